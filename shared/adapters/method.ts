@@ -1,0 +1,36 @@
+/**
+ * What an adapter method is: a value with a configuration schema, a layout, an initialisation and hooks into a frozen base model.
+ * A new method is one file that exports one such value and one line in `registry.ts`.
+ */
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { SeededRandom } from '../core/random.ts';
+import type { BaseDescription, SiteHooks } from '../model/base-model.ts';
+import type { TensorSpecification } from '../update/layout.ts';
+
+/** What hooks get at run time. */
+export interface AdapterContext {
+  /** Trainable tensors by layout name; owned by the caller, never disposed by hooks. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  /** True during training: adapter dropout is active. */
+  readonly training: boolean;
+  /** Source of dropout masks; a fresh fork for every step. */
+  readonly random: SeededRandom;
+}
+
+/**
+ * A method with configuration type `Configuration`.
+ *
+ * `parse` accepts what stands in a plan under `adapter` (without `method`) and returns it with defaults filled in.
+ */
+export interface AdapterMethod<Configuration> {
+  /** Name in plans and on the command line: `bottleneck`, `lora`. */
+  readonly name: string;
+  /** Checks and completes a configuration. @throws UsageError that names the field, the allowed values and what was found. */
+  parse(configuration: unknown, base: BaseDescription): Configuration;
+  /** Names, shapes, and aggregation classes of everything that is trained, in the order of the flat vector. */
+  layout(base: BaseDescription, configuration: Configuration): readonly TensorSpecification[];
+  /** Initial values of one tensor of the layout; exact identity of the whole adapter unless the configuration asks otherwise. */
+  initialise(specification: TensorSpecification, configuration: Configuration, random: SeededRandom): Float32Array;
+  /** What the method does at the sites of the base during one forward pass. */
+  hooks(base: BaseDescription, configuration: Configuration, context: AdapterContext): SiteHooks;
+}

@@ -1,0 +1,91 @@
+/**
+ * The frozen transformer as the rest of the system sees it: a description, an encoder, and named sites at which adapters act.
+ */
+import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Digest } from '../core/ids.ts';
+
+/** A linear map of a block. `qkv` exists only where the checkpoint fuses the three (GPT-2); `gate` only in gated feed-forwards. */
+export type LinearTarget = 'q' | 'k' | 'v' | 'qkv' | 'o' | 'up' | 'down' | 'gate';
+
+/** Which half of a block: its attention or its feed-forward. */
+export type Sublayer = 'attention' | 'feedForward';
+
+/** Facts about a base model that layouts and configurations depend on. */
+export interface BaseDescription {
+  readonly family: string;
+  readonly layerCount: number;
+  readonly hiddenSize: number;
+  readonly headCount: number;
+  readonly feedForwardSize: number;
+  readonly vocabularySize: number;
+  /** Longest sequence the position embeddings cover, in tokens. */
+  readonly positionsMax: number;
+  /** Where the layer norm stands: after the residual sum (`post`, BERT) or before the sublayer (`pre`, GPT-2). */
+  readonly norm: 'post' | 'pre';
+  /** Whether a token attends only to earlier ones. */
+  readonly causal: boolean;
+  /** Linear targets of every block with their sizes and the checkpoint's own module name relative to the block. */
+  readonly linearTargets: Readonly<Partial<Record<LinearTarget, { readonly inSize: number; readonly outSize: number; readonly moduleName: string }>>>;
+  /** Digest over configuration, weights (name, type, shape, bytes, sorted by name) and tokenizer. */
+  readonly digest: Digest;
+  /** Parameters of the frozen network. */
+  readonly parameterCount: number;
+}
+
+/** Token ids and mask of one batch, `[batch, sequence]` int32; the mask is 1 on tokens and 0 on right padding. */
+export interface TokenBatch {
+  readonly inputIds: Tensor2D;
+  readonly attentionMask: Tensor2D;
+}
+
+/** Where a linear map stands. */
+export interface LinearSite {
+  readonly layerIndex: number;
+  readonly target: LinearTarget;
+}
+
+/** Where a sublayer ends. */
+export interface SublayerSite {
+  readonly layerIndex: number;
+  readonly sublayer: Sublayer;
+}
+
+/**
+ * What an adapter may change. A hook that is absent, or returns `undefined`, leaves the base as it is, at no cost.
+ * Tensors passed to hooks are owned by the caller's `tidy`.
+ */
+export interface SiteHooks {
+  /**
+   * After the frozen map `output = input W + c` of a linear target: returns what takes its place.
+   * `input` `[batch * sequence, inSize]`, `output` `[batch * sequence, outSize]`. On a base with a fused `qkv`, hooks for `q`, `k` and `v`
+   * are called with their slices and the one for `qkv` with the whole.
+   */
+  readonly linear?: (site: LinearSite, input: Tensor2D, output: Tensor2D) => Tensor2D | undefined;
+  /**
+   * At the end of a sublayer: `output` h is the sublayer's result, `residual` x its residual input, both `[batch, sequence, hidden]`;
+   * `norm` is the host's own frozen layer norm on post-norm bases and `undefined` on pre-norm ones. Returns what replaces
+   * `norm(h + x)` (post) or `h + x` (pre).
+   */
+  readonly sublayer?: (
+    site: SublayerSite,
+    output: Tensor3D,
+    residual: Tensor3D,
+    norm: ((input: Tensor3D) => Tensor3D) | undefined,
+  ) => Tensor3D | undefined;
+  /** The lowest layer at which any hook acts: no gradient is computed below it. Absent means 0. */
+  readonly lowestLayerIndex?: number;
+}
+
+/** A frozen transformer on the current back end. */
+export interface BaseModel {
+  readonly description: BaseDescription;
+  /**
+   * Last hidden state `[batch, sequence, hidden]` float32 (after the final layer norm where the family has one).
+   * `collect`, if given, receives the hidden states `0..layerCount` in the order in which the published code reports them.
+   */
+  encode(batch: TokenBatch, hooks?: SiteHooks, collect?: (hidden: Tensor3D) => void): Tensor3D;
+  /** Scores of the family's language-model head for hidden states `[batch, sequence, hidden]` → `[batch, sequence, vocabulary]`. */
+  languageModelScores(hidden: Tensor3D): Tensor;
+  /** Frees the weights. */
+  dispose(): void;
+}
