@@ -1,0 +1,47 @@
+/**
+ * The weighted mean of the deltas of a round (McMahan 2017, algorithm 1), folded one durable blob after the other in client-id order with
+ * float64 accumulation: the result does not depend on the order of arrival, and memory is one accumulator and one delta however many
+ * clients there are.
+ */
+import { assert } from '../../shared/core/assert.ts';
+import { float32Of } from '../../shared/core/bytes.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
+
+/** One client's share: `weight` >= 0; `read` gives its delta as float32 little-endian bytes when its turn comes. */
+export interface Contribution {
+  readonly clientId: ClientId;
+  readonly weight: number;
+  readonly read: () => Promise<Uint8Array>;
+}
+
+/** How clients count in the mean: by their number of examples, or one each. */
+export type Weighting = 'examples' | 'equal';
+
+/** A client's weight under `weighting`; a client without examples counts nothing either way. */
+export function weightOf(weighting: Weighting, exampleCount: number): number {
+  return weighting === 'examples' ? exampleCount : Math.min(exampleCount, 1);
+}
+
+/**
+ * Mean delta `[dim]` in float64, owned by the caller. Clients of weight 0 are not even read. All weights 0 give the zero vector.
+ * Cost: O(clients x dim) time, O(dim) memory.
+ */
+export async function foldMean(contributions: readonly Contribution[], dim: number): Promise<Float64Array> {
+  const mean = new Float64Array(dim);
+  const ordered = [...contributions].sort((left, right) => (left.clientId < right.clientId ? -1 : 1));
+  let total = 0;
+  for (const { weight, read } of ordered) {
+    assert(weight >= 0 && Number.isFinite(weight), 'weights are finite and not negative');
+    if (weight === 0) continue;
+    addWeighted(mean, float32Of(await read()), weight);
+    total += weight;
+  }
+  if (total > 0) for (let index = 0; index < dim; index++) mean[index]! /= total;
+  return mean;
+}
+
+/** Adds `weight * delta` to `sum` in place. A function of its own, so that the engine compiles the loop once and well. */
+function addWeighted(sum: Float64Array, delta: Float32Array, weight: number): void {
+  assert(delta.length === sum.length, 'every delta of a round has the length of its layout');
+  for (let index = 0; index < sum.length; index++) sum[index]! += weight * delta[index]!;
+}

@@ -1,0 +1,123 @@
+/**
+ * Blobs as files `sha256/ab/cdef…` below a folder. A blob is written to a temporary file, flushed, renamed, and its folder flushed: after
+ * a power failure it is there whole or not at all. Whatever is read whole is checked against its digest.
+ */
+import { randomUUID } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { StoreError } from '../../shared/core/errors.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import type { CoordinatorBlobs, StagedBlob } from './blobs.ts';
+
+/** Opens (and makes) the blob folder; what an earlier process left half-written is removed. @throws StoreError when it cannot be used. */
+export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
+  const temporary = join(folder, 'tmp');
+  await attempt('open', folder, async () => {
+    await mkdir(temporary, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(temporary)) await rm(join(temporary, name), { force: true });
+  });
+  const pathOf = (digest: Digest): string => join(folder, 'sha256', digest.slice(0, 2), digest.slice(2));
+
+  const settle = async (handle: FileHandle, path: string, digest: Digest): Promise<void> => {
+    await handle.sync();
+    await handle.close();
+    const target = pathOf(digest);
+    await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+    await rename(path, target);
+    await syncFolder(dirname(target));
+  };
+
+  const stage = (size: number): Promise<StagedBlob> =>
+    attempt('stage', folder, async () => {
+      const path = join(temporary, randomUUID());
+      const handle = await open(path, 'wx+', 0o600);
+      let open_ = true;
+      await handle.truncate(size);
+      const bytes = async (): Promise<Uint8Array> => {
+        const whole = new Uint8Array(size);
+        await handle.read(whole, 0, size, 0);
+        return whole;
+      };
+      return {
+        write: (offset, part) =>
+          attempt('write', path, async () => void (await handle.write(part, 0, part.length, offset))),
+        bytes: () => attempt('read', path, bytes),
+        commit: () =>
+          attempt('commit', path, async () => {
+            const digest = digestOf(await bytes());
+            open_ = false;
+            await settle(handle, path, digest);
+            return digest;
+          }),
+        discard: async () => {
+          if (!open_) return;
+          open_ = false;
+          await handle.close();
+          await rm(path, { force: true });
+        },
+      };
+    });
+
+  const has = (digest: Digest): Promise<boolean> =>
+    access(pathOf(digest)).then(
+      () => true,
+      () => false,
+    );
+  return {
+    stage,
+    has,
+    put: async (bytes) => {
+      const digest = digestOf(bytes);
+      if (await has(digest)) return digest;
+      return attempt('write', pathOf(digest), async () => {
+        const path = join(temporary, randomUUID());
+        const handle = await open(path, 'wx', 0o600);
+        await handle.writeFile(bytes);
+        await settle(handle, path, digest);
+        return digest;
+      });
+    },
+    get: async (digest) => {
+      const bytes = await attempt('read', pathOf(digest), async () => new Uint8Array(await readFile(pathOf(digest))));
+      const found = digestOf(bytes);
+      if (found === digest) return bytes;
+      throw new StoreError('blob-corrupt', `${pathOf(digest)} holds other bytes (${found}); restore it from a backup`);
+    },
+    read: (digest, offset, length) =>
+      attempt('read', pathOf(digest), async () => {
+        const handle = await open(pathOf(digest), 'r');
+        try {
+          const part = new Uint8Array(length);
+          const { bytesRead } = await handle.read(part, 0, length, offset);
+          return part.subarray(0, bytesRead);
+        } finally {
+          await handle.close();
+        }
+      }),
+    delete: (digest) => attempt('delete', pathOf(digest), () => rm(pathOf(digest), { force: true })),
+  };
+}
+
+/** Makes a rename durable: on POSIX systems a folder is flushed like a file; Windows has no such call and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await open(folder, 'r');
+  await handle.sync();
+  await handle.close();
+}
+
+async function attempt<Value>(what: string, path: string, action: () => Promise<Value>): Promise<Value> {
+  try {
+    return await action();
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' && what === 'read') throw new StoreError('blob-missing', `no blob at ${path}`, { cause });
+    throw new StoreError(
+      'blob-failed',
+      `cannot ${what} ${path}: ${code ?? String(cause)}; check the disk and its permissions`,
+      { cause },
+    );
+  }
+}
