@@ -1,0 +1,200 @@
+/**
+ * The store in one SQLite file (`node:sqlite`): write-ahead log, `synchronous=FULL` so that a commit survives a power failure, and a busy
+ * timeout because `tributary invite` writes while the coordinator runs. Statements that belong together run in one immediate transaction.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { SQLInputValue } from 'node:sqlite';
+import { DatabaseSync } from 'node:sqlite';
+import { errorMessage, StoreError } from '../../shared/core/errors.ts';
+import type {
+  ClientRecord,
+  CoordinatorStore,
+  FederationRecord,
+  InviteRecord,
+  RoundRecord,
+  UpdateRecord,
+  VersionRow,
+} from './store.ts';
+
+/** Version of the tables; a newer file than this is refused instead of being damaged. */
+const schemaVersion = 1;
+
+const schema = `
+  CREATE TABLE federation (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;
+  CREATE TABLE clients (client_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL DEFAULT 0, record TEXT NOT NULL) STRICT;
+  CREATE TABLE invites (token_hash TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE rounds (round_index INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE updates (round_index INTEGER, client_id TEXT, record TEXT NOT NULL, PRIMARY KEY (round_index, client_id)) STRICT;
+  CREATE TABLE versions (version INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
+`;
+
+/** Opens or creates the database at `path`. @throws StoreError when it cannot be opened or is of a newer version. */
+export function openSqliteStore(path: string): CoordinatorStore {
+  const database = open(path);
+  const guard = <Value>(action: () => Value): Promise<Value> => {
+    try {
+      return Promise.resolve(action());
+    } catch (cause) {
+      if (cause instanceof StoreError) return Promise.reject(cause);
+      return Promise.reject(
+        new StoreError('store-failed', `${path}: ${errorMessage(cause)}; check the disk and its permissions`, {
+          cause,
+        }),
+      );
+    }
+  };
+  const together = <Value>(action: () => Value): Promise<Value> =>
+    guard(() => {
+      database.exec('BEGIN IMMEDIATE');
+      try {
+        const value = action();
+        database.exec('COMMIT');
+        return value;
+      } catch (thrown) {
+        database.exec('ROLLBACK');
+        throw thrown;
+      }
+    });
+  const all = <Row>(sql: string, ...values: SQLInputValue[]): Row[] =>
+    database
+      .prepare(sql)
+      .all(...values)
+      .map((row) => JSON.parse(String(row['record'])) as Row);
+  const one = <Row>(sql: string, ...values: SQLInputValue[]): Row | null => all<Row>(sql, ...values)[0] ?? null;
+  const run = (sql: string, ...values: SQLInputValue[]): number => Number(database.prepare(sql).run(...values).changes);
+
+  const clientSql = 'SELECT record FROM clients WHERE client_id = ?';
+  const updatesSql = 'SELECT record FROM updates WHERE round_index = ? ORDER BY client_id';
+  const endRound = (roundIndex: number, changes: Partial<RoundRecord>): UpdateRecord[] | null => {
+    const round = one<RoundRecord>('SELECT record FROM rounds WHERE round_index = ?', roundIndex);
+    if (round?.status !== 'open') return null;
+    run('UPDATE rounds SET record = ? WHERE round_index = ?', JSON.stringify({ ...round, ...changes }), roundIndex);
+    const updates = all<UpdateRecord>(updatesSql, roundIndex);
+    run('DELETE FROM updates WHERE round_index = ?', roundIndex);
+    return updates;
+  };
+
+  return {
+    federation: () => guard(() => one<FederationRecord>('SELECT record FROM federation')),
+    createFederation: (record) =>
+      guard(() => {
+        if (run('INSERT OR IGNORE INTO federation VALUES (1, ?)', JSON.stringify(record)) === 0)
+          throw new StoreError('federation-exists', 'this state already holds a federation');
+      }),
+    client: (clientId) => guard(() => one<ClientRecord>(clientSql, clientId)),
+    clients: () => guard(() => all<ClientRecord>('SELECT record FROM clients ORDER BY client_id')),
+    approveClient: (clientId) =>
+      together(() => {
+        const client = one<ClientRecord>(clientSql, clientId);
+        if (client?.status !== 'pending') return false;
+        run(
+          'UPDATE clients SET record = ? WHERE client_id = ?',
+          JSON.stringify({ ...client, status: 'approved' }),
+          clientId,
+        );
+        return true;
+      }),
+    sequenceOf: (clientId) =>
+      guard(() =>
+        Number(database.prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.['sequence'] ?? 0),
+      ),
+    advanceSequence: (clientId, sequence) =>
+      guard(
+        () =>
+          run('UPDATE clients SET sequence = ? WHERE client_id = ? AND sequence < ?', sequence, clientId, sequence) ===
+          1,
+      ),
+    addInvite: (invite) =>
+      guard(() => void run('INSERT INTO invites VALUES (?, ?)', invite.tokenHash, JSON.stringify(invite))),
+    invites: () => guard(() => all<InviteRecord>('SELECT record FROM invites')),
+    redeemInvite: (tokenHash, client, nowMs) =>
+      together(() => {
+        const invite = one<InviteRecord>('SELECT record FROM invites WHERE token_hash = ?', tokenHash);
+        if (
+          invite === null ||
+          invite.redeemedBy !== null ||
+          invite.expiresMs <= nowMs ||
+          one(clientSql, client.clientId) !== null
+        )
+          return null;
+        const status = invite.approval === 'automatic' ? 'approved' : 'pending';
+        const record: ClientRecord = { ...client, organisation: invite.organisation, status };
+        run(
+          'UPDATE invites SET record = ? WHERE token_hash = ?',
+          JSON.stringify({ ...invite, redeemedBy: client.clientId }),
+          tokenHash,
+        );
+        run('INSERT INTO clients (client_id, record) VALUES (?, ?)', client.clientId, JSON.stringify(record));
+        return record;
+      }),
+    openRound: (roundIndex, roundHash, asked) =>
+      guard(() => {
+        const record: RoundRecord = { roundIndex, roundHash, status: 'open', asked, contributed: 0, detail: '' };
+        if (run('INSERT OR IGNORE INTO rounds VALUES (?, ?)', roundIndex, JSON.stringify(record)) === 0)
+          throw new StoreError('round-exists', `round ${roundIndex} was opened before`);
+      }),
+    voidRound: (roundIndex, contributed, detail) =>
+      together(() => endRound(roundIndex, { status: 'void', contributed, detail }) ?? []),
+    rounds: () => guard(() => all<RoundRecord>('SELECT record FROM rounds ORDER BY round_index')),
+    addUpdate: (update) =>
+      together(() => {
+        run(
+          'INSERT OR IGNORE INTO updates VALUES (?, ?, ?)',
+          update.roundIndex,
+          update.clientId,
+          JSON.stringify(update),
+        );
+        const sql = 'SELECT record FROM updates WHERE round_index = ? AND client_id = ?';
+        return one<UpdateRecord>(sql, update.roundIndex, update.clientId) ?? update;
+      }),
+    updatesOf: (roundIndex) => guard(() => all<UpdateRecord>(updatesSql, roundIndex)),
+    createVersion: (version) =>
+      together(() => {
+        if (one('SELECT record FROM versions LIMIT 1') !== null)
+          throw new StoreError('version-exists', 'this state already holds an adapter');
+        run('INSERT INTO versions VALUES (?, ?)', version.version, JSON.stringify(version));
+      }),
+    publish: (version, detail) =>
+      together(() => {
+        const latest = one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1');
+        const contributed = version.summary.contributors.length;
+        const updates = endRound(version.roundIndex, { status: 'published', contributed, detail });
+        if (updates === null || version.version !== (latest?.version ?? -1) + 1) {
+          throw new StoreError(
+            'round-closed',
+            `round ${version.roundIndex} is not open or version ${version.version} exists`,
+          );
+        }
+        run('INSERT INTO versions VALUES (?, ?)', version.version, JSON.stringify(version));
+        return updates;
+      }),
+    versions: () => guard(() => all<VersionRow>('SELECT record FROM versions ORDER BY version')),
+    latestVersion: () => guard(() => one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1')),
+    close: () => guard(() => database.close()),
+  };
+}
+
+function open(path: string): DatabaseSync {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const database = new DatabaseSync(path);
+    database.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+    if (found > schemaVersion) {
+      throw new StoreError(
+        'store-too-new',
+        `${path} has schema version ${found}, this program knows ${schemaVersion}; use a newer tributary`,
+      );
+    }
+    if (found === 0) database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+    return database;
+  } catch (cause) {
+    if (cause instanceof StoreError) throw cause;
+    throw new StoreError(
+      'store-failed',
+      `cannot open ${path}: ${errorMessage(cause)}; check the folder and its permissions`,
+      { cause },
+    );
+  }
+}

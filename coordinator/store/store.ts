@@ -1,0 +1,128 @@
+/**
+ * What a coordinator must not forget, as a port. Two implementations: SQLite (`store-sqlite.ts`) and memory; both pass
+ * `test/contracts/store.ts`. Every method that changes something is atomic, and durable when its promise resolves. Records are plain JSON
+ * values; bytes are hex.
+ */
+import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+
+/** The one federation of a state folder. `plan` is the plan's canonical JSON. */
+export interface FederationRecord {
+  readonly federationId: FederationId;
+  readonly planHash: Digest;
+  readonly baseDigest: Digest;
+  readonly layoutHash: Digest;
+  readonly plan: string;
+  readonly createdMs: number;
+}
+
+/** An enrolled client; `pending` until its fingerprint is approved. */
+export interface ClientRecord {
+  readonly clientId: ClientId;
+  readonly publicKey: string;
+  readonly name: string;
+  readonly organisation: string;
+  readonly status: 'approved' | 'pending';
+  readonly enrolledMs: number;
+}
+
+/** An invitation; the token itself is never stored. */
+export interface InviteRecord {
+  readonly tokenHash: Digest;
+  readonly organisation: string;
+  readonly approval: 'automatic' | 'manual';
+  readonly expiresMs: number;
+  readonly redeemedBy: ClientId | null;
+}
+
+/** One round number. `open` until it is published or void; a number is never opened twice. */
+export interface RoundRecord {
+  readonly roundIndex: number;
+  readonly roundHash: Digest;
+  readonly status: 'open' | 'published' | 'void';
+  readonly asked: number;
+  readonly contributed: number;
+  readonly detail: string;
+}
+
+/** An accepted update: its delta is the blob `delta`; `bodyHash` identifies the signed body, `receipt` is what the client was told. */
+export interface UpdateRecord {
+  readonly roundIndex: number;
+  readonly clientId: ClientId;
+  readonly bodyHash: Digest;
+  readonly delta: Digest;
+  readonly exampleCount: number;
+  readonly receipt: Digest;
+}
+
+/** A published adapter. `record` is the signed version record as hex of canonical bytes, `ruleState` the server optimiser's state or null. */
+export interface VersionRow {
+  readonly version: number;
+  /** Round that made it; -1 for the initial adapter. */
+  readonly roundIndex: number;
+  readonly adapter: Digest;
+  readonly modelHash: Digest;
+  readonly ruleState: Digest | null;
+  readonly record: string;
+  readonly signature: string;
+  readonly publishedMs: number;
+  /** Facts for people: contributors, pooled metrics, rejections by code. */
+  readonly summary: VersionSummary;
+}
+
+/** What `adapters show` prints beside the signed record. */
+export interface VersionSummary {
+  readonly asked: number;
+  readonly contributors: readonly ClientId[];
+  readonly exampleCount: number;
+  readonly metrics: Readonly<Record<string, number>> | null;
+  readonly rejections: Readonly<Record<string, number>>;
+}
+
+/** Durable state of one coordinator. @throws StoreError from every method when the storage fails. */
+export interface CoordinatorStore {
+  federation(): Promise<FederationRecord | null>;
+  /** Writes the federation once. @throws StoreError `federation-exists`. */
+  createFederation(record: FederationRecord): Promise<void>;
+
+  client(clientId: ClientId): Promise<ClientRecord | null>;
+  clients(): Promise<ClientRecord[]>;
+  /** Approves a pending client; false when there is none. */
+  approveClient(clientId: ClientId): Promise<boolean>;
+  /** Highest sequence number that this client's envelopes used, 0 before the first. */
+  sequenceOf(clientId: ClientId): Promise<number>;
+  /** Takes `sequence` if it is above the stored one; whether it was. */
+  advanceSequence(clientId: ClientId, sequence: number): Promise<boolean>;
+
+  addInvite(invite: InviteRecord): Promise<void>;
+  invites(): Promise<InviteRecord[]>;
+  /** Uses an invite up and stores its client in one step; null when it is unknown, used or expired at `nowMs`. */
+  redeemInvite(
+    tokenHash: Digest,
+    client: Omit<ClientRecord, 'organisation' | 'status'>,
+    nowMs: number,
+  ): Promise<ClientRecord | null>;
+
+  /** Opens a round number. @throws StoreError `round-exists`. */
+  openRound(roundIndex: number, roundHash: Digest, asked: number): Promise<void>;
+  /** Ends an open round as void and forgets its updates, which it returns so that their blobs can be deleted. */
+  voidRound(roundIndex: number, contributed: number, detail: string): Promise<UpdateRecord[]>;
+  rounds(): Promise<RoundRecord[]>;
+
+  /** Stores an update unless the client has one in this round; returns the stored one. */
+  addUpdate(update: UpdateRecord): Promise<UpdateRecord>;
+  /** Updates of a round in client-id order. */
+  updatesOf(roundIndex: number): Promise<UpdateRecord[]>;
+
+  /** Stores the initial adapter as version 0. @throws StoreError `version-exists`. */
+  createVersion(version: VersionRow): Promise<void>;
+  /**
+   * In one step: adds the version, ends its round as published, forgets the round's updates and returns them. An aggregate is never applied
+   * twice: @throws StoreError `round-closed` unless the round is open and the version is the next one.
+   */
+  publish(version: VersionRow, detail: string): Promise<UpdateRecord[]>;
+  /** All versions, oldest first. */
+  versions(): Promise<VersionRow[]>;
+  latestVersion(): Promise<VersionRow | null>;
+
+  close(): Promise<void>;
+}
