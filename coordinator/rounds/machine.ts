@@ -259,6 +259,8 @@ function workStep(state: FederationState, phase: RoundPhase, event: FederationEv
     case 'accepted':
       return to({ accepted: with1(phase.accepted, event.clientId), declined: without(phase.declined, event.clientId) });
     case 'declined': {
+      // An update that is durable counts, whatever its sender says afterwards.
+      if (phase.stored.includes(event.clientId)) return to({});
       const declined = with1(phase.declined, event.clientId);
       const accepted = without(phase.accepted, event.clientId);
       const spare =
@@ -277,8 +279,11 @@ function workStep(state: FederationState, phase: RoundPhase, event: FederationEv
       const finish = phase.startMs + (event.atMs - phase.startMs) / Math.max(event.fraction, 1e-6);
       return to({ expected: { ...phase.expected, [event.clientId]: finish } });
     }
-    case 'update-stored':
-      return to({ accepted: with1(phase.accepted, event.clientId), stored: with1(phase.stored, event.clientId) });
+    case 'update-stored': {
+      const { clientId } = event;
+      const [accepted, stored] = [with1(phase.accepted, clientId), with1(phase.stored, clientId)];
+      return to({ accepted, stored, declined: without(phase.declined, clientId) });
+    }
     case 'deadline-reached':
       return phase.name === 'recruit'
         ? closeRecruiting(state, phase, event.atMs)
@@ -300,15 +305,14 @@ function settle(state: FederationState, atMs: number, effects: readonly Federati
     (id) => phase.accepted.includes(id) || phase.declined.includes(id) || !state.present.includes(id),
   );
   if (phase.name === 'recruit') {
-    if (!answered) return { state, effects };
-    // Those who are asked and away may still come back; below quorum their time is waited for.
-    if (
-      phase.accepted.length < state.settings.quorum &&
-      phase.asked.some((id) => !phase.declined.includes(id) && !phase.accepted.includes(id))
-    )
-      return { state, effects };
+    const enough = phase.accepted.length >= state.settings.quorum;
+    const possible = phase.asked.length - phase.declined.length >= state.settings.quorum;
+    // Those who are asked and away may come back: below quorum they are waited for, as long as they could make it up.
+    if (enough ? !answered : possible) return { state, effects };
     return then(closeRecruiting(state, phase, atMs));
   }
+  if (phase.asked.length - phase.declined.length < state.settings.quorum)
+    return then(closeTraining(state, phase, atMs));
   const missing = phase.asked.filter((id) => !phase.stored.includes(id) && !phase.declined.includes(id));
   if (missing.length === 0) return then(closeTraining(state, phase, atMs));
   if (phase.stored.length >= state.settings.quorum && missing.every((id) => !state.present.includes(id))) {

@@ -48,9 +48,9 @@ export const roundTable: Readonly<Record<PhaseName, Row>> = {
   },
   recruit: {
     'client-joined': ['recruit'],
-    'client-left': ['recruit', 'train', 'waiting', 'stopped'],
+    'client-left': ['recruit', 'train'],
     accepted: ['recruit', 'train'],
-    declined: ['recruit', 'train', 'waiting', 'stopped'],
+    declined: ['recruit', 'train', 'aggregate', 'waiting', 'stopped'],
     progressed: ['recruit'],
     'update-stored': ['recruit', 'train', 'aggregate'],
     'deadline-reached': ['recruit', 'train', 'waiting', 'stopped'],
@@ -58,7 +58,7 @@ export const roundTable: Readonly<Record<PhaseName, Row>> = {
   },
   train: {
     'client-joined': ['train'],
-    'client-left': ['train', 'aggregate'],
+    'client-left': ['train'],
     accepted: ['train'],
     declined: ['train', 'aggregate', 'waiting', 'stopped'],
     progressed: ['train'],

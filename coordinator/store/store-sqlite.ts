@@ -21,12 +21,12 @@ import type {
 const schemaVersion = 1;
 
 const schema = `
-  CREATE TABLE federation (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;
-  CREATE TABLE clients (client_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL DEFAULT 0, record TEXT NOT NULL) STRICT;
-  CREATE TABLE invites (token_hash TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
-  CREATE TABLE rounds (round_index INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
-  CREATE TABLE updates (round_index INTEGER, client_id TEXT, record TEXT NOT NULL, PRIMARY KEY (round_index, client_id)) STRICT;
-  CREATE TABLE versions (version INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS federation (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS clients (client_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL DEFAULT 0, record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS invites (token_hash TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS rounds (round_index INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS updates (round_index INTEGER, client_id TEXT, record TEXT NOT NULL, PRIMARY KEY (round_index, client_id)) STRICT;
+  CREATE TABLE IF NOT EXISTS versions (version INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
 `;
 
 /** Opens or creates the database at `path`. @throws StoreError when it cannot be opened or is of a newer version. */
@@ -60,7 +60,7 @@ export function openSqliteStore(path: string): CoordinatorStore {
     database
       .prepare(sql)
       .all(...values)
-      .map((row) => JSON.parse(String(row['record'])) as Row);
+      .map((row) => JSON.parse(String(row.record)) as Row);
   const one = <Row>(sql: string, ...values: SQLInputValue[]): Row | null => all<Row>(sql, ...values)[0] ?? null;
   const run = (sql: string, ...values: SQLInputValue[]): number => Number(database.prepare(sql).run(...values).changes);
 
@@ -97,7 +97,7 @@ export function openSqliteStore(path: string): CoordinatorStore {
       }),
     sequenceOf: (clientId) =>
       guard(() =>
-        Number(database.prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.['sequence'] ?? 0),
+        Number(database.prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0),
       ),
     advanceSequence: (clientId, sequence) =>
       guard(
@@ -180,7 +180,7 @@ function open(path: string): DatabaseSync {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(path);
     database.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+    const found = Number(database.prepare('PRAGMA user_version').get()?.user_version);
     if (found > schemaVersion) {
       throw new StoreError(
         'store-too-new',

@@ -1,0 +1,247 @@
+import { strict as assert } from 'node:assert';
+import type {
+  FederationEvent,
+  FederationState,
+  FederationStep,
+  RoundSettings,
+} from '../../../coordinator/rounds/machine.ts';
+import { deadlineOf, receive, startFederation, summarise } from '../../../coordinator/rounds/machine.ts';
+import type { EventName, PhaseName } from '../../../coordinator/rounds/table.ts';
+import { eventNames, phaseDiagram, phaseNames, roundTable } from '../../../coordinator/rounds/table.ts';
+import type { ClientId, Digest } from '../../../shared/core/ids.ts';
+import { parseClientId } from '../../../shared/core/ids.ts';
+import { seededRandom } from '../../../shared/core/random.ts';
+
+const client = (index: number): ClientId => parseClientId(index.toString(16).padStart(64, '0'));
+const [a, b, c] = [client(1), client(2), client(3)];
+const modelHash = 'ab'.repeat(32) as Digest;
+const settings: RoundSettings = {
+  roundCount: 2,
+  cohortSize: 3,
+  quorum: 2,
+  recruitMs: 1_000,
+  trainMs: 10_000,
+  evaluateMs: 2_000,
+  evaluateEvery: 1,
+  waitMs: 60_000,
+  voidsMax: 2,
+  seed: 7,
+};
+
+type Loose = {
+  type: EventName;
+  atMs?: number;
+  clientId?: ClientId;
+  fraction?: number;
+  reason?: string;
+  detail?: string;
+};
+const eventOf = (loose: Loose): FederationEvent =>
+  ({ atMs: 0, clientId: a, fraction: 0.5, reason: 'no', detail: 'no', modelHash, ...loose }) as FederationEvent;
+
+function start(changes: Partial<RoundSettings> = {}): FederationState {
+  return startFederation({ ...settings, ...changes }, { atMs: 0, roundIndex: 0, publishedCount: 0, outcomes: [] })
+    .state;
+}
+
+/** Sends events one after the other and checks that every change of phase stands in the table. */
+function play(state: FederationState, ...events: Loose[]): FederationStep {
+  let step: FederationStep = { state, effects: [] };
+  for (const event of events) {
+    const from = step.state.phase.name;
+    const next = receive(step.state, eventOf(event));
+    const legal = roundTable[from][event.type];
+    if (legal !== undefined)
+      assert.ok(
+        legal.includes(next.state.phase.name),
+        `${from} x ${event.type} -> ${next.state.phase.name} is not in the table`,
+      );
+    step = next;
+  }
+  return step;
+}
+
+const joins: Loose[] = [a, b, c].map((clientId) => ({ type: 'client-joined', clientId }));
+const accepts: Loose[] = [a, b, c].map((clientId) => ({ type: 'accepted', clientId }));
+const updates: Loose[] = [a, b, c].map((clientId) => ({ type: 'update-stored', clientId }));
+const reports: Loose[] = [a, b, c].map((clientId) => ({ type: 'evaluation-stored', clientId }));
+const wholeRound: Loose[] = [...accepts, ...updates, { type: 'aggregated' }, ...reports, { type: 'published' }];
+
+function stateIn(phase: PhaseName): FederationState {
+  const paths: Record<PhaseName, Loose[]> = {
+    waiting: [],
+    recruit: joins,
+    train: [...joins, ...accepts],
+    aggregate: [...joins, ...accepts, ...updates],
+    evaluate: [...joins, ...accepts, ...updates, { type: 'aggregated' }],
+    publish: [...joins, ...accepts, ...updates, { type: 'aggregated' }, ...reports],
+    completed: [...joins, ...wholeRound, ...wholeRound],
+    stopped: [{ type: 'stop-requested' }],
+  };
+  return play(start(), ...paths[phase]).state;
+}
+
+describe('round machine', () => {
+  for (const phase of phaseNames) {
+    for (const event of eventNames) {
+      const legal = roundTable[phase][event];
+      it(`[RND-1] ${phase} x ${event}: ${legal === undefined ? 'violation' : 'legal'}`, () => {
+        const state = stateIn(phase);
+        assert.equal(state.phase.name, phase);
+        const step = receive(state, eventOf({ type: event, atMs: 10 ** 9 }));
+        const violated = step.effects.some((effect) => effect.type === 'reject' && effect.code === 'unexpected-event');
+        assert.equal(violated, legal === undefined);
+        if (legal === undefined) assert.equal(step.state, state);
+        else assert.ok(legal.includes(step.state.phase.name));
+      });
+    }
+  }
+
+  it('[RND-2] seeded walks stay within the table, use every arrow of it, and always end', () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 1500; seed++) {
+      const random = seededRandom(seed, 'walk');
+      const evaluateEvery = random.integer(2);
+      let state = start({
+        cohortSize: random.integer(2) === 0 ? null : 3,
+        voidsMax: 1 + random.integer(2),
+        evaluateEvery,
+        quorum: 1 + random.integer(2),
+      });
+      let atMs = 0;
+      for (let count = 0; count < 120; count++) {
+        const from = state.phase.name;
+        const choices = Object.keys(roundTable[from]) as EventName[];
+        const type = choices[random.integer(choices.length)];
+        if (type === undefined) break;
+        if (type === 'stop-requested' && random.integer(20) > 0) continue;
+        atMs = type === 'deadline-reached' ? Math.max(atMs, deadlineOf(state) ?? 0) : atMs + random.integer(300);
+        const step = receive(
+          state,
+          eventOf({ type, atMs, clientId: client(1 + random.integer(4)), fraction: random.uniform() }),
+        );
+        assert.ok(
+          roundTable[from][type]?.includes(step.state.phase.name),
+          `seed ${seed}: ${from} x ${type} -> ${step.state.phase.name}`,
+        );
+        if (step.state.phase.name !== from) seen.add(`${from} x ${type} -> ${step.state.phase.name}`);
+        assert.ok(step.state.roundIndex >= state.roundIndex, 'round numbers never go back');
+        state = step.state;
+      }
+      // With nobody answering any more, deadlines alone bring every federation to its end.
+      for (let count = 0; count < 40 && deadlineOf(state) !== null; count++) {
+        const gone = state.present.map((clientId): Loose => ({ type: 'client-left', clientId, atMs }));
+        state = play(state, ...gone).state;
+        atMs = Math.max(atMs, deadlineOf(state) ?? 0);
+        state = play(state, { type: 'deadline-reached', atMs }).state;
+        if (state.phase.name === 'aggregate') state = play(state, { type: 'aggregation-failed', atMs }).state;
+        if (state.phase.name === 'publish') state = play(state, { type: 'published', atMs }).state;
+      }
+      assert.ok(
+        ['completed', 'stopped', 'aggregate', 'publish'].includes(state.phase.name),
+        `seed ${seed} waits for ever in ${state.phase.name}`,
+      );
+    }
+    const arrows = phaseNames.flatMap((from) =>
+      eventNames.flatMap((event) =>
+        (roundTable[from][event] ?? []).filter((to) => to !== from).map((to) => `${from} x ${event} -> ${to}`),
+      ),
+    );
+    assert.deepEqual(
+      arrows.filter((arrow) => !seen.has(arrow)),
+      [],
+      'arrows that no walk took',
+    );
+  });
+
+  it('[RND-3] a whole federation completes and says so', () => {
+    const { state, effects } = play(start(), ...joins, ...wholeRound, ...wholeRound);
+    assert.equal(state.phase.name, 'completed');
+    assert.deepEqual(effects, [{ type: 'finish', status: 'completed', detail: summarise(state) }]);
+    assert.match(summarise(state), /^2 of 2 rounds published, all clients that were asked contributed$/);
+  });
+
+  it('[RND-4] a round closes at its deadline with those who delivered: "completed with 2 of 3"', () => {
+    const training = play(stateIn('train'), updates[0]!, updates[1]!).state;
+    const { state, effects } = play(training, { type: 'deadline-reached', atMs: deadlineOf(training)! });
+    assert.deepEqual(effects, [{ type: 'aggregate', contributors: [a, b] }]);
+    const closed = play(state, { type: 'aggregated' }, reports[0]!, reports[1]!, { type: 'published' }).state;
+    assert.equal(closed.outcomes[0]?.detail, 'completed with 2 of 3');
+    assert.match(summarise(closed), /1 with fewer clients than asked \(fewest 2 of 3\)/);
+  });
+
+  it('[RND-5] below quorum the round is void, its number is never used again, and the second void in a row stops', () => {
+    const training = play(stateIn('train'), updates[0]!).state;
+    const step = play(training, { type: 'deadline-reached', atMs: deadlineOf(training)! });
+    assert.equal(step.effects[0]?.type, 'void-round');
+    assert.equal(step.state.roundIndex, 1);
+    const again = play(step.state, { type: 'deadline-reached', atMs: deadlineOf(step.state)! });
+    assert.deepEqual(again.effects[0], { type: 'open-round', roundIndex: 1, clients: [a, b, c] });
+    const stopped = play(again.state, { type: 'deadline-reached', atMs: deadlineOf(again.state)! });
+    assert.equal(stopped.state.phase.name, 'stopped');
+    assert.match(JSON.stringify(stopped.effects), /2 void rounds in a row/);
+  });
+
+  it('[RND-6] a client that would finish soon gets a bounded extension once; one that would not gets none', () => {
+    const two = play(stateIn('train'), updates[0]!, updates[1]!).state;
+    const slow = play(two, { type: 'progressed', clientId: c, fraction: 0.8, atMs: 9_000 }).state;
+    const extended = play(slow, { type: 'deadline-reached', atMs: 10_000 });
+    assert.equal(extended.state.phase.name, 'train');
+    assert.equal(deadlineOf(extended.state), 12_250);
+    assert.equal(play(extended.state, { type: 'deadline-reached', atMs: 12_250 }).state.phase.name, 'aggregate');
+    const tooSlow = play(two, { type: 'progressed', clientId: c, fraction: 0.1, atMs: 9_000 }).state;
+    assert.equal(play(tooSlow, { type: 'deadline-reached', atMs: 10_000 }).state.phase.name, 'aggregate');
+  });
+
+  it('[RND-7] a client that comes back is offered the round again and still counts', () => {
+    const gone = play(stateIn('train'), { type: 'client-left', clientId: c }).state;
+    const back = play(gone, { type: 'client-joined', clientId: c });
+    assert.deepEqual(back.effects, [{ type: 'offer', clients: [c] }]);
+    assert.deepEqual(play(back.state, ...updates).effects, [{ type: 'aggregate', contributors: [a, b, c] }]);
+  });
+
+  it('[RND-8] absent clients alone do not hold a round for its whole training time', () => {
+    const state = play(stateIn('train'), updates[0]!, updates[1]!, {
+      type: 'client-left',
+      clientId: c,
+      atMs: 100,
+    }).state;
+    assert.equal(deadlineOf(state), 2_600);
+  });
+
+  it('[RND-9] who was not asked is turned away, and the round goes on', () => {
+    const step = play(stateIn('train'), { type: 'update-stored', clientId: client(9) });
+    assert.deepEqual(
+      step.effects.map((effect) => effect.type === 'reject' && effect.code),
+      ['not-in-cohort'],
+    );
+    assert.equal(step.state.phase.name, 'train');
+  });
+
+  it('[RND-10] a client that declines is replaced from the reserve', () => {
+    const recruiting = play(start(), ...joins, { type: 'client-joined', clientId: client(4) }).state;
+    assert.deepEqual(play(recruiting, { type: 'declined', clientId: b }).effects, [
+      { type: 'offer', clients: [client(4)] },
+    ]);
+  });
+
+  it('[RND-11] waiting for a quorum ends', () => {
+    const state = play(start(), joins[0]!).state;
+    const { state: stopped } = play(state, { type: 'deadline-reached', atMs: settings.waitMs });
+    assert.match(stopped.phase.name === 'stopped' ? stopped.phase.detail : '', /only 1 of 2 clients/);
+  });
+
+  it('[RND-12] a timer of an earlier deadline changes nothing', () => {
+    const state = stateIn('train');
+    assert.equal(play(state, { type: 'deadline-reached', atMs: 5 }).state, state);
+  });
+
+  it('[RND-13] a restarted federation that has all its rounds is complete at once', () => {
+    const step = startFederation(settings, { atMs: 0, roundIndex: 3, publishedCount: 2, outcomes: [] });
+    assert.equal(step.state.phase.name, 'completed');
+  });
+
+  it('prints the diagram from the table', () => {
+    assert.match(phaseDiagram(), /train --> aggregate: declined, update-stored, deadline-reached/);
+  });
+});
