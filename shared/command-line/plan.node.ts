@@ -1,0 +1,67 @@
+/** `tributary plan check`: a plan with its defaults and hash; with `--base` against a base model, with `--policy` against a site's policy. */
+import type { Command } from 'commander';
+import { UsageError } from '../core/errors.ts';
+import type { Plan } from '../plan/plan.ts';
+import { planHashOf } from '../plan/plan.ts';
+import { judgePlan } from '../plan/policy.ts';
+import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
+import type { BaseReport } from './check-base.node.ts';
+import type { CommandContext } from './context.ts';
+import { formatBytes } from './progress.ts';
+
+interface CheckOptions {
+  readonly base?: string;
+  readonly policy?: string;
+}
+
+/** Adds `plan check`. */
+export function register(program: Command, context: CommandContext): void {
+  program
+    .command('plan')
+    .command('check')
+    .description('check a plan (.yaml, .yml or .json); says every fault with the field and what is allowed')
+    .argument('<file>', 'the plan')
+    .option('--base <folder>', 'also check it against this base model: digest, adapter, text length')
+    .option('--policy <file>', "also judge it by this site's policy")
+    .action(async (file: string, options: CheckOptions) => checkPlan(file, options, context));
+}
+
+async function checkPlan(file: string, { base, policy }: CheckOptions, context: CommandContext): Promise<void> {
+  const plan = await readPlan(file);
+  const planHash = planHashOf(plan);
+  if (policy !== undefined) {
+    const verdict = judgePlan(await readPolicy(policy), plan);
+    if (!verdict.ok) throw new UsageError(verdict.error.code, `${file}: refused by ${policy}: ${verdict.error.reason}`);
+  }
+  // Loaded here: TensorFlow.js costs a second that a check of the plan alone does not need.
+  const report = base === undefined ? null : (await import('./check-base.node.ts')).checkAgainstBase(plan, file, base);
+  const facts = await report;
+  context.report({ planHash, plan, base: facts }, planText(file, plan, planHash, facts));
+}
+
+/** What `plan check` says about a correct plan. */
+export function planText(file: string, plan: Plan, planHash: string, base: BaseReport | null): string {
+  const { rounds, training, task, aggregation } = plan;
+  const local = training.localSteps === undefined ? `${training.localEpochs} epochs` : `${training.localSteps} steps`;
+  const asked = rounds.cohortSize === 'all' ? 'all connected clients' : `${rounds.cohortSize} clients`;
+  const spare = rounds.cohortSize === 'all' ? '' : `; ${rounds.cohortSize - rounds.quorum} may be missing`;
+  const optimiser = `${training.schedule} learning rate ${training.learningRate}, batches of ${training.batchSize}`;
+  const lines = [
+    `${file}: correct`,
+    `  name          ${plan.name}`,
+    `  plan hash     ${planHash}`,
+    `  task          ${task.kind} of texts up to ${task.lengthMax} tokens, ${task.labels.length} labels, pooling ${task.pooling}`,
+    `  adapter       ${plan.adapter.method}`,
+    `  local work    ${local}, ${optimiser}, seed ${training.seed}`,
+    `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
+    `  aggregation   ${aggregation.rule}, weighted by ${aggregation.weighting}`,
+    '  privacy       secure aggregation is off: the coordinator can read every single delta',
+  ];
+  if (base !== null) {
+    lines.push(
+      `  base          ${base.family}, ${base.layerCount} layers of ${base.hiddenSize}, ${base.parameterCount} frozen parameters`,
+      `  trainable     ${base.trainableCount} parameters in ${base.tensorCount} tensors; ${formatBytes(base.updateBytes)} per client and round each way`,
+    );
+  }
+  return lines.join('\n');
+}

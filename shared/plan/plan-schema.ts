@@ -1,0 +1,112 @@
+/** The schema of a plan: fields, allowed values and defaults. What the fields mean stands at `Plan`. */
+import * as z from 'zod/mini';
+import { cohortSizeMax } from '../core/limits.ts';
+import { defaultTraining } from '../training/configuration.ts';
+import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
+
+/** Labels of one head: beyond any published classification task, and a head of 2^14 columns still fits a client. */
+const labelsMax = 2 ** 14;
+/** Tokens of one text: the longest position table among the supported families. */
+const lengthMaxMax = 2 ** 15;
+/** Seconds of one phase: thirty days, for sites whose data are reviewed by hand. */
+const phaseSecondsMax = 30 * 24 * 3600;
+/** Rounds of one federation, and steps of one round: bounds what a typing error can cost. */
+const roundsMax = 100_000;
+const localStepsMax = 1_000_000;
+
+const json: z.ZodMiniType<unknown> = z.lazy(() =>
+  z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(json), z.record(z.string(), json)], {
+    error: 'plain data with finite numbers',
+  }),
+);
+
+const adapter = z.catchall(
+  z.object(
+    { method: textField(100, 'the name of an adapter method, such as lora, bottleneck or none,') },
+    {
+      error: 'a section with the field method and the settings of that method',
+    },
+  ),
+  json,
+);
+
+const labels = z
+  .array(textField(200, 'text (in quotes if it looks like a number)'), {
+    error: `a list of 2 to ${labelsMax} different labels`,
+  })
+  .check(
+    z.refine((list) => list.length >= 2 && list.length <= labelsMax, {
+      error: `a list of 2 to ${labelsMax} different labels`,
+    }),
+  );
+
+const cohortError = `all, or a whole number from 1 to ${cohortSizeMax}`;
+const cohortSize = z.union([z.literal('all'), wholeField(1, cohortSizeMax)], { error: cohortError });
+
+const seconds = (preset: number) => z._default(wholeField(1, phaseSecondsMax), preset);
+
+const training = sectionField({
+  localEpochs: z.optional(wholeField(1, 10_000)),
+  localSteps: z.optional(wholeField(1, localStepsMax)),
+  batchSize: z._default(wholeField(1, 65_536), defaultTraining.batchSize),
+  learningRate: z._default(numberField({ above: 0, atMost: 1 }), defaultTraining.learningRate),
+  schedule: z._default(choiceField(['constant', 'linear', 'cosine']), defaultTraining.schedule),
+  warmupFraction: z._default(numberField({ atLeast: 0, below: 1 }), defaultTraining.warmupFraction),
+  weightDecay: z._default(numberField({ atLeast: 0, atMost: 1 }), defaultTraining.weightDecay),
+  gradientClipNorm: z._default(numberField({ atLeast: 0 }), defaultTraining.gradientClipNorm),
+  beta1: z._default(numberField({ atLeast: 0, below: 1 }), defaultTraining.beta1),
+  beta2: z._default(numberField({ atLeast: 0, below: 1 }), defaultTraining.beta2),
+  epsilon: z._default(numberField({ above: 0 }), defaultTraining.epsilon),
+  proximalMu: z._default(numberField({ atLeast: 0 }), defaultTraining.proximalMu),
+  seed: z._default(wholeField(0, 2 ** 32 - 1), 1),
+});
+
+const rounds = sectionField({
+  count: wholeField(1, roundsMax),
+  cohortSize: z._default(cohortSize, 'all'),
+  quorum: wholeField(1, cohortSizeMax),
+  recruitSeconds: seconds(600),
+  trainSeconds: seconds(3600),
+  evaluateSeconds: seconds(600),
+  waitSeconds: seconds(3600),
+  voidsMax: z._default(wholeField(1, 1000), 3),
+});
+
+// Defaults of the adaptive rules: Reddi 2021, section 5 and appendix D (beta1 0.9, beta2 0.99, tau 1e-3).
+const aggregation = sectionField({
+  rule: z._default(choiceField(['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi']), 'fedavg'),
+  weighting: z._default(choiceField(['examples', 'equal']), 'examples'),
+  serverLearningRate: z._default(numberField({ above: 0, atMost: 100 }), 1),
+  momentum: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
+  beta1: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
+  beta2: z._default(numberField({ atLeast: 0, below: 1 }), 0.99),
+  tau: z._default(numberField({ above: 0 }), 1e-3),
+});
+
+const secureAggregation = sectionField({
+  mode: z._default(
+    z.literal('off', {
+      error: 'off, because this version has no masked rounds and the coordinator can read every single delta',
+    }),
+    'off',
+  ),
+});
+
+/** Checks a plan and fills in defaults; messages of faults say what is allowed. */
+export const planSchema = sectionField({
+  format: z.literal('tributary-plan-1', { error: 'tributary-plan-1' }),
+  name: textField(200),
+  base: sectionField({ digest: digestField() }),
+  task: sectionField({
+    kind: z._default(choiceField(['classification']), 'classification'),
+    labels,
+    pooling: choiceField(['first', 'last', 'mean']),
+    lengthMax: z._default(wholeField(1, lengthMaxMax), 128),
+  }),
+  adapter,
+  training: z.prefault(training, {}),
+  rounds,
+  aggregation: z.prefault(aggregation, {}),
+  evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
+  secureAggregation: z.prefault(secureAggregation, {}),
+});

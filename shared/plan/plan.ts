@@ -1,0 +1,120 @@
+/**
+ * The federation plan: what is trained, how, in which rounds. Coordinator and clients derive the same bytes from it; their digest is bound
+ * by every signature of a round, and a site's policy may approve it by name.
+ *
+ * The learning-rate schedule runs over all rounds: the step index is `roundIndex * local steps + local step`, of `rounds.count * local
+ * steps` in all, so warm-up happens once and the rate does not jump back up at the start of a round.
+ *
+ * What stands under `adapter` beside `method` belongs to the method: `parseAdapter` (`shared/adapters`) checks it once the base is known.
+ */
+import { utf8 } from '../core/bytes.ts';
+import type { Digest } from '../core/ids.ts';
+import { digestOf } from '../crypto/hash.ts';
+import type { TrainingConfiguration } from '../training/configuration.ts';
+import { canonicalJson } from './canonical-json.ts';
+import { planSchema } from './plan-schema.ts';
+import type { Problem } from './problems.ts';
+import { describeProblems, shown, throwProblems } from './problems.ts';
+
+/** A checked plan with all defaults filled in. */
+export interface Plan {
+  readonly format: 'tributary-plan-1';
+  /** Name of the federation for people, 1 to 200 characters. */
+  readonly name: string;
+  /** The frozen base: digest over configuration, weights and tokenizer, as `plan check --base` prints it. */
+  readonly base: { readonly digest: Digest };
+  readonly task: {
+    readonly kind: 'classification';
+    /** Distinct labels in the order of the head's outputs, at least two. */
+    readonly labels: readonly string[];
+    /** Which token stands for the text: `first` for encoders, `last` for decoders, `mean` for either. */
+    readonly pooling: 'first' | 'last' | 'mean';
+    /** Longest text in tokens; longer ones are cut. */
+    readonly lengthMax: number;
+  };
+  /** The adapter method and its own settings. */
+  readonly adapter: { readonly method: string; readonly [setting: string]: unknown };
+  /** Local training; `seed` decides initialisation, sampling, batches and dropout. */
+  readonly training: TrainingConfiguration & { readonly seed: number };
+  readonly rounds: {
+    /** Rounds to publish. */
+    readonly count: number;
+    /** Clients asked in each round; `all` asks everybody who is connected. */
+    readonly cohortSize: number | 'all';
+    /** Updates without which a round is void. */
+    readonly quorum: number;
+    /** Deadline for clients to accept, which includes fetching the base the first time. */
+    readonly recruitSeconds: number;
+    readonly trainSeconds: number;
+    readonly evaluateSeconds: number;
+    /** How long to wait for a quorum of connected clients before the federation stops. */
+    readonly waitSeconds: number;
+    /** Void rounds in a row after which the federation stops. */
+    readonly voidsMax: number;
+  };
+  readonly aggregation: {
+    readonly rule: 'fedavg' | 'fedavgm' | 'fedadagrad' | 'fedadam' | 'fedyogi';
+    /** Weight of a client in the mean: its example count, or the same for all. */
+    readonly weighting: 'examples' | 'equal';
+    readonly serverLearningRate: number;
+    /** FedAvgM only. */
+    readonly momentum: number;
+    /** Adaptive rules only, as are `beta2` and `tau` (Reddi 2021, algorithm 2). */
+    readonly beta1: number;
+    readonly beta2: number;
+    readonly tau: number;
+  };
+  /** Federated evaluation after every so many published rounds and after the last; 0 never evaluates. */
+  readonly evaluation: { readonly everyRounds: number };
+  /** This version has no masked rounds: the coordinator can read every delta. */
+  readonly secureAggregation: { readonly mode: 'off' };
+}
+
+/**
+ * Checks a plan and fills in defaults.
+ * @param value what a YAML or JSON file holds; not changed.
+ * @param source where it came from, for messages: a path, or words.
+ * @throws UsageError `bad-plan` with one line per fault: place, field, what is allowed, what was found.
+ */
+export function parsePlan(value: unknown, source: string): Plan {
+  const parsed = planSchema.safeParse(value);
+  if (!parsed.success) throwProblems('bad-plan', 'the plan', source, describeProblems(parsed.error.issues, value));
+  const { training } = parsed.data;
+  const unset = training.localEpochs === undefined && training.localSteps === undefined;
+  const plan: Plan = { ...parsed.data, training: unset ? { ...training, localEpochs: 1 } : training };
+  const problems = crossCheck(plan);
+  if (problems.length > 0) throwProblems('bad-plan', 'the plan', source, problems);
+  return plan;
+}
+
+/** What no single field shows. */
+function crossCheck({ task, training, rounds }: Plan): Problem[] {
+  const problems: Problem[] = [];
+  const repeated = task.labels.findIndex((label, index) => task.labels.indexOf(label) !== index);
+  if (repeated !== -1) {
+    problems.push({
+      path: `task.labels[${repeated}]`,
+      sentence: `must differ from all labels before it, found ${shown(task.labels[repeated])} twice`,
+    });
+  }
+  if (training.localEpochs !== undefined && training.localSteps !== undefined) {
+    problems.push({ path: 'training', sentence: 'must have one of localEpochs and localSteps, found both' });
+  }
+  if (rounds.cohortSize !== 'all' && rounds.quorum > rounds.cohortSize) {
+    problems.push({
+      path: 'rounds.quorum',
+      sentence: `must be at most rounds.cohortSize, which is ${rounds.cohortSize}, found ${rounds.quorum}`,
+    });
+  }
+  return problems;
+}
+
+/** The plan as canonical JSON: what the coordinator sends and everybody hashes. Defaults are part of it. */
+export function planBytes(plan: Plan): Uint8Array {
+  return canonicalJson(plan);
+}
+
+/** SHA-256 of `"TRIB-PLAN"` and {@link planBytes}. */
+export function planHashOf(plan: Plan): Digest {
+  return digestOf(utf8('TRIB-PLAN'), planBytes(plan));
+}

@@ -1,0 +1,156 @@
+/**
+ * A site's policy: what its data may be used for. The site writes it, the coordinator never sees it, and a plan that it refuses is declined
+ * with the reason. It protects the site's consent; it does not protect against a coordinator that lies about its cohort, which only
+ * secure aggregation does.
+ *
+ * Default policy, when the site has written none: any plan, method and base; at least 3 clients and 3 updates in a round (with fewer, the
+ * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds; no metrics of this
+ * site leave it; unmasked rounds are accepted, because this version has no others.
+ */
+import * as z from 'zod/mini';
+import type { Digest } from '../core/ids.ts';
+import { cohortSizeMax } from '../core/limits.ts';
+import type { Result } from '../core/result.ts';
+import { refuse, succeed } from '../core/result.ts';
+import { booleanField, choiceField, digestField, sectionField, textField, wholeField } from './fields.ts';
+import { type Plan, planHashOf } from './plan.ts';
+import { describeProblems, throwProblems } from './problems.ts';
+
+/** A checked policy with all defaults filled in. */
+export interface Policy {
+  readonly format: 'tributary-policy-1';
+  /** Hashes of the plans that this site approved, or `any`. */
+  readonly approvedPlans: 'any' | readonly Digest[];
+  /** Adapter methods that may train here. */
+  readonly methods: 'any' | readonly string[];
+  /** Base models that may run here. */
+  readonly baseDigests: 'any' | readonly Digest[];
+  /** Least clients asked per round. A plan that asks all who are there counts as its quorum. */
+  readonly cohortMin: number;
+  /** Least updates in a published round. */
+  readonly quorumMin: number;
+  /** Least training rows of this site: what is learned from very few can give them away. */
+  readonly exampleCountMin: number;
+  /** Most rounds of one plan. */
+  readonly roundsMax: number;
+  /** Whether losses and evaluation counts of this site may leave it. */
+  readonly discloseMetrics: boolean;
+  /** `required` refuses plans whose rounds are not masked. */
+  readonly secureAggregation: 'optional' | 'required';
+}
+
+/** Why a policy refuses a plan. */
+export type PolicyCode =
+  | 'plan-not-approved'
+  | 'method-not-allowed'
+  | 'base-not-allowed'
+  | 'cohort-too-small'
+  | 'quorum-too-small'
+  | 'too-few-examples'
+  | 'too-many-rounds'
+  | 'secure-aggregation-required';
+
+/** A refusal: the code of the first rule that is broken, and a sentence about each that is. */
+export interface PolicyRefusal {
+  readonly code: PolicyCode;
+  readonly reason: string;
+}
+
+/** What the site knows beside the plan; what is left out is not judged. */
+export interface PlanFacts {
+  /** Training rows of this site. */
+  readonly exampleCount?: number;
+}
+
+const listOf = <Item>(item: z.ZodMiniType<Item>, what: string): z.ZodMiniType<'any' | readonly Item[]> => {
+  const error = `any, or a list of ${what}`;
+  return z.union([z.literal('any', { error }), z.array(item, { error })], { error });
+};
+
+const policySchema = sectionField({
+  format: z._default(choiceField(['tributary-policy-1']), 'tributary-policy-1'),
+  approvedPlans: z._default(listOf(digestField(), 'plan hashes as "tributary plan check" prints them'), 'any'),
+  methods: z._default(listOf(textField(100), 'names of adapter methods'), 'any'),
+  baseDigests: z._default(listOf(digestField(), 'base digests as "tributary plan check --base" prints them'), 'any'),
+  cohortMin: z._default(wholeField(1, cohortSizeMax), 3),
+  quorumMin: z._default(wholeField(1, cohortSizeMax), 3),
+  exampleCountMin: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1),
+  roundsMax: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1000),
+  discloseMetrics: z._default(booleanField(), false),
+  secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
+});
+
+/**
+ * Checks a policy and fills in defaults.
+ * @throws UsageError `bad-policy` with one line per fault: place, field, what is allowed, what was found.
+ */
+export function parsePolicy(value: unknown, source: string): Policy {
+  const parsed = policySchema.safeParse(value);
+  if (!parsed.success) throwProblems('bad-policy', 'the policy', source, describeProblems(parsed.error.issues, value));
+  return parsed.data;
+}
+
+/** The policy of a site that has written none; what it says stands in the head of this file. */
+export const defaultPolicy: Policy = parsePolicy({}, 'the default policy');
+
+/** Whether this site takes part in `plan`, and if not, why. */
+export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Result<void, PolicyRefusal> {
+  const refusals: PolicyRefusal[] = [];
+  const demand = (holds: boolean, code: PolicyCode, reason: string): void => {
+    if (!holds) refusals.push({ code, reason });
+  };
+  const { rounds } = plan;
+  const planHash = planHashOf(plan);
+  const cohortFloor = rounds.cohortSize === 'all' ? rounds.quorum : rounds.cohortSize;
+  demand(
+    allows(policy.approvedPlans, planHash),
+    'plan-not-approved',
+    `plan ${planHash} is not among the approvedPlans of this site`,
+  );
+  demand(
+    allows(policy.methods, plan.adapter.method),
+    'method-not-allowed',
+    `the plan trains with ${plan.adapter.method}, this site allows the methods ${listed(policy.methods)}`,
+  );
+  demand(
+    allows(policy.baseDigests, plan.base.digest),
+    'base-not-allowed',
+    `base ${plan.base.digest} is not among the baseDigests of this site`,
+  );
+  demand(
+    cohortFloor >= policy.cohortMin,
+    'cohort-too-small',
+    `the plan may run a round with ${cohortFloor} clients, this site demands at least ${policy.cohortMin} (cohortMin)`,
+  );
+  demand(
+    rounds.quorum >= policy.quorumMin,
+    'quorum-too-small',
+    `the plan publishes with ${rounds.quorum} updates, this site demands at least ${policy.quorumMin} (quorumMin)`,
+  );
+  demand(
+    facts.exampleCount === undefined || facts.exampleCount >= policy.exampleCountMin,
+    'too-few-examples',
+    `this site has ${facts.exampleCount} training rows and demands at least ${policy.exampleCountMin} (exampleCountMin)`,
+  );
+  demand(
+    rounds.count <= policy.roundsMax,
+    'too-many-rounds',
+    `the plan runs ${rounds.count} rounds, this site allows at most ${policy.roundsMax} (roundsMax)`,
+  );
+  demand(
+    policy.secureAggregation === 'optional',
+    'secure-aggregation-required',
+    `the plan's secureAggregation.mode is ${plan.secureAggregation.mode}, this site demands masked rounds (secureAggregation: required)`,
+  );
+  const [first] = refusals;
+  if (first === undefined) return succeed(undefined);
+  return refuse({ code: first.code, reason: refusals.map(({ reason }) => reason).join('; ') });
+}
+
+function allows<Item>(allowed: 'any' | readonly Item[], item: Item): boolean {
+  return allowed === 'any' || allowed.includes(item);
+}
+
+function listed(allowed: 'any' | readonly string[]): string {
+  return allowed === 'any' ? 'any' : allowed.length === 0 ? 'none at all' : allowed.join(', ');
+}
