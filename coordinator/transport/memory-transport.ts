@@ -1,0 +1,71 @@
+/** A network without a network, for tests, benchmarks and simulations: connections are function calls. */
+import { assert } from '../../shared/core/assert.ts';
+import type { Result } from '../../shared/core/result.ts';
+import type {
+  CallAnswer,
+  CallName,
+  HttpAnswer,
+  OutgoingEvent,
+  Peer,
+  Refusal,
+  Transport,
+  TransportHandlers,
+} from './transport.ts';
+
+/** The client's end of a memory connection. */
+export interface MemoryConnection {
+  call(name: CallName, body: Uint8Array, attachment?: Uint8Array): Promise<CallAnswer>;
+  close(): void;
+}
+
+/** A transport whose clients live in the same process. */
+export interface MemoryTransport extends Transport {
+  challenge(): Promise<HttpAnswer>;
+  enrol(body: unknown): Promise<HttpAnswer>;
+  /** Connects with what a socket would send as `auth`. `listener` hears every event, the welcome first. */
+  connect(
+    auth: unknown,
+    listener: (event: OutgoingEvent, body: Uint8Array) => void,
+  ): Promise<Result<MemoryConnection, Refusal>>;
+}
+
+/** A transport that nobody serves yet. */
+export function memoryTransport(): MemoryTransport {
+  let handlers: TransportHandlers | null = null;
+  const peers = new Set<Peer>();
+  const served = (): TransportHandlers => {
+    assert(handlers !== null, 'a memory transport is served before clients use it');
+    return handlers;
+  };
+  const drop = (peer: Peer): void => {
+    if (peers.delete(peer)) served().disconnected(peer);
+  };
+  return {
+    listen: async (given) => {
+      handlers = given;
+      return 'memory:';
+    },
+    close: async () => {
+      for (const peer of [...peers]) drop(peer);
+    },
+    challenge: () => served().challenge(),
+    enrol: (body) => served().enrol(body),
+    connect: async (auth, listener) => {
+      const admission = await served().admit(auth);
+      if (!admission.ok) return admission;
+      const { clientId, welcome } = admission.value;
+      const peer: Peer = {
+        clientId,
+        send: (event, body) => peers.has(peer) && listener(event, body),
+        close: () => drop(peer),
+      };
+      for (const older of [...peers]) if (older.clientId === clientId) drop(older);
+      peers.add(peer);
+      peer.send('welcome', welcome);
+      served().connected(peer);
+      const call: MemoryConnection['call'] = (name, body, attachment) =>
+        served().call(peer, name, body, attachment ?? null);
+      return { ok: true, value: { call, close: () => drop(peer) } };
+    },
+  };
+}

@@ -1,0 +1,185 @@
+/**
+ * The transport over HTTP and socket.io: WebSocket only, no compression (no decompression bombs, no CRIME), 1 MB frames, connection
+ * deadlines. A socket gets handlers only after it was admitted, and then one per call that exists.
+ */
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Socket } from 'socket.io';
+import { Server } from 'socket.io';
+import { assert } from '../../shared/core/assert.ts';
+import { errorMessage, TransportError } from '../../shared/core/errors.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
+import { messageBytesMax } from '../../shared/core/limits.ts';
+import { createBudget } from './budget.ts';
+import type { HttpAnswer, Peer, Transport, TransportHandlers } from './transport.ts';
+import { callNames } from './transport.ts';
+
+/** Where to listen; port 0 takes a free one. */
+export interface SocketServerOptions {
+  readonly port: number;
+  /** Default 127.0.0.1: reaching further is a decision of the operator. */
+  readonly host?: string;
+  /** Origins that browsers may connect from; none by default. Clients outside browsers send no origin. */
+  readonly origins?: readonly string[];
+}
+
+/** Bytes of an enrolment request: a token, a name, a key and a signature need below 1 kB. */
+const requestBytesMax = 16_384;
+/** Calls a second that one client may make on average: above what a loopback link with four chunks in flight reaches, far below a flood. */
+const callsPerSecond = 4_000;
+
+/** A transport that does not listen yet. */
+export function socketServer({ port, host = '127.0.0.1', origins = [] }: SocketServerOptions): Transport {
+  const http = createServer({ requestTimeout: 10_000, headersTimeout: 10_000, connectionsCheckingInterval: 5_000 });
+  const io = new Server(http, {
+    transports: ['websocket'],
+    perMessageDeflate: false,
+    httpCompression: false,
+    maxHttpBufferSize: messageBytesMax,
+    connectTimeout: 10_000,
+    serveClient: false,
+    allowEIO3: false,
+    allowRequest: (request, answer) => {
+      const { origin } = request.headers;
+      answer(null, origin === undefined || origins.includes(origin));
+    },
+  });
+  return {
+    listen: async (handlers) => {
+      http.on('request', (request, response) => void serve(handlers, request, response));
+      connectSockets(io, handlers);
+      await listening(http, port, host);
+      const { port: bound } = http.address() as AddressInfo;
+      return `http://${host.includes(':') ? `[${host}]` : host}:${bound}`;
+    },
+    close: async () => {
+      await io.close();
+      http.closeAllConnections();
+    },
+  };
+}
+
+function listening(http: HttpServer, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    http.once('error', (cause: NodeJS.ErrnoException) => {
+      const next = cause.code === 'EADDRINUSE' ? 'another program uses it; choose another --port' : errorMessage(cause);
+      reject(new TransportError('cannot-listen', `cannot listen on ${host} port ${port}: ${next}`, { cause }));
+    });
+    http.listen(port, host, resolve);
+  });
+}
+
+function connectSockets(io: Server, handlers: TransportHandlers): void {
+  const peers = new Map<ClientId, Peer>();
+  io.use((socket, next) => {
+    handlers.admit(socket.handshake.auth).then(
+      (admission) => {
+        if (admission.ok) {
+          socket.data = admission.value;
+          next();
+        } else {
+          next(Object.assign(new Error(admission.error.detail), { data: admission.error }));
+        }
+      },
+      (thrown: unknown) => next(new Error(errorMessage(thrown))),
+    );
+  });
+  io.on('connection', (socket) => {
+    const { clientId, welcome } = socket.data as { clientId: ClientId; welcome: Uint8Array };
+    const peer: Peer = {
+      clientId,
+      send: (event, body) => void socket.emit(event, body),
+      close: () => void socket.disconnect(true),
+    };
+    socket.on('error', () => socket.disconnect(true));
+    socket.once('disconnect', () => {
+      // A replaced connection was reported as gone when the new one came.
+      if (peers.get(clientId) !== peer) return;
+      peers.delete(clientId);
+      handlers.disconnected(peer);
+    });
+    const older = peers.get(clientId);
+    peers.set(clientId, peer);
+    if (older !== undefined) {
+      handlers.disconnected(older);
+      older.close();
+    }
+    listen(socket, peer, handlers);
+    peer.send('welcome', welcome);
+    handlers.connected(peer);
+  });
+}
+
+type Acknowledge = (body: Uint8Array, attachment?: Uint8Array) => void;
+
+/** Registers the calls. Anything that is not (bytes, [bytes,] callback) ends the connection: it is not a client of this protocol. */
+function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
+  const budget = createBudget({ perSecond: callsPerSecond, burst: callsPerSecond, nowMs: performance.now() });
+  for (const name of callNames) {
+    socket.on(name, (...values: unknown[]) => {
+      const acknowledge = values.pop();
+      const [body, attachment] = values;
+      const isFramed = body instanceof Uint8Array && (attachment === undefined || attachment instanceof Uint8Array);
+      if (typeof acknowledge !== 'function' || !isFramed || values.length > 2 || !budget.take(performance.now())) {
+        peer.close();
+        return;
+      }
+      handlers.call(peer, name, body, attachment ?? null).then(
+        ({ body: answer, attachment: bytes }) => {
+          if (bytes === undefined) (acknowledge as Acknowledge)(answer);
+          else (acknowledge as Acknowledge)(answer, bytes);
+        },
+        // A fault of ours (disk, bug) is answered by silence and a closed connection: the client comes back and asks again.
+        () => peer.close(),
+      );
+    });
+  }
+}
+
+async function serve(handlers: TransportHandlers, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    const answer = await route(handlers, request);
+    if (answer === null) return;
+    response.writeHead(answer.status, {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    });
+    response.end(JSON.stringify(answer.body));
+  } catch {
+    response.writeHead(500).end();
+  }
+}
+
+async function route(handlers: TransportHandlers, request: IncomingMessage): Promise<HttpAnswer | null> {
+  const path = (request.url ?? '').split('?')[0];
+  assert(path !== undefined, 'split returns at least one part');
+  // socket.io answers its own path.
+  if (path.startsWith('/socket.io')) return null;
+  const name = `${request.method} ${path}`;
+  if (name === 'GET /v1/challenge') return handlers.challenge();
+  if (name === 'GET /v1/health') return handlers.health();
+  if (name !== 'POST /v1/enrol')
+    return { status: 404, body: { ok: false, violation: { code: 'not-found', detail: 'no such address' } } };
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of request) {
+    size += (part as Buffer).length;
+    if (size > requestBytesMax)
+      return {
+        status: 413,
+        body: { ok: false, violation: { code: 'request-too-large', detail: `more than ${requestBytesMax} bytes` } },
+      };
+    parts.push(part as Buffer);
+  }
+  try {
+    return await handlers.enrol(JSON.parse(Buffer.concat(parts).toString('utf8')));
+  } catch (thrown) {
+    if (!(thrown instanceof SyntaxError)) throw thrown;
+    return {
+      status: 400,
+      body: { ok: false, violation: { code: 'malformed-message', detail: 'the request is not JSON' } },
+    };
+  }
+}
