@@ -1,0 +1,92 @@
+/**
+ * Judges updates, purely: what was announced, every chunk, and the whole. A judgement is null or the violation; it is counted, answered, and
+ * the round goes on. Signature, sequence and time are judged before (`shared/protocol/envelope.ts`), the cohort by the round machine.
+ */
+
+import { float32Of } from '../../shared/core/bytes.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import { chunkBytesMax } from '../../shared/core/limits.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import { vectorRoot } from '../../shared/protocol/vector.ts';
+import type { Violation } from '../../shared/protocol/violations.ts';
+import { violation } from '../../shared/protocol/violations.ts';
+import { firstNonFinite } from '../../shared/update/vector.ts';
+
+/** What a round demands of every update. */
+export interface RoundDemands {
+  readonly roundIndex: number;
+  readonly roundHash: Digest;
+  /** Length of the delta. */
+  readonly dim: number;
+  /** Largest example count that may be claimed. */
+  readonly weightMax: number;
+}
+
+/** What a client announces before it sends bytes. */
+export interface Announcement {
+  readonly roundHash: Digest;
+  readonly vecRoot: Digest;
+  readonly chunkDigests: readonly Digest[];
+  readonly exampleCount: number;
+}
+
+/** Judges an announcement on its own: round, size by the layout, root of its chunk digests, weight. */
+export function judgeAnnouncement(demands: RoundDemands, announced: Announcement): Violation | null {
+  const { roundIndex, roundHash, dim, weightMax } = demands;
+  if (announced.roundHash !== roundHash) {
+    return violation(
+      'stale-round',
+      `expected an update of round ${roundHash}, got one of ${announced.roundHash}`,
+      roundIndex,
+    );
+  }
+  const count = Math.ceil((dim * 4) / chunkBytesMax);
+  if (announced.chunkDigests.length !== count) {
+    const code = announced.chunkDigests.length > count ? 'update-too-large' : 'layout-mismatch';
+    const detail = `expected ${count} chunks for ${dim} values, got ${announced.chunkDigests.length}; fetch the current layout`;
+    return violation(code, detail, roundIndex);
+  }
+  if (vectorRoot(chunkBytesMax, announced.chunkDigests) !== announced.vecRoot) {
+    return violation('root-mismatch', 'the announced root is not that of the announced chunk digests', roundIndex);
+  }
+  const weight = announced.exampleCount;
+  if (!Number.isSafeInteger(weight) || weight < 0 || weight > weightMax) {
+    return violation('bad-weight', `expected an example count from 0 to ${weightMax}, got ${weight}`, roundIndex);
+  }
+  return null;
+}
+
+/** Judges one chunk against its announcement: index, exact length, digest. */
+export function judgeChunk(
+  demands: RoundDemands,
+  announced: Announcement,
+  index: number,
+  bytes: Uint8Array,
+): Violation | null {
+  const { roundIndex, dim } = demands;
+  const count = announced.chunkDigests.length;
+  if (!Number.isSafeInteger(index) || index < 0 || index >= count) {
+    return violation('update-too-large', `expected a chunk from 0 to ${count - 1}, got ${index}`, roundIndex);
+  }
+  const length = Math.min(chunkBytesMax, dim * 4 - index * chunkBytesMax);
+  if (bytes.length !== length) {
+    return violation('wrong-length', `expected ${length} bytes for chunk ${index}, got ${bytes.length}`, roundIndex);
+  }
+  if (digestOf(bytes) !== announced.chunkDigests[index]) {
+    return violation('chunk-mismatch', `chunk ${index} does not have its announced digest; send it again`, roundIndex);
+  }
+  return null;
+}
+
+/** Judges a whole delta, float32 little-endian: every value is a number. */
+export function judgeDelta({ roundIndex, dim }: RoundDemands, bytes: Uint8Array): Violation | null {
+  if (bytes.length !== dim * 4)
+    return violation('wrong-length', `expected ${dim * 4} bytes, got ${bytes.length}`, roundIndex);
+  const place = firstNonFinite(float32Of(bytes));
+  if (place === -1) return null;
+  return violation(
+    'non-finite',
+    `value ${place} of ${dim} is not a finite number; the training diverged or overflowed`,
+    roundIndex,
+  );
+}

@@ -1,0 +1,55 @@
+/** The coordinator's identity key: 32 bytes of seed as hex in a file that only its owner can read. */
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { errorMessage, StoreError } from '../../shared/core/errors.ts';
+import type { Entropy } from '../../shared/core/ports.ts';
+import type { Identity } from '../../shared/crypto/identity.ts';
+import { identityFromSeed } from '../../shared/crypto/identity.ts';
+
+/**
+ * The identity kept in `stateFolder`, made on first use. Whoever has this file is this coordinator: clients pin its public key.
+ * @throws StoreError when the file cannot be read or written, or is no key.
+ */
+export function openIdentity(stateFolder: string, entropy: Entropy): Identity {
+  const path = join(stateFolder, 'identity.key');
+  const text = readKey(path) ?? writeKey(stateFolder, path, toHex(entropy.bytes(32)));
+  if (!/^[0-9a-f]{64}$/.test(text)) {
+    throw new StoreError(
+      'bad-key-file',
+      `${path} must hold 64 hex digits; restore it from a backup: with another key clients refuse this coordinator`,
+    );
+  }
+  return identityFromSeed(fromHex(text));
+}
+
+function readKey(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new StoreError('key-unreadable', `cannot read ${path}: ${errorMessage(cause)}; check its owner and mode`, {
+      cause,
+    });
+  }
+}
+
+/** Written whole or not at all: a half-written key would lock every client out. */
+function writeKey(stateFolder: string, path: string, text: string): string {
+  try {
+    mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
+    const file = openSync(`${path}.tmp`, 'w', 0o600);
+    writeSync(file, `${text}\n`);
+    fsyncSync(file);
+    closeSync(file);
+    chmodSync(`${path}.tmp`, 0o600);
+    renameSync(`${path}.tmp`, path);
+    return text;
+  } catch (cause) {
+    throw new StoreError(
+      'key-not-written',
+      `cannot write ${path}: ${errorMessage(cause)}; check the folder and its permissions`,
+      { cause },
+    );
+  }
+}
