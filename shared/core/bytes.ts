@@ -16,7 +16,42 @@ export function fromHex(text: string): Uint8Array {
     throw new FormatError('bad-hex', 'expected an even number of hex digits');
   }
   const bytes = new Uint8Array(text.length / 2);
-  for (let index = 0; index < bytes.length; index++) bytes[index] = Number.parseInt(text.slice(2 * index, 2 * index + 2), 16);
+  for (let index = 0; index < bytes.length; index++)
+    bytes[index] = Number.parseInt(text.slice(2 * index, 2 * index + 2), 16);
+  return bytes;
+}
+
+const base64UrlDigits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+
+/** Base64 with the URL-safe alphabet and without padding (RFC 4648 section 5). */
+export function toBase64Url(bytes: Uint8Array): string {
+  let text = '';
+  for (let start = 0; start < bytes.length; start += 3) {
+    const triple = (bytes[start]! << 16) | ((bytes[start + 1] ?? 0) << 8) | (bytes[start + 2] ?? 0);
+    const digitCount = Math.min(4, bytes.length - start + 1);
+    for (let digit = 0; digit < digitCount; digit++) text += base64UrlDigits[(triple >> (18 - 6 * digit)) & 63];
+  }
+  return text;
+}
+
+/** Bytes of URL-safe base64 without padding. @throws FormatError unless `text` is what {@link toBase64Url} makes of them. */
+export function fromBase64Url(text: string): Uint8Array {
+  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
+  let bits = 0;
+  let bitCount = 0;
+  let length = 0;
+  for (const character of text) {
+    const digit = base64UrlDigits.indexOf(character);
+    if (digit < 0) throw new FormatError('bad-base64', 'expected letters, digits, "-" and "_" only');
+    bits = ((bits << 6) | digit) & 0xffff;
+    bitCount += 6;
+    if (bitCount < 8) continue;
+    bitCount -= 8;
+    bytes[length++] = bits >> bitCount;
+  }
+  if (bitCount >= 6 || (bits & ((1 << bitCount) - 1)) !== 0) {
+    throw new FormatError('bad-base64', 'the text is cut off or not in its shortest form');
+  }
   return bytes;
 }
 
@@ -54,7 +89,8 @@ export function bytesOf(view: ArrayBufferView): Uint8Array {
  * @throws FormatError unless the length is a multiple of four.
  */
 export function float32Of(bytes: Uint8Array): Float32Array {
-  if (bytes.length % 4 !== 0) throw new FormatError('bad-length', `expected a multiple of 4 bytes, found ${bytes.length}`);
+  if (bytes.length % 4 !== 0)
+    throw new FormatError('bad-length', `expected a multiple of 4 bytes, found ${bytes.length}`);
   if (bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   return new Float32Array(bytes.slice().buffer);
 }

@@ -2,6 +2,11 @@
  * The layout of an update: which tensors, in which order, of which aggregation class. An update is one flat float32 vector in this order,
  * and every signature binds the layout's digest. Layers, methods and heads contribute their tensors in a fixed order.
  */
+import { utf8 } from '../core/bytes.ts';
+import type { Digest } from '../core/ids.ts';
+import { digestOf } from '../crypto/hash.ts';
+import { encodeCanonical, u32 } from '../protocol/canonical.ts';
+import { list, oneOf, structure, text } from '../protocol/canonical-compound.ts';
 
 /**
  * How clients' values of one tensor may be combined: `mean` is a weighted mean; `frozen` never changes; `local` never leaves the client.
@@ -37,4 +42,28 @@ export function layoutOf(specifications: readonly TensorSpecification[]): Adapte
     return placed;
   });
   return { tensors, dim };
+}
+
+/** Tensors and dimensions of one layout: far beyond any adapter, so that a digest is never computed over nonsense. */
+const [tensorsMax, dimensionsMax] = [100_000, 8];
+const layoutFormat = list(
+  structure({
+    name: text(1024),
+    type: oneOf(['float32']),
+    shape: list(u32, dimensionsMax),
+    aggregationClass: oneOf(['mean', 'frozen', 'local']),
+  }),
+  tensorsMax,
+);
+const digestPrefix = utf8('TRIB-LAYOUT');
+
+/**
+ * Names a layout: SHA-256 of `"TRIB-LAYOUT"` and the canonical list of (name, type, shape, aggregation class) in layout order. What only
+ * concerns local training (`decays`) is not part of it: the plan's hash binds that.
+ */
+export function layoutDigest(layout: AdapterLayout): Digest {
+  const tensors = layout.tensors.map(({ name, shape, aggregationClass }) => {
+    return { name, type: 'float32', shape, aggregationClass } as const;
+  });
+  return digestOf(digestPrefix, encodeCanonical(layoutFormat, tensors));
 }

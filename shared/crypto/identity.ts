@@ -1,0 +1,68 @@
+/**
+ * Who signs: an Ed25519 key (RFC 8032) of a client or of the coordinator, kept by tweetnacl. The seed is the only secret; it never appears
+ * in a message. Signatures are deterministic.
+ */
+import nacl from 'tweetnacl';
+import { assert } from '../core/assert.ts';
+import { utf8 } from '../core/bytes.ts';
+import type { ClientId } from '../core/ids.ts';
+import type { Entropy } from '../core/ports.ts';
+import { digestOf, sha256 } from './hash.ts';
+import { signatureInput } from './signature-input.ts';
+
+/** Bytes of an Ed25519 seed, of a public key, and of a signature. */
+export const keyBytes = { seed: 32, publicKey: 32, signature: 64 } as const;
+
+/** A key that signs. */
+export interface Identity {
+  /** 32 bytes, RFC 8032. */
+  readonly publicKey: Uint8Array;
+  /** SHA-256 of `"TRIB-ID"` and the public key. */
+  readonly clientId: ClientId;
+  /** Signs `body` under the domain `type`: 64 bytes. Costs about 3 ms whatever the size of the body. */
+  sign(type: string, body: Uint8Array): Uint8Array;
+}
+
+/** A fresh seed for {@link identityFromSeed}, to be kept secret by its owner. */
+export function createSeed(entropy: Entropy): Uint8Array {
+  return entropy.bytes(keyBytes.seed);
+}
+
+/** A fresh identity whose seed nobody keeps: for one process. */
+export function createIdentity(entropy: Entropy): Identity {
+  const seed = createSeed(entropy);
+  const identity = identityFromSeed(seed);
+  seed.fill(0);
+  return identity;
+}
+
+/** The identity of a 32-byte seed; the seed is copied and may be zeroed afterwards. */
+export function identityFromSeed(seed: Uint8Array): Identity {
+  assert(seed.length === keyBytes.seed, `an identity seed has ${keyBytes.seed} bytes`);
+  const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(Uint8Array.from(seed));
+  return {
+    publicKey,
+    clientId: clientIdOf(publicKey),
+    sign: (type, body) => nacl.sign.detached(signatureInput(type, body), secretKey),
+  };
+}
+
+const idPrefix = utf8('TRIB-ID');
+
+/** The client id of a public key. */
+export function clientIdOf(publicKey: Uint8Array): ClientId {
+  return digestOf(idPrefix, publicKey) as string as ClientId;
+}
+
+const base32Digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+
+/** The first 20 bytes of the key's SHA-256 in base32 (RFC 4648), eight groups of four: for comparing by telephone. */
+export function fingerprint(publicKey: Uint8Array): string {
+  const bytes = sha256(publicKey).subarray(0, 20);
+  let digits = '';
+  for (let bit = 0; bit < 160; bit += 5) {
+    const pair = (bytes[bit >> 3]! << 8) | (bytes[(bit >> 3) + 1] ?? 0);
+    digits += base32Digits[(pair >> (11 - (bit & 7))) & 31];
+  }
+  return digits.match(/.{4}/g)!.join('-');
+}
