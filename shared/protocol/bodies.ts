@@ -3,7 +3,7 @@
  * receiver decodes the very bytes that the signature covers.
  */
 import { chunkBytesMax } from '../core/limits.ts';
-import { bytes, f64, raw, timeMs, u16, u32, type ValueOf } from './canonical.ts';
+import { bytes, f64, raw, u16, u32, u53, type ValueOf } from './canonical.ts';
 import { clientId, digest, federationId, list, maybe, oneOf, structure, text } from './canonical-compound.ts';
 
 /** Chunks of one update: the largest adapter at the chunk size. */
@@ -17,8 +17,8 @@ const baseFilesMax = 64;
 
 const blobReference = structure({
   digest,
-  /** Bytes; a file beyond 4 GiB is stored in parts. */
-  size: u32,
+  /** Bytes. */
+  size: u53,
   root: digest,
 });
 /** Content by its SHA-256, its size in bytes, and the root of its chunk digests (`vectorRoot`). */
@@ -121,7 +121,7 @@ export const evaluationFormat = structure({
 export type Evaluation = ValueOf<typeof evaluationFormat>;
 
 /** Signed `CHALLENGE` by the coordinator. */
-export const challengeFormat = structure({ serverNonce: raw(32), serverTimeMs: timeMs, federationId });
+export const challengeFormat = structure({ serverNonce: raw(32), serverTimeMs: u53, federationId });
 
 /** Signed `ENROL` by the key that is to be enrolled: whoever holds the token also holds the key. */
 export const enrolFormat = structure({ tokenHash: digest, publicKey: raw(32), federationId });
@@ -133,7 +133,7 @@ export const authFormat = structure({
   coordinatorKey: raw(32),
   namespace: text(64),
   clientId,
-  timestampMs: timeMs,
+  timestampMs: u53,
   protocol: u16,
 });
 

@@ -150,12 +150,15 @@ export const u64: Format<bigint> = {
   read: (reader) => reader.view(8, 'a u64').getBigUint64(0, true),
 };
 
-/** Milliseconds since 1970 as u64; at most 2^53 - 1. */
-export const timeMs: Format<number> = {
-  write: (writer, value) => u64.write(writer, BigInt(value)),
+/** Unsigned integer of eight bytes that is a number in memory: sizes and milliseconds, at most 2^53 - 1. */
+export const u53: Format<number> = {
+  write: (writer, value) => {
+    assert(Number.isSafeInteger(value), `expected an integer below 2^53, found ${value}`);
+    u64.write(writer, BigInt(value));
+  },
   read: (reader) => {
     const value = u64.read(reader);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) reader.fail('expected milliseconds below 2^53');
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) reader.fail('expected an integer below 2^53');
     return Number(value);
   },
 };

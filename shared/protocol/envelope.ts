@@ -11,7 +11,7 @@ import { refuse, succeed } from '../core/result.ts';
 import { digestOf } from '../crypto/hash.ts';
 import type { Identity } from '../crypto/identity.ts';
 import { verifyStrict } from '../crypto/verify.ts';
-import { decodeCanonical, encodeCanonical, type Format, timeMs, u16, u64, type ValueOf } from './canonical.ts';
+import { decodeCanonical, encodeCanonical, type Format, u16, u53, u64, type ValueOf } from './canonical.ts';
 import { clientId, digest, oneOf, sessionId, structure } from './canonical-compound.ts';
 import { decodeMessage, encodeMessage } from './codec.ts';
 import { protocolVersion } from './version.ts';
@@ -31,7 +31,7 @@ const envelopeFormat = structure({
   /** Strictly greater than in every earlier envelope of this client. */
   sequence: u64,
   /** When it was sealed, in the coordinator's time. */
-  timeMs,
+  timeMs: u53,
   bodyHash: digest,
 });
 /** Facts about a message that its signature binds. */
