@@ -6,7 +6,7 @@
 import { float32Of } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
-import { digestOf } from '../../shared/crypto/hash.ts';
+import { checkChunk } from '../../shared/protocol/blob-reference.ts';
 import { vectorRoot } from '../../shared/protocol/vector.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
@@ -64,18 +64,8 @@ export function judgeChunk(
   bytes: Uint8Array,
 ): Violation | null {
   const { roundIndex, dim } = demands;
-  const count = announced.chunkDigests.length;
-  if (!Number.isSafeInteger(index) || index < 0 || index >= count) {
-    return violation('update-too-large', `expected a chunk from 0 to ${count - 1}, got ${index}`, roundIndex);
-  }
-  const length = Math.min(chunkBytesMax, dim * 4 - index * chunkBytesMax);
-  if (bytes.length !== length) {
-    return violation('wrong-length', `expected ${length} bytes for chunk ${index}, got ${bytes.length}`, roundIndex);
-  }
-  if (digestOf(bytes) !== announced.chunkDigests[index]) {
-    return violation('chunk-mismatch', `chunk ${index} does not have its announced digest; send it again`, roundIndex);
-  }
-  return null;
+  const fault = checkChunk({ size: dim * 4, chunkDigests: announced.chunkDigests }, index, bytes);
+  return fault === null ? null : { ...fault, roundIndex };
 }
 
 /** Judges a whole delta, float32 little-endian: every value is a number. */
@@ -83,7 +73,7 @@ export function judgeDelta({ roundIndex, dim }: RoundDemands, bytes: Uint8Array)
   if (bytes.length !== dim * 4)
     return violation('wrong-length', `expected ${dim * 4} bytes, got ${bytes.length}`, roundIndex);
   const place = firstNonFinite(float32Of(bytes));
-  if (place === -1) return null;
+  if (place === null) return null;
   return violation(
     'non-finite',
     `value ${place} of ${dim} is not a finite number; the training diverged or overflowed`,

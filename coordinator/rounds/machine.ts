@@ -57,15 +57,15 @@ export type Phase =
   | { readonly name: 'waiting'; readonly deadlineMs: number; readonly gathering: boolean }
   | ({ readonly name: 'recruit' } & RoundWork)
   | ({ readonly name: 'train' } & RoundWork)
-  | { readonly name: 'aggregate'; readonly asked: number; readonly contributors: readonly ClientId[] }
+  | { readonly name: 'aggregate'; readonly asked: readonly ClientId[]; readonly contributors: readonly ClientId[] }
   | {
       readonly name: 'evaluate';
-      readonly asked: number;
+      readonly asked: readonly ClientId[];
       readonly contributors: readonly ClientId[];
       readonly awaited: readonly ClientId[];
       readonly deadlineMs: number;
     }
-  | { readonly name: 'publish'; readonly asked: number; readonly contributors: readonly ClientId[] }
+  | { readonly name: 'publish'; readonly asked: readonly ClientId[]; readonly contributors: readonly ClientId[] }
   | { readonly name: 'completed'; readonly detail: string }
   | { readonly name: 'stopped'; readonly detail: string };
 
@@ -106,7 +106,7 @@ export type FederationEffect =
   | {
       readonly type: 'publish';
       readonly roundIndex: number;
-      readonly asked: number;
+      readonly asked: readonly ClientId[];
       readonly contributors: readonly ClientId[];
     }
   | { readonly type: 'void-round'; readonly outcome: RoundOutcome }
@@ -180,7 +180,8 @@ export function receive(state: FederationState, event: FederationEvent): Federat
       return evaluateStep(now, phase, event);
     case 'aggregate':
       if (event.type === 'aggregated') return openEvaluation(now, phase, event.atMs);
-      if (event.type === 'aggregation-failed') return voidRound(now, phase.asked, phase.contributors.length, event);
+      if (event.type === 'aggregation-failed')
+        return voidRound(now, phase.asked.length, phase.contributors.length, event);
       return { state: now, effects: [] };
     case 'publish':
       return event.type === 'published' ? closeRound(now, phase, event.atMs) : { state: now, effects: [] };
@@ -270,6 +271,7 @@ function workStep(state: FederationState, phase: RoundPhase, event: FederationEv
     }
     case 'progressed': {
       if (phase.name === 'recruit') {
+        if (phase.accepted.includes(event.clientId)) return to({});
         // Fetching a large base takes as long as the link needs; ten times the recruiting time bounds it.
         const limit = phase.startMs + 10 * state.settings.recruitMs;
         return to({
@@ -352,7 +354,7 @@ function closeTraining(state: FederationState, phase: RoundPhase, atMs: number):
   }
   const contributors = phase.stored;
   return {
-    state: { ...state, phase: { name: 'aggregate', asked: phase.asked.length, contributors } },
+    state: { ...state, phase: { name: 'aggregate', asked: phase.asked, contributors } },
     effects: [{ type: 'aggregate', contributors }],
   };
 }
@@ -406,7 +408,11 @@ function evaluateStep(
   return { state: { ...state, phase: { ...phase, awaited } }, effects: [] };
 }
 
-function startPublishing(state: FederationState, asked: number, contributors: readonly ClientId[]): FederationStep {
+function startPublishing(
+  state: FederationState,
+  asked: readonly ClientId[],
+  contributors: readonly ClientId[],
+): FederationStep {
   const effect = { type: 'publish', roundIndex: state.roundIndex, asked, contributors } as const;
   return { state: { ...state, phase: { name: 'publish', asked, contributors } }, effects: [effect] };
 }
@@ -414,11 +420,11 @@ function startPublishing(state: FederationState, asked: number, contributors: re
 function closeRound(state: FederationState, phase: Extract<Phase, { name: 'publish' }>, atMs: number): FederationStep {
   const { settings } = state;
   const contributed = phase.contributors.length;
-  const detail = `completed with ${contributed} of ${phase.asked}`;
+  const detail = `completed with ${contributed} of ${phase.asked.length}`;
   const outcome: RoundOutcome = {
     roundIndex: state.roundIndex,
     kind: 'published',
-    asked: phase.asked,
+    asked: phase.asked.length,
     contributed,
     detail,
   };

@@ -102,7 +102,7 @@ export function createMemoryStore(): CoordinatorStore {
       rounds.set(version.roundIndex, {
         ...round,
         status: 'published',
-        contributed: version.summary.contributors.length,
+        contributed: version.contributed,
         detail,
       });
       return takeUpdates(version.roundIndex);

@@ -158,7 +158,7 @@ export function openSqliteStore(path: string): CoordinatorStore {
     publish: (version, detail) =>
       together(() => {
         const latest = one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1');
-        const contributed = version.summary.contributors.length;
+        const { contributed } = version;
         const updates = endRound(version.roundIndex, { status: 'published', contributed, detail });
         if (updates === null || version.version !== (latest?.version ?? -1) + 1) {
           throw new StoreError(

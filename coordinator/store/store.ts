@@ -4,6 +4,7 @@
  * values; bytes are hex.
  */
 import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+import type { TensorSpecification } from '../../shared/update/layout.ts';
 
 /** The one federation of a state folder. `plan` is the plan's canonical JSON. */
 export interface FederationRecord {
@@ -12,6 +13,8 @@ export interface FederationRecord {
   readonly baseDigest: Digest;
   readonly layoutHash: Digest;
   readonly plan: string;
+  /** Tensors of the adapter in layout order. */
+  readonly tensors: readonly TensorSpecification[];
   readonly createdMs: number;
 }
 
@@ -65,17 +68,8 @@ export interface VersionRow {
   readonly record: string;
   readonly signature: string;
   readonly publishedMs: number;
-  /** Facts for people: contributors, pooled metrics, rejections by code. */
-  readonly summary: VersionSummary;
-}
-
-/** What `adapters show` prints beside the signed record. */
-export interface VersionSummary {
-  readonly asked: number;
-  readonly contributors: readonly ClientId[];
-  readonly exampleCount: number;
-  readonly metrics: Readonly<Record<string, number>> | null;
-  readonly rejections: Readonly<Record<string, number>>;
+  /** Clients whose updates are in it. */
+  readonly contributed: number;
 }
 
 /** Durable state of one coordinator. @throws StoreError from every method when the storage fails. */

@@ -5,28 +5,29 @@
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
 import type { BlobStore } from '../../shared/core/ports.ts';
+import type { Manifest } from '../../shared/protocol/blob-reference.ts';
+import { referenceTo } from '../../shared/protocol/blob-reference.ts';
 import type { BlobReference } from '../../shared/protocol/messages.ts';
-import { chunkDigests, vectorRoot } from '../../shared/protocol/vector.ts';
 
 /** Blobs that are open to every admitted client. */
 export interface ServedBlobs {
   /** Stores `bytes` and opens them to clients; what to put into an offer. */
   announce(bytes: Uint8Array): Promise<BlobReference>;
   /** Size and chunk digests of an announced blob, or null. */
-  manifest(digest: Digest): { readonly size: number; readonly chunkDigests: readonly Digest[] } | null;
+  manifest(digest: Digest): Manifest | null;
   /** One chunk of an announced blob, or null when there is no such blob or chunk. */
   chunk(digest: Digest, index: number): Promise<Uint8Array | null>;
 }
 
 /** Nothing announced yet. */
 export function serveBlobs(blobs: BlobStore): ServedBlobs {
-  const manifests = new Map<Digest, { size: number; chunkDigests: readonly Digest[] }>();
+  const manifests = new Map<Digest, Manifest>();
   return {
     announce: async (bytes) => {
-      const digests = chunkDigests(bytes);
-      const digest = await blobs.put(bytes);
-      manifests.set(digest, { size: bytes.length, chunkDigests: digests });
-      return { digest, size: bytes.length, root: vectorRoot(chunkBytesMax, digests) };
+      const { reference, manifest } = referenceTo(bytes);
+      await blobs.put(bytes);
+      manifests.set(reference.digest, manifest);
+      return reference;
     },
     manifest: (digest) => manifests.get(digest) ?? null,
     chunk: async (digest, index) => {

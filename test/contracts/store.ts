@@ -19,6 +19,7 @@ const federation: FederationRecord = {
   baseDigest: digest('a2'),
   layoutHash: digest('a3'),
   plan: '{}',
+  tensors: [{ name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false }],
   createdMs: 5,
 };
 const invite: InviteRecord = {
@@ -51,7 +52,7 @@ const version = (number: number, roundIndex: number): VersionRow => ({
   record: 'aa',
   signature: 'bb',
   publishedMs: 9,
-  summary: { asked: 2, contributors: [first, second], exampleCount: 24, metrics: null, rejections: {} },
+  contributed: 2,
 });
 
 /** How a suite makes its stores: `open` gives an empty one, or, called again with its `place`, the same one after an orderly stop. */

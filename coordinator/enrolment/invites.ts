@@ -1,0 +1,64 @@
+/** Invites: one-time enrolment codes, and the approval of clients that came with a manual one. */
+
+import { fromHex } from '../../shared/core/bytes.ts';
+import { UsageError } from '../../shared/core/errors.ts';
+import { inviteLifetimeHours } from '../../shared/core/limits.ts';
+import type { Clock, Entropy } from '../../shared/core/ports.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import type { Identity } from '../../shared/crypto/identity.ts';
+import { fingerprint } from '../../shared/crypto/identity.ts';
+import { formatEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
+import { nonceBytes } from '../../shared/protocol/handshake.ts';
+import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
+
+/** What an invite is for. */
+export interface InviteRequest {
+  /** Who is invited, for people: 1 to 200 characters. */
+  readonly organisation: string;
+  /** `manual`: the operator also compares the client's fingerprint before it may connect. */
+  readonly approval: 'automatic' | 'manual';
+  /** Address of the coordinator as the client reaches it. */
+  readonly url: string;
+}
+
+/** Makes an invite and returns its code, which is shown once: only the hash of its token is stored. */
+export async function createInvite(
+  request: InviteRequest,
+  ports: {
+    readonly store: CoordinatorStore;
+    readonly identity: Identity;
+    readonly record: FederationRecord;
+    readonly clock: Clock;
+    readonly entropy: Entropy;
+  },
+): Promise<{ readonly code: string; readonly expiresMs: number }> {
+  const { organisation, approval, url } = request;
+  const { store, identity, record, clock, entropy } = ports;
+  const token = entropy.bytes(nonceBytes);
+  const expiresMs = clock.nowMs() + inviteLifetimeHours * 3_600_000;
+  await store.addInvite({ tokenHash: digestOf(token), organisation, approval, expiresMs, redeemedBy: null });
+  const { federationId } = record;
+  return {
+    code: formatEnrolmentCode({ url, federationId, coordinatorKey: identity.publicKey, token, approval }),
+    expiresMs,
+  };
+}
+
+/**
+ * Approves the pending client with this fingerprint, as its operator read it out.
+ * @throws UsageError `no-such-fingerprint` when no pending client has it.
+ */
+export async function approveFingerprint(store: CoordinatorStore, wanted: string): Promise<ClientRecord> {
+  const plain = (text: string): string => text.replaceAll(/[\s-]/g, '').toUpperCase();
+  const pending = (await store.clients()).filter(({ status }) => status === 'pending');
+  const client = pending.find(({ publicKey }) => plain(fingerprint(fromHex(publicKey))) === plain(wanted));
+  if (client === undefined) {
+    const next = 'compare all groups with the client, and see `tributary invite list`';
+    throw new UsageError(
+      'no-such-fingerprint',
+      `none of the ${pending.length} clients that wait for approval has this fingerprint; ${next}`,
+    );
+  }
+  await store.approveClient(client.clientId);
+  return { ...client, status: 'approved' };
+}

@@ -1,0 +1,112 @@
+/** Makes the signed, immutable record of a version: what it is, what it came from, who made it. Storing it is the store's part. */
+import { toHex } from '../../shared/core/bytes.ts';
+import type { ClientId, Digest } from '../../shared/core/ids.ts';
+import type { Identity } from '../../shared/crypto/identity.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
+import type { VersionRecord } from '../../shared/protocol/version-record.ts';
+import { resultHashOf, sealVersionRecord, transcriptHashOf } from '../../shared/protocol/version-record.ts';
+import type { Metrics } from '../../shared/training/metrics.ts';
+import type { Candidate } from '../aggregation/aggregate.ts';
+import type { FederationRecord, UpdateRecord, VersionRow } from '../store/store.ts';
+
+/** Said in every record of a version whose rounds were not masked. */
+const privacy = 'none: the coordinator could read every update; published versions carry no differential privacy';
+
+/** What every version of a federation shares. */
+export interface Lineage {
+  readonly identity: Identity;
+  readonly plan: Plan;
+  readonly record: FederationRecord;
+  readonly publishedMs: number;
+}
+
+/** The round that made a version. */
+export interface ClosedRound {
+  readonly roundIndex: number;
+  readonly roundHash: Digest;
+  readonly cohort: readonly ClientId[];
+  /** Updates in the aggregate, in client-id order. */
+  readonly updates: readonly UpdateRecord[];
+  readonly survivorCount: number;
+  /** Refused messages by violation code. */
+  readonly rejections: ReadonlyMap<string, number>;
+}
+
+/** A version ready to be stored and announced. */
+export interface MadeVersion {
+  readonly version: VersionRow;
+  readonly resultHash: Digest;
+  readonly transcriptHash: Digest;
+}
+
+function sealVersion(
+  lineage: Lineage,
+  facts: Omit<
+    VersionRecord,
+    | 'protocol'
+    | 'federationId'
+    | 'baseDigest'
+    | 'planHash'
+    | 'layoutHash'
+    | 'aggregationRule'
+    | 'privacy'
+    | 'createdAtMs'
+  >,
+  ruleState: Digest | null,
+): Omit<MadeVersion, 'transcriptHash'> {
+  const { identity, plan, publishedMs } = lineage;
+  const { federationId, baseDigest, planHash, layoutHash } = lineage.record;
+  const { record, signature } = sealVersionRecord(identity, {
+    ...{ federationId, baseDigest, planHash, layoutHash, privacy },
+    aggregationRule: plan.aggregation.rule,
+    createdAtMs: publishedMs,
+    ...facts,
+  });
+  const version: VersionRow = {
+    version: facts.versionIndex,
+    roundIndex: facts.round?.roundIndex ?? -1,
+    adapter: facts.adapterDigest,
+    modelHash: facts.modelHash,
+    ruleState,
+    record: toHex(record),
+    signature: toHex(signature),
+    publishedMs,
+    contributed: facts.contributors.length,
+  };
+  return { version, resultHash: resultHashOf(record) };
+}
+
+/** Version 0: the adapter before the first round. */
+export function makeInitialVersion(lineage: Lineage, adapterDigest: Digest, modelHash: Digest): VersionRow {
+  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0, metrics: null };
+  const facts = { versionIndex: 0, round: null, modelHash, parentModelHash: null, adapterDigest, ...nobody };
+  return sealVersion(lineage, facts, null).version;
+}
+
+/** The version that `candidate` becomes. */
+export function makeVersion(
+  options: Lineage & {
+    readonly latest: VersionRow;
+    readonly candidate: Candidate & { readonly modelHash: Digest };
+    readonly round: ClosedRound;
+    readonly metrics: Metrics | null;
+  },
+): MadeVersion {
+  const { latest, candidate, round, metrics } = options;
+  const { roundIndex, roundHash, cohort, updates, survivorCount } = round;
+  const transcriptHash = transcriptHashOf(roundHash, updates);
+  const rejections = [...round.rejections]
+    .map(([code, count]) => ({ code, count }))
+    .sort((left, right) => (left.code < right.code ? -1 : 1));
+  const facts = {
+    versionIndex: latest.version + 1,
+    round: { roundIndex, roundHash, transcriptHash },
+    modelHash: candidate.modelHash,
+    parentModelHash: latest.modelHash,
+    adapterDigest: candidate.adapter,
+    contributors: updates.map(({ clientId }) => clientId),
+    ...{ cohort, survivorCount, rejections, metrics },
+    totalWeight: candidate.totalWeight,
+  };
+  return { ...sealVersion(options, facts, candidate.ruleState), transcriptHash };
+}
