@@ -146,7 +146,7 @@ async function sqliteVersion(): Promise<string | null> {
     const database = new DatabaseSync(':memory:');
     const row = database.prepare('SELECT sqlite_version() AS version').get();
     database.close();
-    return String(row?.['version']);
+    return String(row?.version);
   } catch {
     return null;
   }

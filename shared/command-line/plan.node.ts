@@ -34,9 +34,9 @@ async function checkPlan(file: string, { base, policy }: CheckOptions, context: 
     if (!verdict.ok) throw new UsageError(verdict.error.code, `${file}: refused by ${policy}: ${verdict.error.reason}`);
   }
   // Loaded here: TensorFlow.js costs a second that a check of the plan alone does not need.
-  const report = base === undefined ? null : (await import('./check-base.node.ts')).checkAgainstBase(plan, file, base);
-  const facts = await report;
-  context.report({ planHash, plan, base: facts }, planText(file, plan, planHash, facts));
+  const report =
+    base === undefined ? null : await (await import('./check-base.node.ts')).checkAgainstBase(plan, file, base);
+  context.report({ planHash, plan, base: report }, planText(file, plan, planHash, report));
 }
 
 /** What `plan check` says about a correct plan. */

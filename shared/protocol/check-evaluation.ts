@@ -1,4 +1,5 @@
 /** Whether the counts of a site's evaluation can be true at all: what contradicts itself never enters pooled metrics. */
+import { scoreBinCount } from '../training/metrics.ts';
 import type { Evaluation } from './bodies.ts';
 import { type Violation, violation } from './violations.ts';
 
@@ -22,6 +23,9 @@ export function checkEvaluation({ exampleCount, metrics }: Evaluation, labelCoun
   if (lossSum < 0) return bad('the sum of losses is negative');
   if (scores === null) return null;
   if (labelCount !== 2) return bad(`score histograms exist for two labels, the plan has ${labelCount}`);
+  if (scores.positive.length !== scoreBinCount || scores.negative.length !== scoreBinCount) {
+    return bad(`a score histogram has ${scoreBinCount} bins, found ${scores.positive.length} and ${scores.negative.length}`);
+  }
   const isWhole = total(scores.positive) === truth[1] && total(scores.negative) === truth[0];
   return isWhole ? null : bad('the score histograms do not count the rows of their labels');
 }

@@ -1,0 +1,53 @@
+/**
+ * What a client does with its data, as a port: the session, the transport and the benchmark of a round know nothing of models. The real
+ * learner is `classification-learner.ts`; others bring fixed deltas.
+ */
+import type { Digest } from '../shared/core/ids.ts';
+import type { Plan } from '../shared/plan/plan.ts';
+import type { EvaluationCounts } from '../shared/training/metrics.ts';
+import type { AdapterLayout } from '../shared/update/layout.ts';
+
+/** Where local training stands. */
+export interface LearningProgress {
+  readonly stepsDone: number;
+  readonly stepCount: number;
+  /** Mean loss of the last step's rows; never leaves the client. */
+  readonly loss: number;
+}
+
+/** What training gives back. */
+export interface LearnedUpdate {
+  /** `[dim]` in layout order, after minus before. */
+  readonly delta: Float32Array;
+  /** Weight of this client in the mean. */
+  readonly exampleCount: number;
+  readonly meanLoss: number;
+  readonly seconds: number;
+}
+
+/** A base and a plan, ready to train: computed once per plan and kept over rounds. */
+export interface PreparedLearning {
+  /** Digest computed from the fetched base. */
+  readonly baseDigest: Digest;
+  /** The layout that the plan's adapter has on this base. */
+  readonly layout: AdapterLayout;
+  /** Rows that are held out; 0 means that there is nothing to evaluate on. */
+  readonly heldOutCount: number;
+  /** Trains from `start` `[dim]`, which is not changed. @throws the reason of `signal` when it aborts. */
+  train(options: {
+    readonly start: Float32Array;
+    readonly roundIndex: number;
+    readonly onProgress: (progress: LearningProgress) => void;
+    readonly signal: AbortSignal;
+  }): Promise<LearnedUpdate>;
+  /** Counts of `parameters` `[dim]` on the held-out rows. */
+  evaluate(parameters: Float32Array, signal: AbortSignal): Promise<EvaluationCounts>;
+  /** Frees what was loaded. */
+  dispose(): void;
+}
+
+/** Makes a base and a plan ready. */
+export interface Learner {
+  /** @throws FederationError when the base is broken, or the data do not fit the plan. */
+  prepare(plan: Plan, baseFiles: ReadonlyMap<string, Uint8Array>): Promise<PreparedLearning>;
+}

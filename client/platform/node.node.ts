@@ -1,0 +1,180 @@
+/**
+ * The client's platform on Node: one state folder with `identity.key` (mode 0600), `journal.json` (written to a temporary file, flushed,
+ * renamed, folder flushed) and `content/` (fetched bytes by digest). The folder belongs to one running client at a time.
+ */
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import * as z from 'zod/mini';
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { errorMessage, StoreError, TransportError } from '../../shared/core/errors.ts';
+import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+import type { Clock, Entropy } from '../../shared/core/ports.ts';
+import type { ContentCache, Journal, JournalEntry, JsonAnswer, Platform } from './ports.ts';
+import { emptyJournal } from './ports.ts';
+
+/** Time and timers of the machine. */
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  after: (delayMs, action) => {
+    const timer = setTimeout(action, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Unpredictable bytes of the operating system. */
+export const systemEntropy: Entropy = { bytes: (count) => new Uint8Array(randomBytes(count)) };
+
+const hex64 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+const journalSchema = z.strictObject({
+  format: z.literal('tributary-client-journal-1'),
+  credentials: z.nullable(
+    z.strictObject({ url: z.string(), federationId: hex64, coordinatorKey: hex64, clientId: hex64 }),
+  ),
+  sequenceBound: z.int().check(z.nonnegative()),
+  contributions: z.record(hex64, z.strictObject({ roundIndex: z.int().check(z.nonnegative()), roundHash: hex64 })),
+});
+
+/** Writes `bytes` so that after a crash the file holds either the old or the new content, whole. */
+async function replaceFile(path: string, bytes: Uint8Array, mode = 0o600): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const file = await open(temporary, 'w', mode);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  const folder = await open(dirname(path), 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+async function readOrNull(path: string): Promise<Uint8Array | null> {
+  try {
+    return new Uint8Array(await readFile(path));
+  } catch (thrown) {
+    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return null;
+    throw new StoreError('unreadable-file', `cannot read ${path}: ${errorMessage(thrown)}`, { cause: thrown });
+  }
+}
+
+/** The journal as a JSON file. @throws StoreError `journal-damaged` on anything that this version did not write. */
+export function fileJournal(path: string): Journal {
+  return {
+    read: async () => {
+      const bytes = await readOrNull(path);
+      if (bytes === null) return emptyJournal;
+      let value: unknown;
+      try {
+        value = JSON.parse(new TextDecoder().decode(bytes));
+      } catch (thrown) {
+        throw damaged(path, errorMessage(thrown));
+      }
+      const parsed = journalSchema.safeParse(value);
+      if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error));
+      const { credentials, sequenceBound, contributions } = parsed.data;
+      // The schema checked the digits; the brand only names what they are.
+      return { credentials, sequenceBound, contributions } as JournalEntry & {
+        credentials: { clientId: ClientId; federationId: FederationId } | null;
+      };
+    },
+    write: (entry) => {
+      const text = JSON.stringify({ format: 'tributary-client-journal-1', ...entry }, null, 1);
+      return replaceFile(path, new TextEncoder().encode(`${text}\n`)).catch((thrown: unknown) => {
+        throw new StoreError('journal-not-written', `cannot write ${path}: ${errorMessage(thrown)}`, { cause: thrown });
+      });
+    },
+  };
+}
+
+function damaged(path: string, reason: string): StoreError {
+  return new StoreError(
+    'journal-damaged',
+    `${path} is not a journal of this client (${reason}); without it nobody knows to which rounds this key contributed: ` +
+      'restore it from a backup, or delete the whole state folder and enrol again with a new invite',
+  );
+}
+
+/** Fetched bytes as files named by their digest. A file that cannot be written is only fetched again later. */
+export function fileCache(folder: string): ContentCache {
+  const pathOf = (digest: Digest): string => join(folder, digest);
+  return {
+    get: (digest) => readOrNull(pathOf(digest)),
+    put: async (digest, bytes) => {
+      const temporary = `${pathOf(digest)}.${process.pid}.tmp`;
+      try {
+        const file = await open(temporary, 'w', 0o600);
+        await file.writeFile(bytes).finally(() => file.close());
+        await rename(temporary, pathOf(digest));
+      } catch (thrown) {
+        await rm(temporary, { force: true });
+        throw new StoreError(
+          'cache-not-written',
+          `cannot keep ${bytes.length} fetched bytes in ${folder}: ${errorMessage(thrown)}`,
+          {
+            cause: thrown,
+          },
+        );
+      }
+    },
+  };
+}
+
+async function readSeed(path: string): Promise<Uint8Array> {
+  const stored = await readOrNull(path);
+  if (stored === null) {
+    const seed = systemEntropy.bytes(32);
+    await replaceFile(path, new TextEncoder().encode(`${toHex(seed)}\n`));
+    return seed;
+  }
+  const text = new TextDecoder().decode(stored).trim();
+  if (!/^[0-9a-f]{64}$/.test(text)) {
+    throw new StoreError(
+      'key-damaged',
+      `${path} must hold 64 hex digits; restore it, or delete the state folder and enrol again`,
+    );
+  }
+  await chmod(path, 0o600);
+  return fromHex(text);
+}
+
+async function requestJson(url: string, timeoutMs: number, body?: unknown): Promise<JsonAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const init =
+      body === undefined
+        ? { signal }
+        : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal };
+    const response = await fetch(url, init);
+    return { status: response.status, body: await response.json() };
+  } catch (thrown) {
+    const cause = thrown instanceof Error && thrown.cause instanceof Error ? ` (${thrown.cause.message})` : '';
+    throw new TransportError('no-answer', `no usable answer from ${url}: ${errorMessage(thrown)}${cause}`, {
+      cause: thrown,
+    });
+  }
+}
+
+/** Everything a client needs on Node, kept under `stateFolder`, which is made if it is not there. @throws StoreError. */
+export async function nodePlatform(stateFolder: string): Promise<Platform> {
+  try {
+    await mkdir(join(stateFolder, 'content'), { recursive: true, mode: 0o700 });
+  } catch (thrown) {
+    throw new StoreError('state-folder', `cannot make the state folder ${stateFolder}: ${errorMessage(thrown)}`, {
+      cause: thrown,
+    });
+  }
+  return {
+    clock: systemClock,
+    entropy: systemEntropy,
+    journal: fileJournal(join(stateFolder, 'journal.json')),
+    cache: fileCache(join(stateFolder, 'content')),
+    identitySeed: () => readSeed(join(stateFolder, 'identity.key')),
+    requestJson,
+  };
+}

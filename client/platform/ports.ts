@@ -1,0 +1,62 @@
+/**
+ * What the client needs from the place it runs in. The core of the client uses no global of Node or of a browser: keys, journal, cache,
+ * time, randomness and HTTP come through these ports, and every place brings its own (`node.node.ts` is the first).
+ */
+import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+import type { Clock, Entropy } from '../../shared/core/ports.ts';
+
+/** Where and with whom a client is enrolled. Holds no secret: the key stays in the key store. */
+export interface Credentials {
+  /** Address of the coordinator, `https://…` (plain `http` for loopback and behind a trusted proxy). */
+  readonly url: string;
+  readonly federationId: FederationId;
+  /** The coordinator's Ed25519 public key, pinned at enrolment: 64 hex digits. */
+  readonly coordinatorKey: string;
+  readonly clientId: ClientId;
+}
+
+/** What must survive a crash: written as one unit, so that no reader ever sees half of it. */
+export interface JournalEntry {
+  readonly credentials: Credentials | null;
+  /** No envelope with a sequence number at or above this one was ever sent. */
+  readonly sequenceBound: number;
+  /** One entry per federation: the highest round to which this key contributed, and that round's hash. */
+  readonly contributions: Readonly<Record<string, { readonly roundIndex: number; readonly roundHash: Digest }>>;
+}
+
+/** A journal before anything happened. */
+export const emptyJournal: JournalEntry = { credentials: null, sequenceBound: 0, contributions: {} };
+
+/** Durable memory of a client. */
+export interface Journal {
+  /** The last entry that was written whole, or {@link emptyJournal}. @throws StoreError when it is damaged. */
+  read(): Promise<JournalEntry>;
+  /** Replaces the entry; returns only after it is durable. @throws StoreError. */
+  write(entry: JournalEntry): Promise<void>;
+}
+
+/** Bytes by their SHA-256: base files, plans and adapters that were fetched once. */
+export interface ContentCache {
+  /** The bytes of a digest, or null. Who uses them checks them again. */
+  get(digest: Digest): Promise<Uint8Array | null>;
+  /** Keeps bytes; the caller has checked their digest. */
+  put(digest: Digest, bytes: Uint8Array): Promise<void>;
+}
+
+/** An HTTP answer with a JSON body. */
+export interface JsonAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** Everything a client takes from its surroundings. */
+export interface Platform {
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly journal: Journal;
+  readonly cache: ContentCache;
+  /** The 32-byte seed of this client's Ed25519 key; made here on first use and never sent anywhere. */
+  identitySeed(): Promise<Uint8Array>;
+  /** GET without `body`, POST with it. @throws TransportError when nobody answers within `timeoutMs`. */
+  requestJson(url: string, timeoutMs: number, body?: unknown): Promise<JsonAnswer>;
+}

@@ -1,0 +1,60 @@
+/**
+ * The journal in use: sequence numbers that never repeat, contributions that are durable before anything is sent, credentials.
+ * Writes are queued one after the other, so that an older entry never replaces a newer one.
+ */
+import { assert } from '../../shared/core/assert.ts';
+import type { Digest, FederationId } from '../../shared/core/ids.ts';
+import type { Credentials, Journal, JournalEntry } from '../platform/ports.ts';
+
+/** Sequence numbers reserved by one write; what a crash leaves unused is skipped. */
+const reservedAtOnce = 1024;
+
+/** Durable facts of a client while it runs. */
+export interface Ledger {
+  readonly credentials: Credentials | null;
+  /** Makes the enrolment durable. */
+  enrol(credentials: Credentials): Promise<void>;
+  /** A number greater than every earlier one, also after a crash. */
+  nextSequence(): Promise<bigint>;
+  /** Highest round to which this key contributed, -1 before the first. */
+  lastRoundIndex(federationId: FederationId): number;
+  /** Makes a contribution durable; only afterwards the update may be sent. @throws InvariantError on a round that is not new. */
+  recordContribution(federationId: FederationId, roundIndex: number, roundHash: Digest): Promise<void>;
+}
+
+/** Reads the journal and takes it into use; nobody else may write it meanwhile. @throws StoreError. */
+export async function openLedger(journal: Journal): Promise<Ledger> {
+  let entry = await journal.read();
+  let next = entry.sequenceBound;
+  let writing: Promise<void> = Promise.resolve();
+  const write = (change: (current: JournalEntry) => JournalEntry): Promise<void> => {
+    entry = change(entry);
+    const written = writing.then(() => journal.write(entry));
+    writing = written.catch(() => undefined);
+    return written;
+  };
+  return {
+    get credentials() {
+      return entry.credentials;
+    },
+    enrol: (credentials) => write((current) => ({ ...current, credentials })),
+    nextSequence: async () => {
+      const sequence = next++;
+      if (sequence >= entry.sequenceBound) {
+        await write((current) => ({ ...current, sequenceBound: sequence + reservedAtOnce }));
+      } else {
+        await writing;
+      }
+      return BigInt(sequence + 1);
+    },
+    lastRoundIndex: (federationId) => entry.contributions[federationId]?.roundIndex ?? -1,
+    recordContribution: (federationId, roundIndex, roundHash) => {
+      const last = entry.contributions[federationId]?.roundIndex ?? -1;
+      assert(roundIndex > last, `round ${roundIndex} is not after round ${last}, to which this client contributed`);
+      return write((current) => ({
+        ...current,
+        contributions: { ...current.contributions, [federationId]: { roundIndex, roundHash } },
+      }));
+    },
+  };
+}

@@ -1,0 +1,87 @@
+import { strict as assert } from 'node:assert';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { nodePlatform } from '../../../client/platform/node.node.ts';
+import { openLedger } from '../../../client/session/ledger.ts';
+import { InvariantError } from '../../../shared/core/assert.ts';
+import { StoreError, TransportError } from '../../../shared/core/errors.ts';
+import { parseDigest, parseFederationId } from '../../../shared/core/ids.ts';
+
+const federationId = parseFederationId('f'.repeat(64));
+const roundHash = parseDigest('1'.repeat(64));
+
+describe('client state on Node', () => {
+  let folder = '';
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tributary-client-'));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  it('[CLI-11] makes its own key once, readable by its owner only', async () => {
+    const first = await (await nodePlatform(folder)).identitySeed();
+    const again = await (await nodePlatform(folder)).identitySeed();
+    assert.equal(first.length, 32);
+    assert.deepEqual(again, first);
+    assert.equal((await stat(join(folder, 'identity.key'))).mode & 0o777, 0o600);
+  });
+
+  it('[CLI-12] never repeats a sequence number, also after a crash', async () => {
+    const seen = new Set<bigint>();
+    let last = 0n;
+    for (let start = 0; start < 3; start++) {
+      const ledger = await openLedger((await nodePlatform(folder)).journal);
+      for (let index = 0; index < 5; index++) {
+        const sequence = await ledger.nextSequence();
+        assert(sequence > last && !seen.has(sequence));
+        seen.add(sequence);
+        last = sequence;
+      }
+    }
+  });
+
+  it('[CLI-13] gives distinct sequence numbers to calls at the same time, each durable before it is used', async () => {
+    const { journal } = await nodePlatform(folder);
+    const ledger = await openLedger(journal);
+    const sequences = await Promise.all(Array.from({ length: 20 }, () => ledger.nextSequence()));
+    assert.equal(new Set(sequences).size, 20);
+    assert(BigInt((await journal.read()).sequenceBound) >= 20n);
+  });
+
+  it('[CLI-14] remembers a contribution and refuses a second one for the same round', async () => {
+    const ledger = await openLedger((await nodePlatform(folder)).journal);
+    assert.equal(ledger.lastRoundIndex(federationId), -1);
+    await ledger.recordContribution(federationId, 4, roundHash);
+    const again = await openLedger((await nodePlatform(folder)).journal);
+    assert.equal(again.lastRoundIndex(federationId), 4);
+    assert.throws(() => again.recordContribution(federationId, 4, roundHash), InvariantError);
+  });
+
+  it('[CLI-15] refuses a damaged journal instead of starting anew', async () => {
+    await writeFile(join(folder, 'journal.json'), '{"format":"tributary-client-journal-1"');
+    const { journal } = await nodePlatform(folder);
+    await assert.rejects(
+      journal.read(),
+      (thrown: unknown) => thrown instanceof StoreError && thrown.code === 'journal-damaged',
+    );
+  });
+
+  it('[CLI-16] leaves no temporary file behind and keeps content by digest', async () => {
+    const { cache, journal } = await nodePlatform(folder);
+    const ledger = await openLedger(journal);
+    await ledger.nextSequence();
+    assert.equal(await cache.get(roundHash), null);
+    await cache.put(roundHash, new Uint8Array([1, 2, 3]));
+    assert.deepEqual(await cache.get(roundHash), new Uint8Array([1, 2, 3]));
+    assert.deepEqual((await readdir(folder)).sort(), ['content', 'journal.json']);
+    assert.deepEqual(await readdir(join(folder, 'content')), [roundHash]);
+    assert.match(await readFile(join(folder, 'journal.json'), 'utf8'), /tributary-client-journal-1/);
+  });
+
+  it('[CLI-17] names the address when nobody answers', async () => {
+    const { requestJson } = await nodePlatform(folder);
+    await assert.rejects(requestJson('http://127.0.0.1:1/v1/health', 2000), (thrown: unknown) => {
+      return thrown instanceof TransportError && thrown.message.includes('127.0.0.1:1');
+    });
+  });
+});

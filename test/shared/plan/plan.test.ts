@@ -1,0 +1,179 @@
+import { strict as assert } from 'node:assert';
+import { UsageError } from '../../../shared/core/errors.ts';
+import { parsePlan, planBytes, planHashOf } from '../../../shared/plan/plan.ts';
+import { minimalPlan } from './minimal-plan.ts';
+
+/** The lines of the error for a plan with one part replaced. */
+function faultsOf(changes: Record<string, unknown>): string[] {
+  try {
+    parsePlan({ ...minimalPlan(), ...changes }, 'plan.yaml');
+  } catch (thrown) {
+    assert(thrown instanceof UsageError);
+    assert.equal(thrown.code, 'bad-plan');
+    return thrown.message.split('\n');
+  }
+  return [];
+}
+
+describe('parsePlan', () => {
+  it('fills in the defaults that the documentation names', () => {
+    const plan = parsePlan(minimalPlan(), 'plan.yaml');
+    assert.deepEqual(plan, {
+      format: 'tributary-plan-1',
+      name: 'Example',
+      base: { digest: 'ab'.repeat(32) },
+      task: { kind: 'classification', labels: ['a', 'b'], pooling: 'first', lengthMax: 128 },
+      adapter: { method: 'lora' },
+      training: {
+        localEpochs: 1,
+        batchSize: 16,
+        learningRate: 0.001,
+        schedule: 'linear',
+        warmupFraction: 0.06,
+        weightDecay: 0.01,
+        gradientClipNorm: 1,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        proximalMu: 0,
+        seed: 1,
+      },
+      rounds: {
+        count: 3,
+        cohortSize: 'all',
+        quorum: 2,
+        recruitSeconds: 600,
+        trainSeconds: 3600,
+        evaluateSeconds: 600,
+        waitSeconds: 3600,
+        voidsMax: 3,
+      },
+      aggregation: {
+        rule: 'fedavg',
+        weighting: 'examples',
+        serverLearningRate: 1,
+        momentum: 0.9,
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 0.001,
+      },
+      evaluation: { everyRounds: 1 },
+      secureAggregation: { mode: 'off' },
+    });
+  });
+
+  it('does not change its argument and shares no default between plans', () => {
+    const value = minimalPlan();
+    const before = structuredClone(value);
+    const first = parsePlan(value, 'a');
+    assert.deepEqual(value, before);
+    assert.notEqual(first.training, parsePlan(value, 'b').training);
+  });
+
+  it('names place, field, what is allowed and what was found', () => {
+    assert.deepEqual(faultsOf({ training: { learningRate: 'fast' } }), [
+      'plan.yaml: training.learningRate must be a number above 0 and at most 1, found "fast"',
+    ]);
+    assert.deepEqual(faultsOf({ training: { learningRate: 0 } }), [
+      'plan.yaml: training.learningRate must be a number above 0 and at most 1, found 0',
+    ]);
+    assert.deepEqual(faultsOf({ base: {} }), [
+      'plan.yaml: base.digest must be a digest of 64 lower-case hex digits, found nothing',
+    ]);
+    assert.deepEqual(faultsOf({ rounds: [] }), [
+      'plan.yaml: rounds must be a section with the fields count, cohortSize, quorum, recruitSeconds, trainSeconds, evaluateSeconds, waitSeconds, voidsMax, found []',
+    ]);
+    assert.deepEqual(faultsOf({ rounds: { count: 3, quorum: 2, cohortSize: 'some' } }), [
+      'plan.yaml: rounds.cohortSize must be all, or a whole number from 1 to 10000, found "some"',
+    ]);
+  });
+
+  it('refuses an unknown field with the nearest known name', () => {
+    assert.match(
+      faultsOf({ training: { learningrate: 0.1 } })[0]!,
+      /^plan\.yaml: training\.learningrate is not a known field; did you mean learningRate\? \(known here: localEpochs, /,
+    );
+    assert.match(faultsOf({ wholly: 1 })[0]!, /^plan\.yaml: wholly is not a known field \(known here: format, name, /);
+  });
+
+  it('suggests the nearest of several words', () => {
+    assert.deepEqual(faultsOf({ aggregation: { rule: 'fedadan' } }), [
+      'plan.yaml: aggregation.rule must be one of fedavg, fedavgm, fedadagrad, fedadam, fedyogi (did you mean fedadam?), found "fedadan"',
+    ]);
+  });
+
+  it('lists several faults at once, one per field', () => {
+    const faults = faultsOf({ training: { batchSize: 1.5, beta1: 1 }, task: { labels: ['a'], pooling: 'middle' } });
+    assert.deepEqual(
+      faults.map((line) => line.split(' ')[1]),
+      ['task.labels', 'task.pooling', 'training.batchSize', 'training.beta1'],
+    );
+  });
+
+  it('checks fields against each other', () => {
+    assert.deepEqual(faultsOf({ rounds: { count: 3, cohortSize: 4, quorum: 5 } }), [
+      'plan.yaml: rounds.quorum must be at most rounds.cohortSize, which is 4, found 5',
+    ]);
+    assert.deepEqual(faultsOf({ rounds: { count: 3, cohortSize: 5, quorum: 5 } }), []);
+    assert.deepEqual(faultsOf({ training: { localEpochs: 1, localSteps: 10 } }), [
+      'plan.yaml: training must have one of localEpochs and localSteps, found both',
+    ]);
+    assert.deepEqual(faultsOf({ task: { labels: ['a', 'b', 'a'], pooling: 'first' } }), [
+      'plan.yaml: task.labels[2] must differ from all labels before it, found "a" twice',
+    ]);
+    assert.match(
+      faultsOf({ training: { warmupFraction: 1 } })[0]!,
+      /warmupFraction must be a number at least 0 and below 1, found 1/,
+    );
+  });
+
+  it('takes labels as text only', () => {
+    assert.deepEqual(faultsOf({ task: { labels: [0, 'b'], pooling: 'first' } }), [
+      'plan.yaml: task.labels[0] must be text (in quotes if it looks like a number) of 1 to 200 characters, found 0',
+    ]);
+  });
+
+  it('accepts secure aggregation only as off, and says why', () => {
+    assert.deepEqual(faultsOf({ secureAggregation: { mode: 'masked' } }), [
+      'plan.yaml: secureAggregation.mode must be off, because this version has no masked rounds and the coordinator can read every single delta, found "masked"',
+    ]);
+    assert.deepEqual(faultsOf({ secureAggregation: { mode: 'off' } }), []);
+  });
+
+  it("leaves an adapter's own settings open but plain", () => {
+    const plan = parsePlan(
+      { ...minimalPlan(), adapter: { method: 'lora', rank: 8, targets: ['q', 'v'] } },
+      'plan.yaml',
+    );
+    assert.deepEqual(plan.adapter, { method: 'lora', rank: 8, targets: ['q', 'v'] });
+    assert.deepEqual(faultsOf({ adapter: { method: 'lora', alpha: Number.NaN } }), [
+      'plan.yaml: adapter.alpha must be plain data with finite numbers, found NaN',
+    ]);
+    assert.match(faultsOf({ adapter: 'lora' })[0]!, /adapter must be a section with the field method/);
+  });
+
+  it('refuses what is no section at all', () => {
+    for (const value of [null, undefined, 3, 'text', []])
+      assert.throws(() => parsePlan(value, 'x.json'), /^UsageError: x\.json: the plan must be/);
+  });
+});
+
+describe('planHashOf', () => {
+  it('is frozen for the minimal plan: a change breaks every federation that runs', () => {
+    const plan = parsePlan(minimalPlan(), 'plan.yaml');
+    assert.equal(planHashOf(plan), '@HASH@');
+  });
+
+  it('does not depend on the order of fields or on defaults being written out', () => {
+    const plan = parsePlan(minimalPlan(), 'a');
+    const reversed = Object.fromEntries(Object.entries(plan).reverse());
+    assert.equal(planHashOf(parsePlan(reversed, 'b')), planHashOf(plan));
+    assert.equal(planHashOf(parsePlan(JSON.parse(new TextDecoder().decode(planBytes(plan))), 'c')), planHashOf(plan));
+  });
+
+  it('depends on every value', () => {
+    const plan = parsePlan(minimalPlan(), 'a');
+    const other = parsePlan({ ...minimalPlan(), training: { seed: 2 } }, 'a');
+    assert.notEqual(planHashOf(other), planHashOf(plan));
+  });
+});

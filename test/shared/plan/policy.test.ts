@@ -1,0 +1,105 @@
+import { strict as assert } from 'node:assert';
+import { parsePlan, planHashOf } from '../../../shared/plan/plan.ts';
+import { defaultPolicy, judgePlan, parsePolicy } from '../../../shared/plan/policy.ts';
+import { minimalPlan } from './minimal-plan.ts';
+
+const plan = parsePlan({ ...minimalPlan(), rounds: { count: 10, cohortSize: 5, quorum: 3 } }, 'plan');
+
+/** Code and reason with which a policy refuses `plan`, or null. */
+function refusal(policy: Record<string, unknown>, facts = {}) {
+  const verdict = judgePlan(parsePolicy(policy, 'policy.yaml'), plan, facts);
+  return verdict.ok ? null : verdict.error;
+}
+
+describe('judgePlan', () => {
+  it('accepts a plan that keeps all rules', () => {
+    assert.equal(
+      refusal(
+        {
+          approvedPlans: [planHashOf(plan)],
+          methods: ['lora', 'none'],
+          baseDigests: [plan.base.digest],
+          cohortMin: 5,
+          quorumMin: 3,
+          exampleCountMin: 100,
+          roundsMax: 10,
+        },
+        { exampleCount: 100 },
+      ),
+      null,
+    );
+  });
+
+  it('refuses by each rule with its own code, one step beyond the limit', () => {
+    const cases: [Record<string, unknown>, string, RegExp][] = [
+      [{ approvedPlans: ['00'.repeat(32)] }, 'plan-not-approved', /is not among the approvedPlans/],
+      [{ methods: ['bottleneck'] }, 'method-not-allowed', /trains with lora, this site allows the methods bottleneck/],
+      [{ methods: [] }, 'method-not-allowed', /none at all/],
+      [{ baseDigests: ['00'.repeat(32)] }, 'base-not-allowed', /is not among the baseDigests/],
+      [{ cohortMin: 6 }, 'cohort-too-small', /with 5 clients, this site demands at least 6/],
+      [{ quorumMin: 4 }, 'quorum-too-small', /with 3 updates, this site demands at least 4/],
+      [{ exampleCountMin: 100 }, 'too-few-examples', /has 99 training rows and demands at least 100/],
+      [{ roundsMax: 9 }, 'too-many-rounds', /runs 10 rounds, this site allows at most 9/],
+      [
+        { secureAggregation: 'required' },
+        'secure-aggregation-required',
+        /mode is off, this site demands masked rounds/,
+      ],
+    ];
+    for (const [policy, code, reason] of cases) {
+      const found = refusal(policy, { exampleCount: 99 });
+      assert.equal(found?.code, code);
+      assert.match(found.reason, reason);
+    }
+  });
+
+  it('lists every broken rule and takes the code of the first', () => {
+    const found = refusal({ roundsMax: 1, quorumMin: 4 });
+    assert.equal(found?.code, 'quorum-too-small');
+    assert.match(found.reason, /quorumMin.*; .*roundsMax/);
+  });
+
+  it('does not judge what the site does not know yet', () => {
+    assert.equal(refusal({ exampleCountMin: 1_000_000 }), null);
+  });
+
+  it('counts a cohort of all as its quorum', () => {
+    const open = parsePlan({ ...minimalPlan(), rounds: { count: 1, cohortSize: 'all', quorum: 3 } }, 'plan');
+    assert.equal(judgePlan(parsePolicy({ cohortMin: 3 }, 'p'), open).ok, true);
+    assert.equal(judgePlan(parsePolicy({ cohortMin: 4 }, 'p'), open).ok, false);
+  });
+});
+
+describe('parsePolicy', () => {
+  it('has the documented default, which keeps metrics at the site and refuses rounds of two', () => {
+    assert.deepEqual(defaultPolicy, {
+      format: 'tributary-policy-1',
+      approvedPlans: 'any',
+      methods: 'any',
+      baseDigests: 'any',
+      cohortMin: 3,
+      quorumMin: 3,
+      exampleCountMin: 1,
+      roundsMax: 1000,
+      discloseMetrics: false,
+      secureAggregation: 'optional',
+    });
+    const pair = parsePlan({ ...minimalPlan(), rounds: { count: 1, cohortSize: 2, quorum: 2 } }, 'plan');
+    const verdict = judgePlan(defaultPolicy, pair);
+    assert(!verdict.ok);
+    assert.equal(verdict.error.code, 'cohort-too-small');
+  });
+
+  it('refuses a wrong policy as a plan is refused: no rule may be lost to a typing error', () => {
+    assert.throws(() => parsePolicy({ dicloseMetrics: true }, 'site.yaml'), {
+      message: /^site\.yaml: dicloseMetrics is not a known field; did you mean discloseMetrics\?/,
+    });
+    assert.throws(() => parsePolicy({ approvedPlans: ['abc'] }, 'site.yaml'), {
+      code: 'bad-policy',
+      message: /^site\.yaml: approvedPlans must be any, or a list of plan hashes/,
+    });
+    assert.throws(() => parsePolicy({ discloseMetrics: 'yes' }, 'site.yaml'), {
+      message: /must be true or false, found "yes"$/,
+    });
+  });
+});

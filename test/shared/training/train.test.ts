@@ -1,0 +1,185 @@
+import { strict as assert } from 'node:assert';
+import { memory, ready, setBackend } from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { createClassifier } from '../../../shared/training/classifier.ts';
+import { defaultTraining, type TrainingConfiguration } from '../../../shared/training/configuration.ts';
+import { evaluate, evaluateCounts } from '../../../shared/training/evaluate.ts';
+import { mergeCounts, metricsOf } from '../../../shared/training/metrics.ts';
+import { trainLocally } from '../../../shared/training/train.ts';
+import { fakeAdapter, fakeBase, fakeExamples, noAdapter } from './fake-base.ts';
+
+const configuration: TrainingConfiguration = { ...defaultTraining, localEpochs: 6, batchSize: 8, learningRate: 0.02 };
+
+describe('trainLocally', () => {
+  before(async () => {
+    await setBackend('cpu');
+    await ready();
+  });
+
+  const classifierWith = (adapter = fakeAdapter) =>
+    createClassifier({ base: fakeBase(), adapter, labels: ['low', 'high'], pooling: 'mean' });
+
+  it('learns: the loss falls and held-out examples are told apart, with an adapter and with a head alone', async () => {
+    for (const adapter of [fakeAdapter, noAdapter]) {
+      const classifier = classifierWith(adapter);
+      const start = classifier.initialise(1);
+      const held = fakeExamples(60, 2);
+      const before = await evaluate({ classifier, parameters: start, examples: held });
+      const { parameters } = await trainLocally({
+        classifier,
+        start,
+        examples: fakeExamples(80, 1),
+        configuration,
+        seed: 3,
+      });
+      const after = await evaluate({ classifier, parameters, examples: held });
+      assert.ok(after.loss < before.loss * 0.8, `loss ${before.loss} to ${after.loss}`);
+      assert.ok(after.accuracy > 0.8, `accuracy ${after.accuracy}`);
+      assert.ok(after.auroc! > 0.9, `AUROC ${after.auroc}`);
+    }
+  });
+
+  it('gives the same bytes for the same seed and others for another', async () => {
+    const examples = fakeExamples(40, 1);
+    const run = (seed: number) => {
+      const classifier = classifierWith();
+      return trainLocally({ classifier, start: classifier.initialise(1), examples, configuration, seed });
+    };
+    const [first, again, other] = [await run(3), await run(3), await run(4)];
+    assert.deepEqual(again.parameters, first.parameters);
+    assert.deepEqual(again.delta, first.delta);
+    assert.equal(again.meanLoss, first.meanLoss);
+    assert.notDeepEqual(other.parameters, first.parameters);
+  });
+
+  it('returns the delta in layout order and leaves the start and frozen tensors as they were', async () => {
+    const classifier = classifierWith();
+    const start = classifier.initialise(1);
+    const untouched = start.slice();
+    const result = await trainLocally({ classifier, start, examples: fakeExamples(20, 1), configuration, seed: 1 });
+    assert.deepEqual(start, untouched);
+    assert.equal(result.steps, 6 * 3);
+    assert.equal(result.exampleCount, 20);
+    for (const { name, offset, size } of classifier.layout.tensors) {
+      const part = result.delta.subarray(offset, offset + size);
+      assert.equal(
+        part.every((value) => value === 0),
+        name === 'fake.frozen',
+        name,
+      );
+    }
+    assert.deepEqual(
+      result.delta,
+      result.parameters.map((value, index) => value - start[index]!),
+    );
+  });
+
+  it('holds as many tensors after the tenth step as after the first, and none when it is over', async () => {
+    for (const adapter of [fakeAdapter, noAdapter]) {
+      const classifier = classifierWith(adapter);
+      const before = memory().numTensors;
+      const counts: number[] = [];
+      await trainLocally({
+        classifier,
+        start: classifier.initialise(1),
+        examples: fakeExamples(40, 1),
+        configuration: { ...configuration, localEpochs: undefined, localSteps: 10, proximalMu: 0.1 },
+        seed: 1,
+        onProgress: () => counts.push(memory().numTensors),
+      });
+      assert.equal(counts.length, 10);
+      assert.deepEqual(new Set(counts).size, 1, `tensors after each step: ${counts.join(' ')}`);
+      assert.equal(memory().numTensors, before);
+      await evaluate({ classifier, parameters: classifier.initialise(1), examples: fakeExamples(40, 1) });
+      assert.equal(memory().numTensors, before);
+    }
+  });
+
+  it('stays nearer to the start with a proximal term (FedProx)', async () => {
+    const examples = fakeExamples(40, 1);
+    const distance = async (proximalMu: number) => {
+      const classifier = classifierWith();
+      const start = classifier.initialise(1);
+      const settings = { ...configuration, proximalMu, weightDecay: 0 };
+      const { delta } = await trainLocally({ classifier, start, examples, configuration: settings, seed: 1 });
+      return Math.hypot(...delta);
+    };
+    const [free, weak, strong] = [await distance(0), await distance(0.1), await distance(10)];
+    assert.ok(weak < free && strong < weak / 2, `distances ${free}, ${weak}, ${strong}`);
+  });
+
+  it('continues the schedule of all rounds: the last round moves less than the first', async () => {
+    const examples = fakeExamples(40, 1);
+    const moved = async (index: number) => {
+      const classifier = classifierWith();
+      const settings = { ...configuration, localEpochs: 1, warmupFraction: 0, weightDecay: 0 };
+      const round = { index, count: 10 };
+      const start = classifier.initialise(1);
+      const { delta } = await trainLocally({ classifier, start, examples, configuration: settings, seed: 1, round });
+      return Math.hypot(...delta);
+    };
+    const [first, last] = [await moved(0), await moved(9)];
+    assert.ok(last < first / 4, `first ${first}, last ${last}`);
+  });
+
+  it('gives the event loop a turn after every step and stops when asked, without leaving tensors', async () => {
+    const classifier = classifierWith();
+    const before = memory().numTensors;
+    const controller = new AbortController();
+    let turns = 0;
+    const count = () => {
+      turns++;
+      if (!controller.signal.aborted) setImmediate(count);
+    };
+    setImmediate(count);
+    let steps = 0;
+    const training = trainLocally({
+      classifier,
+      start: classifier.initialise(1),
+      examples: fakeExamples(40, 1),
+      configuration,
+      seed: 1,
+      onProgress: () => {
+        steps++;
+        if (steps === 4) controller.abort(new Error('the round is over'));
+      },
+      signal: controller.signal,
+    });
+    await assert.rejects(training, /the round is over/);
+    assert.equal(steps, 4);
+    assert.ok(turns >= 3, `${turns} turns`);
+    assert.equal(memory().numTensors, before);
+  });
+
+  it('refuses to go on from a loss that is not finite', async () => {
+    const classifier = classifierWith();
+    const start = classifier.initialise(1);
+    start[start.length - 1] = Number.NaN;
+    const before = memory().numTensors;
+    await assert.rejects(trainLocally({ classifier, start, examples: fakeExamples(8, 1), configuration, seed: 1 }), {
+      code: 'training-diverged',
+    });
+    assert.equal(memory().numTensors, before);
+  });
+});
+
+describe('evaluate', () => {
+  it('gives the same metrics for sites pooled by counts as for all rows at once, at any batch size', async () => {
+    const classifier = createClassifier({
+      base: fakeBase(),
+      adapter: fakeAdapter,
+      labels: ['low', 'high'],
+      pooling: 'last',
+    });
+    const parameters = classifier.initialise(1);
+    const examples = fakeExamples(50, 9);
+    const whole = await evaluate({ classifier, parameters, examples, batchSize: 50 });
+    const parts = [examples.slice(0, 7), examples.slice(7, 30), examples.slice(30)];
+    const counts = await Promise.all(
+      parts.map((part) => evaluateCounts({ classifier, parameters, examples: part, batchSize: 4 })),
+    );
+    const pooled = metricsOf(mergeCounts(counts, 2));
+    assert.ok(Math.abs(pooled.loss - whole.loss) < 1e-6);
+    assert.deepEqual({ ...pooled, loss: 0 }, { ...whole, loss: 0 });
+  });
+});
