@@ -75,7 +75,7 @@ export interface Coordinator {
   adapter(version: VersionRow): Promise<Uint8Array>;
   /** Ends the federation as stopped and tells the clients; a later start goes on with the next round. */
   stop(): void;
-  /** Stops, closes connections and state. */
+  /** Stops, closes connections and state; once, however often it is called. */
   close(): Promise<void>;
 }
 
@@ -151,6 +151,12 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
     disconnected: federation.left,
   });
   onEvent({ type: 'listening', url });
+  let closing: Promise<void> | null = null;
+  const close = async (): Promise<void> => {
+    await federation.close();
+    await transport.close();
+    await store.close();
+  };
   return {
     url,
     federationId: record.federationId,
@@ -163,11 +169,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
     versions: () => store.versions(),
     adapter: ({ adapter }) => blobs.get(adapter),
     stop: federation.stop,
-    close: async () => {
-      await federation.close();
-      await transport.close();
-      await store.close();
-    },
+    close: () => (closing ??= close()),
   };
 }
 

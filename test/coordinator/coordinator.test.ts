@@ -6,7 +6,7 @@ import { float32Of, fromHex } from '../../shared/core/bytes.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { openVersionRecord } from '../../shared/protocol/version-record.ts';
 import type { FakeClient, World } from './harness.ts';
-import { joinClient, seededEntropy, settled, startWorld, testPlan, until } from './harness.ts';
+import { closeWorlds, joinClient, seededEntropy, settled, startWorld, testPlan, until } from './harness.ts';
 
 const counts = (correct: number, exampleCount: number) => ({
   lossSum: exampleCount * 0.5,
@@ -41,6 +41,7 @@ const finished = (world: World) => world.events.find((event) => event.type === '
 
 describe('coordinator', () => {
   const folders: string[] = [];
+  afterEach(closeWorlds);
   after(() => {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   });
@@ -91,7 +92,6 @@ describe('coordinator', () => {
       'result',
       'finished',
     ]);
-    await world.coordinator.close();
   });
 
   it('[CRD-2] a bad update is refused with its reason and counted, and the round goes on', async () => {
@@ -104,7 +104,6 @@ describe('coordinator', () => {
     assert.equal(!short.ok && short.error.code, 'wrong-length');
     const first = await clients[0]!.upload(Float32Array.of(1, 2, 3));
     assert.equal(!first.ok && first.error.code, 'conflicting-update');
-    await world.coordinator.close();
   });
 
   it('[CRD-3] repeated frames get their first answer; the same commit gives the same receipt; an old sequence number is refused', async () => {
@@ -119,7 +118,6 @@ describe('coordinator', () => {
     for (let count = 0; count < 4; count++) await client.accept();
     const replayed = await client.call('accept', frame);
     assert.equal(!replayed.ok && replayed.error.code, 'replayed-sequence');
-    await world.coordinator.close();
   });
 
   it('[CRD-4] another body from the same client is a conflict and is counted in the version', async () => {
@@ -142,7 +140,6 @@ describe('coordinator', () => {
     });
     assert.deepEqual(record.ok && record.value.rejections, [{ code: 'conflicting-update', count: 1 }]);
     assert.deepEqual([...float32Of(await world.coordinator.adapter(version!))], [1, 2, 3]);
-    await world.coordinator.close();
   });
 
   it('[CRD-5] a late client does not hold the round: completed with 2 of 3', async () => {
@@ -161,7 +158,6 @@ describe('coordinator', () => {
     });
     const [, version] = await world.coordinator.versions();
     assert.deepEqual([...float32Of(await world.coordinator.adapter(version!))], [1, 2, 0]);
-    await world.coordinator.close();
   });
 
   it('[CRD-6] chunks of a large delta may come in any order and again; only what is missing is asked for', async () => {
@@ -194,7 +190,6 @@ describe('coordinator', () => {
     await settled();
     const [, version] = await world.coordinator.versions();
     assert.deepEqual(float32Of(await world.coordinator.adapter(version!)), delta);
-    await world.coordinator.close();
   });
 
   it('[CRD-7] a killed coordinator goes on with the next round number from the last version; deltas are deleted', async () => {
@@ -214,12 +209,12 @@ describe('coordinator', () => {
     assert.equal(again[0]!.offer().roundParams.roundIndex, 2);
     assert.match((await second.coordinator.ended).detail, /2 of 2 rounds published, .*1 void/);
     assert.equal((await versions()).length, 3);
-    const blobs = readdirSync(join(stateFolder, 'blobs', 'sha256'));
+    const blobs = readdirSync(join(stateFolder, 'blobs', 'sha256'), { recursive: true, withFileTypes: true }).filter(
+      (entry) => entry.isFile(),
+    );
     // Base file, plan, three adapters, two states of the optimiser.
     assert.equal(blobs.length, 7);
     assert.equal(statSync(join(stateFolder, 'identity.key')).mode & 0o777, 0o600);
-    await second.coordinator.close();
-    await first.coordinator.close();
   });
 
   it('[CRD-8] the state of another plan or base is refused', async () => {
@@ -238,7 +233,6 @@ describe('coordinator', () => {
     await world.coordinator.ended;
     const client = await joinClient(world, 11);
     assert.deepEqual(client.heard, ['welcome', 'finished']);
-    await world.coordinator.close();
   });
 
   it('[CRD-10] only what is offered can be fetched, chunk by chunk', async () => {
@@ -255,6 +249,5 @@ describe('coordinator', () => {
       digest: client.announcement(Float32Array.of(1, 2, 3)).chunkDigests[0]!,
     });
     assert.equal(!other.ok && other.error.code, 'blob-unknown');
-    await world.coordinator.close();
   });
 });

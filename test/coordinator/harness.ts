@@ -61,9 +61,27 @@ export async function settled(): Promise<void> {
   for (let turn = 0; turn < 30; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits for what depends on real input and output; mocha's time limit ends a wait in vain. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+/** Milliseconds of real time after which a wait is in vain: below mocha's limit, so that the test says what it waited for. */
+const waitMsMax = 10_000;
+
+/** Waits for what depends on real input and output. A wait in vain fails with `what`, and so does a coordinator that broke meanwhile. */
+export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
+  const endMs = performance.now() + waitMsMax;
+  while (!condition()) {
+    for (const world of worlds) if (world.broken !== null) throw world.broken;
+    if (performance.now() > endMs) throw new Error(`waited ${waitMsMax} ms in vain for ${what}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Coordinators of the test that runs. */
+const worlds = new Set<{ readonly coordinator: Coordinator; broken: Error | null }>();
+
+/** Closes every coordinator that a test started; for `afterEach`. */
+export async function closeWorlds(): Promise<void> {
+  const open = [...worlds];
+  worlds.clear();
+  for (const { coordinator } of open) await coordinator.close();
 }
 
 const baseDigest = 'ba'.repeat(32) as Digest;
@@ -128,6 +146,11 @@ export async function startWorld(
     onEvent: (event) => events.push(event),
     ...rest,
   });
+  const watched = { coordinator, broken: null as Error | null };
+  coordinator.ended.catch((thrown: Error) => {
+    watched.broken = thrown;
+  });
+  worlds.add(watched);
   return { coordinator, transport, clock, events };
 }
 
