@@ -2,15 +2,15 @@
  * A coordinator in one call: opens its durable state, serves the network, and runs the federation to its end. The initial adapter comes from
  * the caller, so that nothing here computes with tensors.
  */
-import { join } from 'node:path';
 import { assert } from '../shared/core/assert.ts';
 import { bytesOf, toHex } from '../shared/core/bytes.ts';
+import { systemClock } from '../shared/core/clock.ts';
 import { UsageError } from '../shared/core/errors.ts';
 import type { Digest, FederationId } from '../shared/core/ids.ts';
+import { baseFileBytesMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
 import { systemEntropy } from '../shared/crypto/entropy.ts';
-import type { Identity } from '../shared/crypto/identity.ts';
-import { createIdentity, fingerprint } from '../shared/crypto/identity.ts';
+import { fingerprint } from '../shared/crypto/identity.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../shared/plan/plan.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
@@ -24,19 +24,19 @@ import type { CoordinatorListener } from './events.ts';
 import type { FederationEnd } from './federation.ts';
 import { openFederation } from './federation.ts';
 import { makeInitialVersion } from './library/publish.ts';
-import { openFileBlobs } from './store/blob-files.ts';
-import { createMemoryBlobs } from './store/blob-memory.ts';
-import type { CoordinatorBlobs } from './store/blobs.ts';
-import { openIdentity } from './store/keys.node.ts';
-import type { CoordinatorStore, FederationRecord, VersionRow } from './store/store.ts';
-import { createMemoryStore } from './store/store-memory.ts';
-import { openSqliteStore } from './store/store-sqlite.ts';
+import type { CoordinatorState } from './store/state.ts';
+import { memoryState, openState } from './store/state.ts';
+import type { FederationRecord, RoundRecord, VersionRow } from './store/store.ts';
 import { serveBlobs } from './transport/served-blobs.ts';
 import { socketServer } from './transport/socket-server.ts';
+import type { Traffic } from './transport/traffic.ts';
+import { countTraffic } from './transport/traffic.ts';
 import type { Transport } from './transport/transport.ts';
 
 export type { CoordinatorListener, CoordinatorProgress } from './events.ts';
 export type { FederationEnd } from './federation.ts';
+export type { RoundRecord, VersionRow } from './store/store.ts';
+export type { Traffic } from './transport/traffic.ts';
 
 /** What {@link startCoordinator} needs. */
 export interface CoordinatorOptions {
@@ -50,9 +50,13 @@ export interface CoordinatorOptions {
   readonly initialAdapter: Float32Array;
   /** Folder of the durable state; null keeps everything in memory, for tests. */
   readonly stateFolder: string | null;
+  /** State that is open already, in place of the folder; closed with the coordinator. */
+  readonly state?: CoordinatorState;
   /** Port to listen on, 0 for a free one; ignored when a transport is given. */
   readonly port?: number;
   readonly host?: string;
+  /** Address under which clients reach it, where that is another than the one it listens on: behind a proxy that adds TLS. */
+  readonly publicUrl?: string;
   readonly transport?: Transport;
   readonly clock?: Clock;
   readonly entropy?: Entropy;
@@ -61,7 +65,7 @@ export interface CoordinatorOptions {
 
 /** A running coordinator. */
 export interface Coordinator {
-  /** Address that it listens on. */
+  /** Address that clients use. */
   readonly url: string;
   readonly federationId: FederationId;
   /** Fingerprint of its key, as clients show it. */
@@ -70,92 +74,76 @@ export interface Coordinator {
   readonly ended: Promise<FederationEnd>;
   /** An enrolment code; the address defaults to the one that it listens on. */
   invite(request: Partial<InviteRequest> & Pick<InviteRequest, 'organisation'>): Promise<string>;
+  /** Every round number that was used, open ones included. */
+  rounds(): Promise<RoundRecord[]>;
   versions(): Promise<VersionRow[]>;
   /** Bytes of a published adapter. */
   adapter(version: VersionRow): Promise<Uint8Array>;
+  /** Application bytes since this start. */
+  traffic(): Traffic;
   /** Ends the federation as stopped and tells the clients; a later start goes on with the next round. */
   stop(): void;
   /** Stops, closes connections and state; once, however often it is called. */
   close(): Promise<void>;
 }
 
-const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  after: (delayMs, action) => {
-    const timer = setTimeout(action, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
-/** Durable state of a coordinator. */
-export interface CoordinatorState {
-  readonly store: CoordinatorStore;
-  readonly blobs: CoordinatorBlobs;
-  readonly identity: Identity;
-}
-
-/** Opens a state folder, or state in memory for null. @throws StoreError. */
-export async function openState(
-  stateFolder: string | null,
-  entropy: Entropy = systemEntropy,
-): Promise<CoordinatorState> {
-  if (stateFolder === null)
-    return { store: createMemoryStore(), blobs: createMemoryBlobs(), identity: createIdentity(entropy) };
-  const identity = openIdentity(stateFolder, entropy);
-  const blobs = await openFileBlobs(join(stateFolder, 'blobs'));
-  return { store: openSqliteStore(join(stateFolder, 'coordinator.sqlite')), blobs, identity };
-}
-
 /**
  * Starts a coordinator, or goes on with the one whose state lies in the folder.
- * @throws UsageError when plan, base and state do not belong together; StoreError, TransportError.
+ * @throws UsageError when plan, base and state do not belong together, or another coordinator runs on the state; StoreError, TransportError.
  */
 export async function startCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { plan, clock = systemClock, entropy = systemEntropy, onEvent = () => undefined } = options;
-  const state = await openState(options.stateFolder, entropy);
+  const { stateFolder, entropy = systemEntropy } = options;
+  const state = options.state ?? (stateFolder === null ? memoryState(entropy) : await openState(stateFolder, entropy));
+  try {
+    return await start(options, state);
+  } catch (thrown) {
+    await state.close();
+    throw thrown;
+  }
+}
+
+async function start(options: CoordinatorOptions, state: CoordinatorState): Promise<Coordinator> {
+  const { plan, host, port = 0, clock = systemClock, entropy = systemEntropy, onEvent = () => undefined } = options;
   const { store, blobs, identity } = state;
   const record = await matchFederation(options, state, clock, entropy);
   const served = serveBlobs(blobs);
   const base = [];
   for (const [name, bytes] of options.baseFiles) base.push({ name, blob: await served.announce(bytes) });
   const planReference = await served.announce(planBytes(plan));
-  const dim = options.layout.dim;
+  const wanted = [planReference, ...base.map(({ blob }) => blob)].map(({ digest }) => digest);
+  const kept = (await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState ?? adapter]);
+  await blobs.retain(new Set([...wanted, ...kept]));
+  const { dim } = options.layout;
   const federation = await openFederation({
-    plan,
-    record,
-    dim,
-    base,
-    planReference,
-    served,
-    store,
-    blobs,
-    identity,
-    clock,
-    entropy,
-    onEvent,
+    ...{ plan, record, dim, base, planReference, served, store, blobs, identity, clock, entropy, onEvent },
   });
+  const { hearing } = federation;
   const gate = createGate({
     ...{ identity, record, store, clock, entropy, status: federation.status },
     onEnrolled: ({ clientId, name, status }) => onEvent({ type: 'enrolled', clientId, name, status }),
-    onRejected: federation.rejected,
+    onRejected: hearing.rejected,
   });
-  const desk = createDesk({ federation, store, served, clock });
-  const transport =
-    options.transport ??
-    socketServer({ port: options.port ?? 0, ...(options.host === undefined ? {} : { host: options.host }) });
-  const url = await transport.listen({
+  const { handlers, traffic } = countTraffic({
     ...gate,
-    ...desk,
+    ...createDesk({ hearing, store, served, clock }),
     health: async () => ({ status: 200, body: { status: federation.status(), phase: federation.state().phase.name } }),
     connected: federation.joined,
     disconnected: federation.left,
+    misused: ({ clientId }, found) => void hearing.rejected(clientId, found),
   });
+  const transport = options.transport ?? socketServer({ port, ...(host === undefined ? {} : { host }) });
+  const listening = await transport.listen(handlers).catch(async (thrown: unknown) => {
+    await federation.close();
+    throw thrown;
+  });
+  const url = options.publicUrl ?? listening;
+  await store.setAddress(url);
   onEvent({ type: 'listening', url });
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     await federation.close();
     await transport.close();
-    await store.close();
+    await state.close();
   };
   return {
     url,
@@ -166,8 +154,10 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
       const whole: InviteRequest = { approval: 'automatic', url, ...request };
       return (await createInvite(whole, { store, identity, record, clock, entropy })).code;
     },
+    rounds: () => store.rounds(),
     versions: () => store.versions(),
     adapter: ({ adapter }) => blobs.get(adapter),
+    traffic,
     stop: federation.stop,
     close: () => (closing ??= close()),
   };
@@ -188,6 +178,14 @@ async function matchFederation(
       'base-mismatch',
       `the plan names base ${plan.base.digest}, the given base has ${baseDigest}; give the base that the plan was written for`,
     );
+  }
+  for (const [name, { length }] of options.baseFiles) {
+    if (length > baseFileBytesMax) {
+      throw new UsageError(
+        'base-too-large',
+        `${name} of the base has ${length} bytes; clients fetch files of at most ${baseFileBytesMax}`,
+      );
+    }
   }
   const planHash = planHashOf(plan);
   const layoutHash = layoutDigest(layout);

@@ -1,6 +1,6 @@
 /**
  * Where calls of admitted clients arrive: decodes them, opens their envelopes, makes sequence numbers durable, and hands what they say to
- * the federation. A repeated frame gets its first answer again, because a client repeats what it heard no answer to.
+ * the hearing. A repeated frame gets its first answer again, because a client repeats what it heard no answer to.
  */
 import { assert } from '../shared/core/assert.ts';
 import { fromHex } from '../shared/core/bytes.ts';
@@ -9,17 +9,19 @@ import type { Clock } from '../shared/core/ports.ts';
 import type { Result } from '../shared/core/result.ts';
 import { refuse, succeed } from '../shared/core/result.ts';
 import { digestOf } from '../shared/crypto/hash.ts';
+import type { Format } from '../shared/protocol/canonical.ts';
 import type { WireValue } from '../shared/protocol/codec.ts';
 import { decodeMessage, encodeReply } from '../shared/protocol/codec.ts';
+import type { EnvelopeType, OpenedEnvelope } from '../shared/protocol/envelope.ts';
 import { openEnvelope } from '../shared/protocol/envelope.ts';
-import type { PlainCall } from '../shared/protocol/messages.ts';
+import type { CallName, PlainCall } from '../shared/protocol/messages.ts';
 import { envelopeCalls, plainCalls } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
-import type { Federation } from './federation.ts';
-import type { CoordinatorStore } from './store/store.ts';
+import type { Hearing } from './hearing.ts';
+import type { ClientRecord, CoordinatorStore } from './store/store.ts';
 import type { ServedBlobs } from './transport/served-blobs.ts';
-import type { CallAnswer, CallName, Peer } from './transport/transport.ts';
+import type { CallAnswer, Peer } from './transport/transport.ts';
 
 /** Answers calls. */
 export interface Desk {
@@ -34,14 +36,14 @@ const answersKept = Object.keys(envelopeCalls).length;
 const done: Reply = succeed({});
 const answerOf = (refused: Violation | null): Reply => (refused === null ? done : refuse(refused));
 
-/** A desk over a federation. */
+/** A desk in front of a hearing. */
 export function createDesk(options: {
-  readonly federation: Federation;
+  readonly hearing: Hearing;
   readonly store: CoordinatorStore;
   readonly served: ServedBlobs;
   readonly clock: Clock;
 }): Desk {
-  const { federation, store, served, clock } = options;
+  const { hearing, store, served, clock } = options;
   const turns = new Map<ClientId, Promise<unknown>>();
   const answers = new Map<ClientId, Map<Digest, Reply>>();
 
@@ -55,51 +57,63 @@ export function createDesk(options: {
     return turn;
   };
 
-  const openAndAct = async (clientId: ClientId, name: EnvelopeName, frame: Uint8Array): Promise<Reply> => {
+  /** The record of a client that may still speak. */
+  const memberOf = async (clientId: ClientId): Promise<Result<ClientRecord, Violation>> => {
     const client = await store.client(clientId);
     assert(client !== null, 'an admitted client is enrolled');
+    if (client.status !== 'revoked') return succeed(client);
+    return refuse(violation('revoked-client', 'the operator revoked this client'));
+  };
+
+  /** Opens an envelope and uses its sequence number up. */
+  const open = async <Body extends { readonly roundHash: Digest }>(
+    clientId: ClientId,
+    frame: Uint8Array,
+    kind: { readonly type: EnvelopeType; readonly format: Format<Body> },
+  ): Promise<Result<OpenedEnvelope<Body>, Violation>> => {
+    const member = await memberOf(clientId);
+    if (!member.ok) return member;
+    const publicKey = fromHex(member.value.publicKey);
     const lastSequence = BigInt(await store.sequenceOf(clientId));
-    const facts = { clientId, publicKey: fromHex(client.publicKey), nowMs: clock.nowMs(), lastSequence };
-    const take = async ({ sequence }: { readonly sequence: bigint }): Promise<Violation | null> => {
-      if (sequence <= BigInt(Number.MAX_SAFE_INTEGER) && (await store.advanceSequence(clientId, Number(sequence))))
-        return null;
-      return violation('replayed-sequence', `sequence number ${sequence} was used before or is too large`);
-    };
+    const opened = openEnvelope(frame, { clientId, publicKey, nowMs: clock.nowMs(), lastSequence, ...kind });
+    if (!opened.ok) return opened;
+    const { sequence, sessionId, roundHash } = opened.value.envelope;
+    const isTaken =
+      sequence <= BigInt(Number.MAX_SAFE_INTEGER) && (await store.advanceSequence(clientId, Number(sequence)));
+    if (!isTaken)
+      return refuse(violation('replayed-sequence', `sequence number ${sequence} was used before or is too large`));
+    const misplaced = hearing.judgeRound(roundHash, sessionId);
+    return misplaced === null ? opened : refuse(misplaced);
+  };
+
+  const openAndAct = async (clientId: ClientId, name: EnvelopeName, frame: Uint8Array): Promise<Reply> => {
+    const refused = (found: Violation): Reply => refuse(hearing.rejected(clientId, found));
     switch (name) {
       case 'accept': {
-        const opened = openEnvelope(frame, { ...facts, ...envelopeCalls.accept });
-        const refused = opened.ok ? await take(opened.value.envelope) : opened.error;
-        if (refused !== null || !opened.ok) return refuse(noted(clientId, refused));
-        return answerOf(federation.accepted(clientId, opened.value.body.roundHash));
+        const opened = await open(clientId, frame, envelopeCalls.accept);
+        if (!opened.ok) return refused(opened.error);
+        return answerOf(hearing.accepted(clientId, opened.value.body.roundHash));
       }
       case 'decline': {
-        const opened = openEnvelope(frame, { ...facts, ...envelopeCalls.decline });
-        const refused = opened.ok ? await take(opened.value.envelope) : opened.error;
-        if (refused !== null || !opened.ok) return refuse(noted(clientId, refused));
-        return answerOf(federation.declined(clientId, opened.value.body));
+        const opened = await open(clientId, frame, envelopeCalls.decline);
+        if (!opened.ok) return refused(opened.error);
+        return answerOf(hearing.declined(clientId, opened.value.body));
       }
       case 'update': {
-        const opened = openEnvelope(frame, { ...facts, ...envelopeCalls.update });
-        const refused = opened.ok ? await take(opened.value.envelope) : opened.error;
-        if (refused !== null || !opened.ok) return refuse(noted(clientId, refused));
-        const { envelope, body } = opened.value;
-        const missing = await federation.announced(clientId, envelope.bodyHash, body);
+        const opened = await open(clientId, frame, envelopeCalls.update);
+        if (!opened.ok) return refused(opened.error);
+        const { envelope: sealed, body } = opened.value;
+        const missing = await hearing.announced(clientId, sealed.bodyHash, body);
         return missing.ok ? succeed({ missing: missing.value }) : missing;
       }
       case 'evaluation': {
-        const opened = openEnvelope(frame, { ...facts, ...envelopeCalls.evaluation });
-        const refused = opened.ok ? await take(opened.value.envelope) : opened.error;
-        if (refused !== null || !opened.ok) return refuse(noted(clientId, refused));
-        return answerOf(federation.evaluated(clientId, opened.value.body));
+        const opened = await open(clientId, frame, envelopeCalls.evaluation);
+        if (!opened.ok) return refused(opened.error);
+        return answerOf(hearing.evaluated(clientId, opened.value.body));
       }
       default:
         return name satisfies never;
     }
-  };
-  const noted = (clientId: ClientId, refused: Violation | null): Violation => {
-    assert(refused !== null, 'an envelope that is not opened has a violation');
-    federation.rejected(clientId, refused);
-    return refused;
   };
 
   const envelope = (clientId: ClientId, name: EnvelopeName, frame: Uint8Array): Promise<Reply> =>
@@ -129,20 +143,22 @@ export function createDesk(options: {
       case 'fetch-chunk': {
         const chunk = await served.chunk(call.body.digest, call.body.index);
         if (chunk === null) return [refuse(unknownBlob(call.body.digest))];
-        federation.fetched(clientId);
+        hearing.fetched(clientId);
         return [done, chunk];
       }
       case 'progress':
-        return [answerOf(federation.progressed(clientId, call.body))];
+        return [answerOf(hearing.progressed(clientId, call.body))];
       case 'upload-chunk': {
         if (attachment === null)
-          return [refuse(noted(clientId, violation('bad-frame', 'a chunk comes with its bytes')))];
+          return [refuse(hearing.rejected(clientId, violation('bad-frame', 'a chunk comes with its bytes')))];
         const { roundHash, index } = call.body;
-        const stored = await federation.uploaded(clientId, roundHash, index, attachment);
+        const stored = await hearing.uploaded(clientId, roundHash, index, attachment);
         return [stored.ok ? done : stored];
       }
       case 'commit': {
-        const receipt = await federation.committed(clientId, call.body.roundHash);
+        const member = await memberOf(clientId);
+        if (!member.ok) return [refuse(hearing.rejected(clientId, member.error))];
+        const receipt = await hearing.committed(clientId, call.body.roundHash);
         return [receipt.ok ? succeed({ receipt: receipt.value }) : receipt];
       }
       default:
@@ -155,7 +171,7 @@ export function createDesk(options: {
       if (Object.hasOwn(envelopeCalls, name))
         return { body: encodeReply(await envelope(clientId, name as EnvelopeName, body)) };
       const decoded = decodeMessage(plainCalls[name as PlainName], body);
-      if (!decoded.ok) return { body: encodeReply(refuse(noted(clientId, decoded.error))) };
+      if (!decoded.ok) return { body: encodeReply(refuse(hearing.rejected(clientId, decoded.error))) };
       // The schema that was applied is the one of this name.
       const [reply, bytes] = await plain(clientId, { name, body: decoded.value } as PlainCallOf, attachment);
       return bytes === undefined ? { body: encodeReply(reply) } : { body: encodeReply(reply), attachment: bytes };

@@ -30,6 +30,9 @@ import type { HttpAnswer } from '../transport/transport.ts';
 /** Challenges that may be open at once: 30 s of 300 connections a second. Beyond it the oldest is forgotten, and its client asks again. */
 const openChallengesMax = 10_000;
 
+/** A client that was just enrolled. */
+export type EnrolledClient = ClientRecord & { readonly status: 'approved' | 'pending' };
+
 /** What the gate works with. */
 export interface GateOptions {
   readonly identity: Identity;
@@ -38,7 +41,8 @@ export interface GateOptions {
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly status: () => FederationStatus;
-  readonly onEnrolled: (client: ClientRecord) => void;
+  readonly onEnrolled: (client: EnrolledClient) => void;
+  /** Somebody was turned away, or asked for something in a form that is wrong. */
   readonly onRejected: (clientId: ClientId | null, found: Violation) => void;
 }
 
@@ -51,7 +55,7 @@ export interface Gate {
 
 /** A gate with no challenge open. */
 export function createGate(options: GateOptions): Gate {
-  const { identity, record, store, clock, entropy, status, onEnrolled, onRejected } = options;
+  const { identity, record, store, clock, entropy, onEnrolled, onRejected } = options;
   const { federationId } = record;
   /** Nonces that may still be answered, with the time of their issue; oldest first. */
   const issued = new Map<string, number>();
@@ -77,6 +81,7 @@ export function createGate(options: GateOptions): Gate {
     const publicKey = fromHex(client.publicKey);
     const refused = checkAuth(opened.value, { publicKey, coordinatorKey: identity.publicKey, nowMs: clock.nowMs() });
     if (refused !== null) return refuse(refused);
+    if (client.status === 'revoked') return refuse(violation('revoked-client', 'the operator revoked this client'));
     if (client.status === 'pending') {
       return refuse(
         violation('pending-client', 'ask the operator to compare and approve the fingerprint of this client'),
@@ -84,7 +89,7 @@ export function createGate(options: GateOptions): Gate {
     }
     return succeed({
       clientId,
-      welcome: sealWelcome(identity, { serverNonce, clientNonce, federationId, clientId, status: status() }),
+      welcome: sealWelcome(identity, { serverNonce, clientNonce, federationId, clientId, status: options.status() }),
     });
   };
 
@@ -120,8 +125,14 @@ export function createGate(options: GateOptions): Gate {
         onRejected(null, refused);
         return { status: 403, body: { ok: false, violation: refused } };
       }
-      if (redeemed !== null) onEnrolled(client);
-      const answer = { status: client.status, clientId, federationId, coordinatorKey: toHex(identity.publicKey) };
+      const { status } = client;
+      if (status === 'revoked') {
+        const refused = violation('revoked-client', 'the operator revoked this client');
+        onRejected(clientId, refused);
+        return { status: 403, body: { ok: false, violation: refused } };
+      }
+      if (redeemed !== null) onEnrolled({ ...client, status });
+      const answer = { status, clientId, federationId, coordinatorKey: toHex(identity.publicKey) };
       return { status: 200, body: answer };
     },
     admit: async (auth) => {

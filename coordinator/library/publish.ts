@@ -27,7 +27,6 @@ export interface ClosedRound {
   readonly cohort: readonly ClientId[];
   /** Updates in the aggregate, in client-id order. */
   readonly updates: readonly UpdateRecord[];
-  readonly survivorCount: number;
   /** Refused messages by violation code. */
   readonly rejections: ReadonlyMap<string, number>;
 }
@@ -93,7 +92,7 @@ export function makeVersion(
   },
 ): MadeVersion {
   const { latest, candidate, round, metrics } = options;
-  const { roundIndex, roundHash, cohort, updates, survivorCount } = round;
+  const { roundIndex, roundHash, cohort, updates } = round;
   const transcriptHash = transcriptHashOf(roundHash, updates);
   const rejections = [...round.rejections]
     .map(([code, count]) => ({ code, count }))
@@ -105,7 +104,8 @@ export function makeVersion(
     parentModelHash: latest.modelHash,
     adapterDigest: candidate.adapter,
     contributors: updates.map(({ clientId }) => clientId),
-    ...{ cohort, survivorCount, rejections, metrics },
+    ...{ cohort, rejections, metrics },
+    survivorCount: updates.length,
     totalWeight: candidate.totalWeight,
   };
   return { ...sealVersion(options, facts, candidate.ruleState), transcriptHash };

@@ -1,6 +1,6 @@
 /** The part of a plan that the round machine follows. */
 import type { Plan } from '../../shared/plan/plan.ts';
-import type { RoundSettings } from './machine.ts';
+import type { RoundSettings } from './state.ts';
 
 /** Settings of the machine, in milliseconds. */
 export function settingsOf({ rounds, evaluation, training }: Plan): RoundSettings {

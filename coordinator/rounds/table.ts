@@ -83,8 +83,8 @@ export const roundTable: Readonly<Record<PhaseName, Row>> = {
   publish: {
     'client-joined': ['publish'],
     'client-left': ['publish'],
-    published: ['recruit', 'waiting', 'completed'],
-    'stop-requested': ['stopped'],
+    published: ['recruit', 'waiting', 'completed', 'stopped'],
+    'stop-requested': ['publish'],
   },
   completed: {},
   stopped: {},

@@ -1,7 +1,7 @@
 /**
  * The uploads of one round: chunks go to the disk as they arrive, and an update counts once its blob and its record are durable. Everything
- * is idempotent, because a client repeats what it got no answer to. Memory: a few hundred bytes per client, and one delta at a time while it
- * is checked, whatever the number of clients.
+ * is idempotent, because a client repeats what it got no answer to. Memory: a few hundred bytes per client, and `commitsAtOnce` deltas while
+ * they are checked, whatever the number of clients.
  */
 import { fromHex, utf8 } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
@@ -21,6 +21,9 @@ export interface Committed {
   readonly update: UpdateRecord;
   readonly isNew: boolean;
 }
+
+/** Deltas that are checked and flushed at once: enough to overlap the disk's flushes, little enough to bound memory. */
+const commitsAtOnce = 4;
 
 /** Uploads of one round. */
 export interface Uploads {
@@ -42,6 +45,8 @@ interface Upload {
   readonly announced: Announcement;
   readonly staged: Promise<StagedBlob>;
   readonly missing: Set<number>;
+  /** The commit under way: a client that asks again hears the same. */
+  commit: Promise<Result<Committed, Violation>> | null;
 }
 
 /** Receipt of an update: what a client can show to prove that the coordinator had it. */
@@ -60,34 +65,35 @@ export function createUploads(options: {
   const uploads = new Map<ClientId, Upload>();
   const done = new Map<ClientId, UpdateRecord>();
   let isOpen = true;
-  let committing: Promise<unknown> = Promise.resolve();
+  const inTurn = createSlots(commitsAtOnce);
 
   const closed = (hash: Digest): Violation | null =>
     isOpen && hash === roundHash
       ? null
       : violation('stale-round', `the uploads of round ${hash} are closed`, roundIndex);
   const unknown = (): Violation => violation('unknown-upload', 'announce the update before its chunks', roundIndex);
-  const discard = async (clientId: ClientId): Promise<void> => {
-    const upload = uploads.get(clientId);
+  const discard = async (clientId: ClientId, upload: Upload): Promise<void> => {
     uploads.delete(clientId);
-    await (await upload?.staged)?.discard();
+    await (await upload.staged).discard();
   };
 
   const finish = async (clientId: ClientId, upload: Upload): Promise<Result<Committed, Violation>> => {
     const staged = await upload.staged;
-    const refused = judgeDelta(demands, await staged.bytes());
-    if (refused !== null) {
-      await discard(clientId);
-      return refuse(refused);
+    try {
+      const whole = await staged.bytes();
+      const refused = judgeDelta(demands, whole);
+      if (refused !== null) return refuse(refused);
+      const { bodyHash, announced } = upload;
+      const delta = await staged.commit(whole);
+      const receipt = receiptOf(roundHash, clientId, bodyHash);
+      const record = { roundIndex, clientId, bodyHash, delta, exampleCount: announced.exampleCount, receipt };
+      const update = await store.addUpdate(record);
+      done.set(clientId, update);
+      return succeed({ update, isNew: true });
+    } finally {
+      // Stored, refused or failed: whoever wants to try again announces again.
+      await discard(clientId, upload);
     }
-    const { bodyHash, announced } = upload;
-    const delta = await staged.commit();
-    const receipt = receiptOf(roundHash, clientId, bodyHash);
-    const record = { roundIndex, clientId, bodyHash, delta, exampleCount: announced.exampleCount, receipt };
-    const update = await store.addUpdate(record);
-    uploads.delete(clientId);
-    done.set(clientId, update);
-    return succeed({ update, isNew: true });
   };
 
   return {
@@ -103,9 +109,15 @@ export function createUploads(options: {
       let upload = uploads.get(clientId);
       if (upload === undefined) {
         const missing = new Set(announced.chunkDigests.keys());
-        upload = { bodyHash, announced, staged: blobs.stage(demands.dim * 4), missing };
+        upload = { bodyHash, announced, staged: blobs.stage(demands.dim * 4), missing, commit: null };
         uploads.set(clientId, upload);
+      }
+      try {
         await upload.staged;
+      } catch (thrown) {
+        // A full disk now may have room later: the client announces again.
+        uploads.delete(clientId);
+        throw thrown;
       }
       return succeed([...upload.missing]);
     },
@@ -118,31 +130,51 @@ export function createUploads(options: {
       const refused = judgeChunk(demands, upload.announced, index, bytes);
       if (refused !== null) return refuse(refused);
       if (!upload.missing.has(index)) return succeed(null);
-      await (await upload.staged).write(index * chunkBytesMax, bytes);
+      const staged = await upload.staged;
+      if (uploads.get(clientId) !== upload) return refuse(closed(hash) ?? unknown());
+      await staged.write(index * chunkBytesMax, bytes);
       upload.missing.delete(index);
       return succeed(null);
     },
-    commit: (clientId, hash) => {
-      // One after the other, so that the checks of many clients never hold many deltas.
-      const result = committing.then(async (): Promise<Result<Committed, Violation>> => {
-        const earlier = done.get(clientId);
-        if (earlier !== undefined && hash === roundHash) return succeed({ update: earlier, isNew: false });
-        const late = closed(hash);
-        if (late !== null) return refuse(late);
-        const upload = uploads.get(clientId);
-        if (upload === undefined) return refuse(unknown());
-        if (upload.missing.size > 0) {
-          return refuse(violation('missing-chunks', `${upload.missing.size} chunks are missing`, roundIndex));
-        }
-        return finish(clientId, upload);
-      });
-      committing = result.catch(() => undefined);
-      return result;
+    commit: async (clientId, hash) => {
+      const earlier = done.get(clientId);
+      if (earlier !== undefined && hash === roundHash) return succeed({ update: earlier, isNew: false });
+      const late = closed(hash);
+      if (late !== null) return refuse(late);
+      const upload = uploads.get(clientId);
+      if (upload === undefined) return refuse(unknown());
+      if (upload.missing.size > 0) {
+        return refuse(violation('missing-chunks', `${upload.missing.size} chunks are missing`, roundIndex));
+      }
+      if (upload.commit !== null) {
+        const first = await upload.commit;
+        return first.ok ? succeed({ ...first.value, isNew: false }) : first;
+      }
+      upload.commit = inTurn(() => finish(clientId, upload));
+      return upload.commit;
     },
     close: async () => {
       isOpen = false;
-      await committing;
-      for (const clientId of [...uploads.keys()]) await discard(clientId);
+      // What is being made durable is waited for; whoever fails there hears it from the call.
+      await Promise.allSettled([...uploads.values()].map(({ commit }) => commit));
+      for (const [clientId, upload] of [...uploads]) await discard(clientId, upload);
     },
+  };
+}
+
+/** Runs at most `count` tasks at once, the others in the order in which they came. */
+function createSlots(count: number): <Value>(task: () => Promise<Value>) => Promise<Value> {
+  const waiting: (() => void)[] = [];
+  let free = count;
+  return async (task) => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await task();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
   };
 }

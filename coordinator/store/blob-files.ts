@@ -11,13 +11,10 @@ import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import type { CoordinatorBlobs, StagedBlob } from './blobs.ts';
 
-/** Opens (and makes) the blob folder; what an earlier process left half-written is removed. @throws StoreError when it cannot be used. */
+/** Opens (and makes) the blob folder; other processes may use it at the same time. @throws StoreError when it cannot be used. */
 export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
   const temporary = join(folder, 'tmp');
-  await attempt('open', folder, async () => {
-    await mkdir(temporary, { recursive: true, mode: 0o700 });
-    for (const name of await readdir(temporary)) await rm(join(temporary, name), { force: true });
-  });
+  await attempt('open', folder, () => mkdir(temporary, { recursive: true, mode: 0o700 }));
   const pathOf = (digest: Digest): string => join(folder, 'sha256', digest.slice(0, 2), digest.slice(2));
 
   const settle = async (handle: FileHandle, path: string, digest: Digest): Promise<void> => {
@@ -33,27 +30,34 @@ export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
     attempt('stage', folder, async () => {
       const path = join(temporary, randomUUID());
       const handle = await open(path, 'wx+', 0o600);
-      let open_ = true;
+      let isOpen = true;
       await handle.truncate(size);
       const bytes = async (): Promise<Uint8Array> => {
         const whole = new Uint8Array(size);
-        await handle.read(whole, 0, size, 0);
+        for (let offset = 0; offset < size; ) {
+          const { bytesRead } = await handle.read(whole, offset, size - offset, offset);
+          if (bytesRead === 0) throw new Error(`the file ends after ${offset} of ${size} bytes`);
+          offset += bytesRead;
+        }
         return whole;
       };
       return {
         write: (offset, part) =>
-          attempt('write', path, async () => void (await handle.write(part, 0, part.length, offset))),
+          attempt('write', path, async () => {
+            for (let done = 0; done < part.length; )
+              done += (await handle.write(part, done, part.length - done, offset + done)).bytesWritten;
+          }),
         bytes: () => attempt('read', path, bytes),
-        commit: () =>
+        commit: (whole) =>
           attempt('commit', path, async () => {
-            const digest = digestOf(await bytes());
-            open_ = false;
+            const digest = digestOf(whole);
+            isOpen = false;
             await settle(handle, path, digest);
             return digest;
           }),
         discard: async () => {
-          if (!open_) return;
-          open_ = false;
+          if (!isOpen) return;
+          isOpen = false;
           await handle.close();
           await rm(path, { force: true });
         },
@@ -97,6 +101,17 @@ export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
         }
       }),
     delete: (digest) => attempt('delete', pathOf(digest), () => rm(pathOf(digest), { force: true })),
+    retain: (digests) =>
+      attempt('clean', folder, async () => {
+        for (const name of await readdir(temporary)) await rm(join(temporary, name), { force: true });
+        const stored = join(folder, 'sha256');
+        await mkdir(stored, { recursive: true, mode: 0o700 });
+        for (const start of await readdir(stored)) {
+          for (const rest of await readdir(join(stored, start))) {
+            if (!digests.has(`${start}${rest}` as Digest)) await rm(join(stored, start, rest), { force: true });
+          }
+        }
+      }),
   };
 }
 

@@ -23,12 +23,15 @@ export function createMemoryBlobs(): CoordinatorBlobs {
     has: async (digest) => blobs.has(digest),
     read: async (digest, offset, length) => find(digest).slice(offset, offset + length),
     delete: async (digest) => void blobs.delete(digest),
+    retain: async (digests) => {
+      for (const digest of [...blobs.keys()]) if (!digests.has(digest)) blobs.delete(digest);
+    },
     stage: async (size) => {
       const bytes = new Uint8Array(size);
       return {
         write: async (offset, part) => bytes.set(part, offset),
         bytes: async () => bytes,
-        commit: async () => put(bytes),
+        commit: async (whole) => put(whole),
         discard: async () => undefined,
       };
     },

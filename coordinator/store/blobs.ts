@@ -8,8 +8,8 @@ export interface StagedBlob {
   write(offset: number, part: Uint8Array): Promise<void>;
   /** The whole staged bytes, for checks. */
   bytes(): Promise<Uint8Array>;
-  /** Makes the blob durable under its digest. */
-  commit(): Promise<Digest>;
+  /** Makes the blob durable under its digest; `whole` is what {@link bytes} gave, so that it is read once. */
+  commit(whole: Uint8Array): Promise<Digest>;
   /** Forgets what was staged. Does nothing after `commit`. */
   discard(): Promise<void>;
 }
@@ -18,4 +18,9 @@ export interface StagedBlob {
 export interface CoordinatorBlobs extends BlobStore {
   /** Begins a blob of `size` bytes. */
   stage(size: number): Promise<StagedBlob>;
+  /**
+   * Deletes everything but these blobs: what a process that was killed left half-written, or made durable and never got to use. For a
+   * coordinator that starts, before it stages anything.
+   */
+  retain(digests: ReadonlySet<Digest>): Promise<void>;
 }

@@ -44,6 +44,9 @@ function writeKey(stateFolder: string, path: string, text: string): string {
     closeSync(file);
     chmodSync(`${path}.tmp`, 0o600);
     renameSync(`${path}.tmp`, path);
+    const folder = openSync(stateFolder, 'r');
+    if (process.platform !== 'win32') fsyncSync(folder);
+    closeSync(folder);
     return text;
   } catch (cause) {
     throw new StoreError(

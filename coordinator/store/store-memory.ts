@@ -14,6 +14,7 @@ import type {
 /** An empty store. */
 export function createMemoryStore(): CoordinatorStore {
   let federation: FederationRecord | null = null;
+  let address: string | null = null;
   const clients = new Map<ClientId, ClientRecord>();
   const sequences = new Map<ClientId, number>();
   const invites = new Map<Digest, InviteRecord>();
@@ -37,12 +38,22 @@ export function createMemoryStore(): CoordinatorStore {
       if (federation !== null) throw new StoreError('federation-exists', 'this state already holds a federation');
       federation = record;
     },
+    address: async () => address,
+    setAddress: async (url) => {
+      address = url;
+    },
     client: async (clientId) => clients.get(clientId) ?? null,
     clients: async () => [...clients.values()].sort((left, right) => (left.clientId < right.clientId ? -1 : 1)),
     approveClient: async (clientId) => {
       const client = clients.get(clientId);
       if (client?.status !== 'pending') return false;
       clients.set(clientId, { ...client, status: 'approved' });
+      return true;
+    },
+    revokeClient: async (clientId) => {
+      const client = clients.get(clientId);
+      if (client === undefined || client.status === 'revoked') return false;
+      clients.set(clientId, { ...client, status: 'revoked' });
       return true;
     },
     sequenceOf: async (clientId) => sequences.get(clientId) ?? 0,

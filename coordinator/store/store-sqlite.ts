@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import type { SQLInputValue } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
 import type {
   ClientRecord,
   CoordinatorStore,
@@ -22,6 +23,7 @@ const schemaVersion = 1;
 
 const schema = `
   CREATE TABLE IF NOT EXISTS federation (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS address (id INTEGER PRIMARY KEY CHECK (id = 1), url TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS clients (client_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL DEFAULT 0, record TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS invites (token_hash TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS rounds (round_index INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
@@ -75,6 +77,18 @@ export function openSqliteStore(path: string): CoordinatorStore {
     return updates;
   };
 
+  const changeStatus = (
+    clientId: ClientId,
+    from: readonly ClientRecord['status'][],
+    status: ClientRecord['status'],
+  ): Promise<boolean> =>
+    together(() => {
+      const client = one<ClientRecord>(clientSql, clientId);
+      if (client === null || !from.includes(client.status)) return false;
+      run('UPDATE clients SET record = ? WHERE client_id = ?', JSON.stringify({ ...client, status }), clientId);
+      return true;
+    });
+
   return {
     federation: () => guard(() => one<FederationRecord>('SELECT record FROM federation')),
     createFederation: (record) =>
@@ -82,19 +96,16 @@ export function openSqliteStore(path: string): CoordinatorStore {
         if (run('INSERT OR IGNORE INTO federation VALUES (1, ?)', JSON.stringify(record)) === 0)
           throw new StoreError('federation-exists', 'this state already holds a federation');
       }),
+    address: () =>
+      guard(() => {
+        const row = database.prepare('SELECT url FROM address').get();
+        return row === undefined ? null : String(row.url);
+      }),
+    setAddress: (url) => guard(() => void run('INSERT OR REPLACE INTO address VALUES (1, ?)', url)),
     client: (clientId) => guard(() => one<ClientRecord>(clientSql, clientId)),
     clients: () => guard(() => all<ClientRecord>('SELECT record FROM clients ORDER BY client_id')),
-    approveClient: (clientId) =>
-      together(() => {
-        const client = one<ClientRecord>(clientSql, clientId);
-        if (client?.status !== 'pending') return false;
-        run(
-          'UPDATE clients SET record = ? WHERE client_id = ?',
-          JSON.stringify({ ...client, status: 'approved' }),
-          clientId,
-        );
-        return true;
-      }),
+    approveClient: (clientId) => changeStatus(clientId, ['pending'], 'approved'),
+    revokeClient: (clientId) => changeStatus(clientId, ['pending', 'approved'], 'revoked'),
     sequenceOf: (clientId) =>
       guard(() =>
         Number(database.prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0),

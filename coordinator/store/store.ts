@@ -18,13 +18,13 @@ export interface FederationRecord {
   readonly createdMs: number;
 }
 
-/** An enrolled client; `pending` until its fingerprint is approved. */
+/** An enrolled client; `pending` until its fingerprint is approved, `revoked` for good. */
 export interface ClientRecord {
   readonly clientId: ClientId;
   readonly publicKey: string;
   readonly name: string;
   readonly organisation: string;
-  readonly status: 'approved' | 'pending';
+  readonly status: 'approved' | 'pending' | 'revoked';
   readonly enrolledMs: number;
 }
 
@@ -77,11 +77,16 @@ export interface CoordinatorStore {
   federation(): Promise<FederationRecord | null>;
   /** Writes the federation once. @throws StoreError `federation-exists`. */
   createFederation(record: FederationRecord): Promise<void>;
+  /** Address under which clients reach this coordinator, as it was started last; null before the first start. */
+  address(): Promise<string | null>;
+  setAddress(url: string): Promise<void>;
 
   client(clientId: ClientId): Promise<ClientRecord | null>;
   clients(): Promise<ClientRecord[]>;
   /** Approves a pending client; false when there is none. */
   approveClient(clientId: ClientId): Promise<boolean>;
+  /** Revokes a client, whatever it was; false when there is none or it is revoked already. */
+  revokeClient(clientId: ClientId): Promise<boolean>;
   /** Highest sequence number that this client's envelopes used, 0 before the first. */
   sequenceOf(clientId: ClientId): Promise<number>;
   /** Takes `sequence` if it is above the stored one; whether it was. */

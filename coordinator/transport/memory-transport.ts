@@ -1,16 +1,9 @@
 /** A network without a network, for tests, benchmarks and simulations: connections are function calls. */
 import { assert } from '../../shared/core/assert.ts';
 import type { Result } from '../../shared/core/result.ts';
-import type {
-  CallAnswer,
-  CallName,
-  HttpAnswer,
-  OutgoingEvent,
-  Peer,
-  Refusal,
-  Transport,
-  TransportHandlers,
-} from './transport.ts';
+import type { CallName, CoordinatorEvent } from '../../shared/protocol/messages.ts';
+import type { Violation } from '../../shared/protocol/violations.ts';
+import type { CallAnswer, HttpAnswer, Peer, Transport, TransportHandlers } from './transport.ts';
 
 /** The client's end of a memory connection. */
 export interface MemoryConnection {
@@ -21,12 +14,13 @@ export interface MemoryConnection {
 /** A transport whose clients live in the same process. */
 export interface MemoryTransport extends Transport {
   challenge(): Promise<HttpAnswer>;
+  health(): Promise<HttpAnswer>;
   enrol(body: unknown): Promise<HttpAnswer>;
   /** Connects with what a socket would send as `auth`. `listener` hears every event, the welcome first. */
   connect(
     auth: unknown,
-    listener: (event: OutgoingEvent, body: Uint8Array) => void,
-  ): Promise<Result<MemoryConnection, Refusal>>;
+    listener: (event: CoordinatorEvent, body: Uint8Array) => void,
+  ): Promise<Result<MemoryConnection, Violation>>;
 }
 
 /** A transport that nobody serves yet. */
@@ -49,6 +43,7 @@ export function memoryTransport(): MemoryTransport {
       for (const peer of [...peers]) drop(peer);
     },
     challenge: () => served().challenge(),
+    health: () => served().health(),
     enrol: (body) => served().enrol(body),
     connect: async (auth, listener) => {
       const admission = await served().admit(auth);

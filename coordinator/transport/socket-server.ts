@@ -11,9 +11,10 @@ import { assert } from '../../shared/core/assert.ts';
 import { errorMessage, TransportError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { messageBytesMax } from '../../shared/core/limits.ts';
+import { callNames } from '../../shared/protocol/messages.ts';
+import { violation } from '../../shared/protocol/violations.ts';
 import { createBudget } from './budget.ts';
 import type { HttpAnswer, Peer, Transport, TransportHandlers } from './transport.ts';
-import { callNames } from './transport.ts';
 
 /** Where to listen; port 0 takes a free one. */
 export interface SocketServerOptions {
@@ -28,6 +29,8 @@ export interface SocketServerOptions {
 const requestBytesMax = 16_384;
 /** Calls a second that one client may make on average: above what a loopback link with four chunks in flight reaches, far below a flood. */
 const callsPerSecond = 4_000;
+/** Calls of one client that may be under way: its chunks in flight and a few others. It bounds the memory that one client can take. */
+const callsAtOnceMax = 16;
 
 /** A transport that does not listen yet. */
 export function socketServer({ port, host = '127.0.0.1', origins = [] }: SocketServerOptions): Transport {
@@ -113,26 +116,44 @@ function connectSockets(io: Server, handlers: TransportHandlers): void {
 
 type Acknowledge = (body: Uint8Array, attachment?: Uint8Array) => void;
 
-/** Registers the calls. Anything that is not (bytes, [bytes,] callback) ends the connection: it is not a client of this protocol. */
+/**
+ * Registers the calls. Anything that is not (bytes, [bytes,] callback), or too much of it, ends the connection: it is not a client of this
+ * protocol.
+ */
 function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
   const budget = createBudget({ perSecond: callsPerSecond, burst: callsPerSecond, nowMs: performance.now() });
+  let underWay = 0;
+  const end = (...found: Parameters<typeof violation>): void => {
+    handlers.misused(peer, violation(...found));
+    peer.close();
+  };
   for (const name of callNames) {
     socket.on(name, (...values: unknown[]) => {
       const acknowledge = values.pop();
       const [body, attachment] = values;
       const isFramed = body instanceof Uint8Array && (attachment === undefined || attachment instanceof Uint8Array);
-      if (typeof acknowledge !== 'function' || !isFramed || values.length > 2 || !budget.take(performance.now())) {
-        peer.close();
+      if (typeof acknowledge !== 'function' || !isFramed || values.length > 2) {
+        end('bad-frame', `${name} comes with one or two binary values and wants an answer`);
         return;
       }
-      handlers.call(peer, name, body, attachment ?? null).then(
-        ({ body: answer, attachment: bytes }) => {
-          if (bytes === undefined) (acknowledge as Acknowledge)(answer);
-          else (acknowledge as Acknowledge)(answer, bytes);
-        },
-        // A fault of ours (disk, bug) is answered by silence and a closed connection: the client comes back and asks again.
-        () => peer.close(),
-      );
+      if (!budget.take(performance.now()) || underWay >= callsAtOnceMax) {
+        end('rate-limited', `at most ${callsPerSecond} calls a second, ${callsAtOnceMax} of them at once`);
+        return;
+      }
+      underWay += 1;
+      handlers
+        .call(peer, name, body, attachment ?? null)
+        .then(
+          ({ body: answer, attachment: bytes }) => {
+            if (bytes === undefined) (acknowledge as Acknowledge)(answer);
+            else (acknowledge as Acknowledge)(answer, bytes);
+          },
+          // A fault of ours (disk, bug) is answered by silence and a closed connection: the client comes back and asks again.
+          () => peer.close(),
+        )
+        .finally(() => {
+          underWay -= 1;
+        });
     });
   }
 }

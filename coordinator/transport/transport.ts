@@ -4,30 +4,14 @@
  */
 import type { ClientId } from '../../shared/core/ids.ts';
 import type { Result } from '../../shared/core/result.ts';
-
-/** Calls that an admitted client may make; anything else is not even listened to. */
-export const callNames = [
-  'fetch-manifest',
-  'fetch-chunk',
-  'accept',
-  'decline',
-  'progress',
-  'update',
-  'upload-chunk',
-  'commit',
-  'evaluation',
-] as const;
-/** Name of a call. */
-export type CallName = (typeof callNames)[number];
-
-/** Name of an event that the coordinator sends. */
-export type OutgoingEvent = 'welcome' | 'offer' | 'evaluate' | 'result' | 'finished';
+import type { CallName, CoordinatorEvent } from '../../shared/protocol/messages.ts';
+import type { Violation } from '../../shared/protocol/violations.ts';
 
 /** One admitted connection. A client has at most one: a newer one replaces the older. */
 export interface Peer {
   readonly clientId: ClientId;
   /** Sends one message; a lost connection loses it silently, and `disconnected` follows. */
-  send(event: OutgoingEvent, body: Uint8Array): void;
+  send(event: CoordinatorEvent, body: Uint8Array): void;
   /** Ends the connection. */
   close(): void;
 }
@@ -44,21 +28,17 @@ export interface HttpAnswer {
   readonly body: unknown;
 }
 
-/** Why a connection or call is refused, as it travels to the client. */
-export interface Refusal {
-  readonly code: string;
-  readonly detail: string;
-}
-
 /** What a transport asks of the coordinator. None of these throws for something that a peer did. */
 export interface TransportHandlers {
   challenge(): Promise<HttpAnswer>;
   enrol(body: unknown): Promise<HttpAnswer>;
   health(): Promise<HttpAnswer>;
   /** Judges what a connection says about itself; `welcome` is the first message that it is sent. */
-  admit(auth: unknown): Promise<Result<{ readonly clientId: ClientId; readonly welcome: Uint8Array }, Refusal>>;
+  admit(auth: unknown): Promise<Result<{ readonly clientId: ClientId; readonly welcome: Uint8Array }, Violation>>;
   connected(peer: Peer): void;
   disconnected(peer: Peer): void;
+  /** A connection broke the rules of the transport itself; it is ended. */
+  misused(peer: Peer, found: Violation): void;
   call(peer: Peer, name: CallName, body: Uint8Array, attachment: Uint8Array | null): Promise<CallAnswer>;
 }
 

@@ -21,10 +21,13 @@ export function checkEvaluation({ exampleCount, metrics }: Evaluation, labelCoun
   const impossible = correct.findIndex((count, label) => count > Math.min(truth[label]!, predicted[label]!));
   if (impossible !== -1) return bad(`more rows of label ${impossible} are correct than occur or were predicted`);
   if (lossSum < 0) return bad('the sum of losses is negative');
+  if ((scores !== null) !== (labelCount === 2))
+    return bad(`score histograms come with two labels and only then, the plan has ${labelCount}`);
   if (scores === null) return null;
-  if (labelCount !== 2) return bad(`score histograms exist for two labels, the plan has ${labelCount}`);
   if (scores.positive.length !== scoreBinCount || scores.negative.length !== scoreBinCount) {
-    return bad(`a score histogram has ${scoreBinCount} bins, found ${scores.positive.length} and ${scores.negative.length}`);
+    return bad(
+      `a score histogram has ${scoreBinCount} bins, found ${scores.positive.length} and ${scores.negative.length}`,
+    );
   }
   const isWhole = total(scores.positive) === truth[1] && total(scores.negative) === truth[0];
   return isWhole ? null : bad('the score histograms do not count the rows of their labels');

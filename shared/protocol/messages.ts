@@ -81,6 +81,8 @@ export type PlainCall<Name extends keyof typeof plainCalls> = z.output<(typeof p
 
 /** Name of a call of a client. */
 export type CallName = keyof typeof plainCalls | keyof typeof envelopeCalls;
+/** Every call of a client. */
+export const callNames = [...Object.keys(plainCalls), ...Object.keys(envelopeCalls)] as readonly CallName[];
 
 const done = z.strictObject({ ok: z.literal(true) });
 /** Answers to calls that were not refused. */

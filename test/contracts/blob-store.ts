@@ -53,9 +53,10 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       const staged = await blobs.stage(bytes.length);
       await staged.write(600, bytes.slice(600));
       await staged.write(0, bytes.slice(0, 600));
-      assert.deepEqual(await staged.bytes(), bytes);
+      const whole = await staged.bytes();
+      assert.deepEqual(whole, bytes);
       assert.equal(await blobs.has(digest), false);
-      assert.equal(await staged.commit(), digest);
+      assert.equal(await staged.commit(whole), digest);
       assert.deepEqual(await blobs.get(digest), bytes);
       await staged.discard();
       assert.equal(await blobs.has(digest), true);
@@ -65,6 +66,15 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       const staged = await blobs.stage(0);
       await staged.discard();
       assert.equal(await blobs.has(empty), false);
+    });
+
+    it('[BLB-8] retains the blobs that are named, and nothing else', async () => {
+      const digests = [];
+      for (const value of [1, 2, 3]) digests.push(await blobs.put(Uint8Array.of(value)));
+      await blobs.retain(new Set([digests[1]!, empty]));
+      assert.deepEqual(await Promise.all(digests.map((digest) => blobs.has(digest))), [false, true, false]);
+      await blobs.retain(new Set());
+      assert.equal(await blobs.has(digests[1]!), false);
     });
   });
 }

@@ -104,6 +104,23 @@ export function storeContract(name: string, { open, durable }: StoreMaker): void
       assert.equal((await store.client(first))?.status, 'approved');
     });
 
+    it('[STO-12] a client is revoked once and for good', async () => {
+      await store.addInvite({ ...invite, approval: 'manual' });
+      await store.redeemInvite(invite.tokenHash, applicant, 1);
+      assert.equal(await store.revokeClient(second), false);
+      assert.equal(await store.revokeClient(first), true);
+      assert.equal(await store.revokeClient(first), false);
+      assert.equal(await store.approveClient(first), false);
+      assert.equal((await store.client(first))?.status, 'revoked');
+    });
+
+    it('[STO-13] keeps the address that was set last', async () => {
+      assert.equal(await store.address(), null);
+      await store.setAddress('http://one');
+      await store.setAddress('http://two');
+      assert.equal(await store.address(), 'http://two');
+    });
+
     it('[STO-5] sequence numbers only rise, and only for known clients', async () => {
       await store.addInvite(invite);
       await store.redeemInvite(invite.tokenHash, applicant, 1);

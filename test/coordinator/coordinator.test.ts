@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { float32Of, fromHex } from '../../shared/core/bytes.ts';
@@ -200,8 +200,10 @@ describe('coordinator', () => {
     await playRound(clients, () => [1, 0, 0], false);
     await until(() => clients[0]!.heard.filter((event) => event === 'offer').length === 2);
     assert.ok((await clients[0]!.upload(Float32Array.of(5, 5, 5))).ok);
-    // Killed: nothing is closed. What was committed is durable, the open round is not published.
-    const second = await startWorld({ plan, stateFolder, entropy: seededEntropy(2) });
+    // Killed: nothing is closed, and what the disk holds is all that is left. The open round is not published.
+    const left = newFolder();
+    cpSync(stateFolder, left, { recursive: true });
+    const second = await startWorld({ plan, stateFolder: left, entropy: seededEntropy(2) });
     const { versions } = second.coordinator;
     assert.equal((await versions()).length, 2);
     const again = [await joinClient(second, 21), await joinClient(second, 22)];
@@ -209,12 +211,12 @@ describe('coordinator', () => {
     assert.equal(again[0]!.offer().roundParams.roundIndex, 2);
     assert.match((await second.coordinator.ended).detail, /2 of 2 rounds published, .*1 void/);
     assert.equal((await versions()).length, 3);
-    const blobs = readdirSync(join(stateFolder, 'blobs', 'sha256'), { recursive: true, withFileTypes: true }).filter(
-      (entry) => entry.isFile(),
+    const blobs = readdirSync(join(left, 'blobs', 'sha256'), { recursive: true, withFileTypes: true }).filter((entry) =>
+      entry.isFile(),
     );
     // Base file, plan, three adapters, two states of the optimiser.
     assert.equal(blobs.length, 7);
-    assert.equal(statSync(join(stateFolder, 'identity.key')).mode & 0o777, 0o600);
+    assert.equal(statSync(join(left, 'identity.key')).mode & 0o777, 0o600);
   });
 
   it('[CRD-8] the state of another plan or base is refused', async () => {

@@ -4,7 +4,6 @@ import type { Coordinator, CoordinatorOptions, CoordinatorProgress } from '../..
 import { startCoordinator } from '../../coordinator/coordinator.ts';
 import type { MemoryConnection, MemoryTransport } from '../../coordinator/transport/memory-transport.ts';
 import { memoryTransport } from '../../coordinator/transport/memory-transport.ts';
-import type { CallName, OutgoingEvent } from '../../coordinator/transport/transport.ts';
 import { bytesOf } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
@@ -21,7 +20,16 @@ import { decodeReply, encodeMessage } from '../../shared/protocol/codec.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { sealEnvelope } from '../../shared/protocol/envelope.ts';
 import { nonceBytes, openChallenge, openWelcome, sealAuth, sealEnrolment } from '../../shared/protocol/handshake.ts';
-import type { Evaluate, Evaluation, Offer, Reply, RoundResult, Update } from '../../shared/protocol/messages.ts';
+import type {
+  CallName,
+  CoordinatorEvent,
+  Evaluate,
+  Evaluation,
+  Offer,
+  Reply,
+  RoundResult,
+  Update,
+} from '../../shared/protocol/messages.ts';
 import { envelopeCalls, openEvaluate, openOffer, openResult, replies } from '../../shared/protocol/messages.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
@@ -157,7 +165,7 @@ export async function startWorld(
 /** A client that keeps what it hears and sends what tests tell it to. */
 export interface FakeClient {
   readonly identity: Identity;
-  readonly heard: OutgoingEvent[];
+  readonly heard: CoordinatorEvent[];
   offer(): Offer;
   readonly evaluations: Evaluate[];
   readonly results: RoundResult[];
@@ -195,7 +203,7 @@ export async function joinClient(world: World, seed: number): Promise<FakeClient
   let connection: MemoryConnection | null = null;
   let sequence = 0n;
   let offer: Offer | null = null;
-  const heard: OutgoingEvent[] = [];
+  const heard: CoordinatorEvent[] = [];
   const evaluations: Evaluate[] = [];
   const results: RoundResult[] = [];
   const expectOk = <Value>(result: Result<Value, Violation>): Value => {

@@ -1,11 +1,13 @@
 import { strict as assert } from 'node:assert';
+import { summarise } from '../../../coordinator/rounds/ending.ts';
+import { receive, startFederation } from '../../../coordinator/rounds/machine.ts';
 import type {
   FederationEvent,
   FederationState,
   FederationStep,
   RoundSettings,
-} from '../../../coordinator/rounds/machine.ts';
-import { deadlineOf, receive, startFederation, summarise } from '../../../coordinator/rounds/machine.ts';
+} from '../../../coordinator/rounds/state.ts';
+import { deadlineOf } from '../../../coordinator/rounds/state.ts';
 import type { EventName, PhaseName } from '../../../coordinator/rounds/table.ts';
 import { eventNames, phaseDiagram, phaseNames, roundTable } from '../../../coordinator/rounds/table.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';

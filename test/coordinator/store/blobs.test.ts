@@ -22,11 +22,13 @@ describe('file blobs', () => {
     await assert.rejects(blobs.get(digest), { code: 'blob-corrupt' });
   });
 
-  it('[BLF-2] remove what a killed process left half-written', async () => {
+  it('[BLF-2] what a killed process left half-written goes when a coordinator starts, not when a command opens the folder', async () => {
     const root = join(folder, 'killed');
     await openFileBlobs(root);
     writeFileSync(join(root, 'tmp', 'half'), 'x');
-    await openFileBlobs(root);
+    const blobs = await openFileBlobs(root);
+    assert.deepEqual(readdirSync(join(root, 'tmp')), ['half']);
+    await blobs.retain(new Set());
     assert.deepEqual(readdirSync(join(root, 'tmp')), []);
   });
 });

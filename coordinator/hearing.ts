@@ -1,0 +1,163 @@
+/**
+ * Hears what clients say about the round in hand: judges it against the round, makes it durable where it has to be, and tells the machine.
+ * Senders are authenticated before (`desk.ts`). Whatever is refused is counted in the round's record and told to whoever runs the coordinator.
+ */
+import type { ClientId, Digest, SessionId } from '../shared/core/ids.ts';
+import type { Clock } from '../shared/core/ports.ts';
+import type { Result } from '../shared/core/result.ts';
+import { refuse, succeed } from '../shared/core/result.ts';
+import { checkEvaluation } from '../shared/protocol/check-evaluation.ts';
+import type { Decline, Evaluation, PlainCall, Update } from '../shared/protocol/messages.ts';
+import type { Violation } from '../shared/protocol/violations.ts';
+import { violation } from '../shared/protocol/violations.ts';
+import type { CoordinatorListener } from './events.ts';
+import type { OpenRound } from './round-work.ts';
+import type { FederationEvent, FederationState } from './rounds/state.ts';
+import { counts } from './rounds/state.ts';
+
+/** What clients say, by message. Methods return the violation, null when there is none. */
+export interface Hearing {
+  /** The round that a message names is in hand and the message is of its session. */
+  judgeRound(roundHash: Digest, sessionId: SessionId): Violation | null;
+  accepted(clientId: ClientId, roundHash: Digest): Violation | null;
+  declined(clientId: ClientId, decline: Decline): Violation | null;
+  progressed(clientId: ClientId, progress: PlainCall<'progress'>): Violation | null;
+  /** A client fetched something: while it is being recruited, this is progress. */
+  fetched(clientId: ClientId): void;
+  /** Indices of the chunks that are still missing. `bodyHash` identifies the signed announcement. */
+  announced(clientId: ClientId, bodyHash: Digest, update: Update): Promise<Result<readonly number[], Violation>>;
+  uploaded(clientId: ClientId, roundHash: Digest, index: number, bytes: Uint8Array): Promise<Result<null, Violation>>;
+  /** The receipt, once the update is durable and counts. */
+  committed(clientId: ClientId, roundHash: Digest): Promise<Result<Digest, Violation>>;
+  evaluated(clientId: ClientId, evaluation: Evaluation): Violation | null;
+  /** Counts and reports a message that was refused, here or before it got here; returns the violation. */
+  rejected(clientId: ClientId | null, found: Violation): Violation;
+}
+
+/** What a hearing knows of the federation. */
+export interface HearingOptions {
+  readonly labelCount: number;
+  readonly clock: Clock;
+  readonly state: () => FederationState;
+  /** The round in hand, null between rounds. */
+  readonly round: () => OpenRound | null;
+  readonly dispatch: (event: FederationEvent) => Violation | null;
+  readonly onEvent: CoordinatorListener;
+}
+
+/** A client that fetches is reported to the machine at most this often. */
+const fetchReportMs = 1_000;
+
+/** A hearing over a federation. */
+export function createHearing({ labelCount, clock, state, round, dispatch, onEvent }: HearingOptions): Hearing {
+  const fetchedMs = new Map<ClientId, number>();
+
+  const rejected = (clientId: ClientId | null, found: Violation): Violation => {
+    const rejections = round()?.rejections;
+    rejections?.set(found.code, (rejections.get(found.code) ?? 0) + 1);
+    onEvent({ type: 'rejected', clientId, code: found.code, detail: found.detail });
+    return found;
+  };
+  const roundOf = (roundHash: Digest): OpenRound | Violation => {
+    const open = round();
+    return open?.roundHash === roundHash
+      ? open
+      : violation('stale-round', `round ${roundHash} is not under way`, state().roundIndex);
+  };
+  const judged = (clientId: ClientId, roundHash: Digest, event: FederationEvent): Violation | null => {
+    const open = roundOf(roundHash);
+    const refused = 'code' in open ? open : dispatch(event);
+    return refused === null ? null : rejected(clientId, refused);
+  };
+  /** The round in hand, if it takes an update of this client now. */
+  const roundTaking = (clientId: ClientId, roundHash: Digest): OpenRound | Violation => {
+    const open = roundOf(roundHash);
+    if ('code' in open) return open;
+    const { phase } = state();
+    if (phase.name !== 'recruit' && phase.name !== 'train')
+      return violation('late-update', `the round is in phase ${phase.name}`, open.roundIndex);
+    return phase.asked.includes(clientId)
+      ? open
+      : violation('not-in-cohort', 'this client was not asked to take part', open.roundIndex);
+  };
+  const commit = async (clientId: ClientId, roundHash: Digest): Promise<Result<Digest, Violation>> => {
+    const open = roundOf(roundHash);
+    if ('code' in open) return refuse(open);
+    const result = await open.uploads.commit(clientId, roundHash);
+    if (!result.ok) return result;
+    const { update, isNew } = result.value;
+    const { roundIndex } = open;
+    const late = violation('late-update', 'the update arrived when the round had been closed', roundIndex);
+    // The round may have moved on while the disk was busy; the machine must not hear of an update of an earlier one.
+    if (round() !== open || state().roundIndex !== roundIndex) return refuse(late);
+    if (isNew && dispatch({ type: 'update-stored', clientId, atMs: clock.nowMs() }) === null) {
+      const { trainLoss = null, seconds = 0 } = open.announcements.get(clientId) ?? {};
+      const { exampleCount } = update;
+      onEvent({ type: 'client-finished', clientId, roundIndex, exampleCount, trainLoss, seconds });
+      return succeed(update.receipt);
+    }
+    return counts(state(), clientId) ? succeed(update.receipt) : refuse(late);
+  };
+  const counted = <Value>(clientId: ClientId, result: Result<Value, Violation>): Result<Value, Violation> =>
+    result.ok ? result : refuse(rejected(clientId, result.error));
+
+  return {
+    judgeRound: (roundHash, sessionId) => {
+      const open = roundOf(roundHash);
+      if ('code' in open) return open;
+      return open.sessionId === sessionId
+        ? null
+        : violation('bad-envelope', 'the envelope names another session than its round', open.roundIndex);
+    },
+    accepted: (clientId, roundHash) => {
+      const refused = judged(clientId, roundHash, { type: 'accepted', clientId, atMs: clock.nowMs() });
+      if (refused === null) onEvent({ type: 'client-accepted', clientId });
+      return refused;
+    },
+    declined: (clientId, { roundHash, code, reason }) => {
+      const refused = judged(clientId, roundHash, { type: 'declined', clientId, reason, atMs: clock.nowMs() });
+      if (refused === null) onEvent({ type: 'client-declined', clientId, code, reason });
+      return refused;
+    },
+    progressed: (clientId, { roundHash, stepsDone, stepCount }) => {
+      const fraction = stepCount > 0 ? Math.min(1, stepsDone / stepCount) : 0;
+      const refused = judged(clientId, roundHash, { type: 'progressed', clientId, fraction, atMs: clock.nowMs() });
+      if (refused === null) onEvent({ type: 'client-progress', clientId, stepsDone, stepCount });
+      return refused;
+    },
+    fetched: (clientId) => {
+      const atMs = clock.nowMs();
+      const { phase } = state();
+      if (phase.name !== 'recruit' || !phase.asked.includes(clientId)) return;
+      if (atMs - (fetchedMs.get(clientId) ?? 0) < fetchReportMs) return;
+      fetchedMs.set(clientId, atMs);
+      dispatch({ type: 'progressed', clientId, fraction: 0, atMs });
+    },
+    announced: async (clientId, bodyHash, update) => {
+      const open = roundTaking(clientId, update.roundHash);
+      if ('code' in open) return counted(clientId, refuse(open));
+      const result = counted(clientId, await open.uploads.announce(clientId, bodyHash, update));
+      if (result.ok) open.announcements.set(clientId, update);
+      return result;
+    },
+    uploaded: async (clientId, roundHash, index, bytes) => {
+      const open = roundOf(roundHash);
+      const stored = 'code' in open ? refuse(open) : await open.uploads.chunk(clientId, roundHash, index, bytes);
+      return counted(clientId, stored);
+    },
+    committed: async (clientId, roundHash) => counted(clientId, await commit(clientId, roundHash)),
+    evaluated: (clientId, evaluation) => {
+      const open = roundOf(evaluation.roundHash);
+      if ('code' in open) return rejected(clientId, open);
+      const refused =
+        evaluation.modelHash !== open.candidate?.modelHash
+          ? violation('stale-round', 'the evaluation is of another adapter than the candidate', open.roundIndex)
+          : checkEvaluation(evaluation, labelCount);
+      if (refused !== null) return rejected(clientId, refused);
+      const { phase } = state();
+      if (phase.name === 'evaluate' && phase.awaited.includes(clientId)) open.evaluations.set(clientId, evaluation);
+      return judged(clientId, evaluation.roundHash, { type: 'evaluation-stored', clientId, atMs: clock.nowMs() });
+    },
+    rejected,
+  };
+}

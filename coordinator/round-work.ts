@@ -1,0 +1,170 @@
+/**
+ * What the coordinator does for one round, step by step: opens it, makes the candidate of its durable updates, publishes it or makes it void.
+ * Every step writes what the next one needs before it returns.
+ */
+import { assert } from '../shared/core/assert.ts';
+import { toHex } from '../shared/core/bytes.ts';
+import type { ClientId, Digest, SessionId } from '../shared/core/ids.ts';
+import { cohortSizeMax } from '../shared/core/limits.ts';
+import type { Clock, Entropy } from '../shared/core/ports.ts';
+import type { Identity } from '../shared/crypto/identity.ts';
+import type { Plan } from '../shared/plan/plan.ts';
+import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
+import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
+import { encodeRoundParams, roundHashOf, unmaskedRound } from '../shared/protocol/round-params.ts';
+import { modelHashOf } from '../shared/update/model-hash.ts';
+import type { Candidate } from './aggregation/aggregate.ts';
+import { aggregate } from './aggregation/aggregate.ts';
+import type { CoordinatorProgress } from './events.ts';
+import { makeVersion } from './library/publish.ts';
+import { poolEvaluations } from './rounds/evaluation.ts';
+import type { RoundOutcome } from './rounds/state.ts';
+import type { Uploads } from './rounds/uploads.ts';
+import { createUploads } from './rounds/uploads.ts';
+import type { CoordinatorBlobs } from './store/blobs.ts';
+import type { CoordinatorStore, FederationRecord, UpdateRecord, VersionRow } from './store/store.ts';
+import type { ServedBlobs } from './transport/served-blobs.ts';
+
+/** What rounds are made with. */
+export interface RoundPorts {
+  readonly plan: Plan;
+  readonly record: FederationRecord;
+  /** Length of a delta. */
+  readonly dim: number;
+  readonly base: readonly { readonly name: string; readonly blob: BlobReference }[];
+  readonly planReference: BlobReference;
+  readonly served: ServedBlobs;
+  readonly store: CoordinatorStore;
+  readonly blobs: CoordinatorBlobs;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+}
+
+/** The round in hand. One owner: the driver; maps are filled by what clients say. */
+export interface OpenRound {
+  readonly roundIndex: number;
+  readonly roundHash: Digest;
+  readonly sessionId: SessionId;
+  /** Signed frame for everybody who is asked. */
+  readonly offer: Uint8Array;
+  readonly uploads: Uploads;
+  readonly startedMs: number;
+  readonly announcements: Map<ClientId, Update>;
+  readonly evaluations: Map<ClientId, Evaluation>;
+  /** Refused messages by violation code. */
+  readonly rejections: Map<string, number>;
+  candidate: (Candidate & { readonly modelHash: Digest; readonly reference: BlobReference }) | null;
+}
+
+/** Who a round is about when it is published. */
+interface Participants {
+  readonly asked: readonly ClientId[];
+  readonly contributors: readonly ClientId[];
+}
+
+/** The steps of rounds. @throws StoreError from every step when storage fails; then nothing half-done counts. */
+export interface RoundWork {
+  /** Uses a round number up, then signs the offer. */
+  open(roundIndex: number, askedCount: number): Promise<OpenRound>;
+  /** Makes `round.candidate` of the durable updates of `contributors`: its model hash. @throws FederationError when it is not finite. */
+  makeCandidate(round: OpenRound, contributors: readonly ClientId[]): Promise<Digest>;
+  /** Signed frame that asks contributors to measure the candidate. */
+  sealEvaluation(round: OpenRound): Uint8Array;
+  /** Makes the candidate the next version: signed frame of the result, and the event. */
+  publish(
+    round: OpenRound,
+    participants: Participants,
+  ): Promise<{ readonly result: Uint8Array; readonly event: CoordinatorProgress }>;
+  /** Ends a round without a version and deletes its updates. `round` null: it was never opened here. */
+  makeVoid(
+    round: OpenRound | null,
+    outcome: Pick<RoundOutcome, 'roundIndex' | 'contributed' | 'detail'>,
+  ): Promise<void>;
+}
+
+/** Largest example count that a client may claim: what a u32 holds. */
+const weightMax = 2 ** 32 - 1;
+
+/** Work on the rounds of one federation. */
+export function createRoundWork(ports: RoundPorts): RoundWork {
+  const { plan, record, dim, store, blobs, served, identity, clock, entropy } = ports;
+
+  const latestVersion = async (): Promise<VersionRow> => {
+    const latest = await store.latestVersion();
+    assert(latest !== null, 'the initial adapter is stored before the first round');
+    return latest;
+  };
+  /** Deletes deltas that are no longer needed, except bytes that are an adapter as well (a delta of zeros may be one). */
+  const forget = async (updates: readonly UpdateRecord[]): Promise<void> => {
+    const kept = new Set((await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState]));
+    for (const { delta } of updates) if (!kept.has(delta)) await blobs.delete(delta);
+  };
+
+  return {
+    open: async (roundIndex, askedCount) => {
+      const latest = await latestVersion();
+      const { federationId, planHash, baseDigest, layoutHash } = record;
+      const { recruitSeconds, trainSeconds, quorum, cohortSize } = plan.rounds;
+      const sessionId = toHex(entropy.bytes(16)) as SessionId;
+      const roundParams = unmaskedRound({
+        ...{ federationId, planHash, baseDigest, layoutHash, sessionId, roundIndex, dim, weightMax },
+        modelHash: latest.modelHash,
+        attempt: 0,
+        clientCountMin: quorum,
+        clientCountMax: cohortSize === 'all' ? cohortSizeMax : cohortSize,
+        recruitMs: recruitSeconds * 1000,
+        trainMs: trainSeconds * 1000,
+      });
+      const roundHash = roundHashOf(encodeRoundParams(roundParams));
+      await store.openRound(roundIndex, roundHash, askedCount);
+      const adapter = await served.announce(await blobs.get(latest.adapter));
+      const offer = sealOffer(identity, { roundParams, plan: ports.planReference, base: ports.base, adapter });
+      const uploads = createUploads({ demands: { roundIndex, roundHash, dim, weightMax }, store, blobs });
+      const records = { announcements: new Map(), evaluations: new Map(), rejections: new Map() };
+      const startedMs = clock.nowMs();
+      return { roundIndex, roundHash, sessionId, offer, uploads, startedMs, ...records, candidate: null };
+    },
+    makeCandidate: async (round, contributors) => {
+      await round.uploads.close();
+      const latest = await latestVersion();
+      const stored = await store.updatesOf(round.roundIndex);
+      const updates = stored.filter(({ clientId }) => contributors.includes(clientId));
+      assert(updates.length === contributors.length, 'every contributor has a durable update');
+      const candidate = await aggregate({ plan, dim, latest, updates, blobs });
+      const modelHash = modelHashOf(record.baseDigest, candidate.adapterBytes);
+      round.candidate = { ...candidate, modelHash, reference: await served.announce(candidate.adapterBytes) };
+      return modelHash;
+    },
+    sealEvaluation: ({ roundHash, candidate }) => {
+      assert(candidate !== null, 'a candidate exists before it is evaluated');
+      return sealEvaluate(identity, { roundHash, modelHash: candidate.modelHash, adapter: candidate.reference });
+    },
+    publish: async (round, { asked, contributors }) => {
+      const { candidate, roundHash, roundIndex } = round;
+      assert(candidate !== null, 'a candidate exists before it is published');
+      const latest = await latestVersion();
+      const metrics = poolEvaluations(round.evaluations.values(), plan.task.labels.length);
+      const stored = await store.updatesOf(roundIndex);
+      const updates = stored.filter(({ clientId }) => contributors.includes(clientId));
+      const publishedMs = clock.nowMs();
+      const closed = { roundIndex, roundHash, cohort: asked, updates, rejections: round.rejections };
+      const made = makeVersion({ identity, plan, record, latest, candidate, round: closed, metrics, publishedMs });
+      const { version } = made.version;
+      await forget(await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`));
+      const { modelHash, totalWeight, exampleCount } = candidate;
+      const result = sealResult(identity, {
+        ...{ roundHash, roundIndex, resultHash: made.resultHash, transcriptHash: made.transcriptHash, totalWeight },
+        newModelHash: modelHash,
+        contributorCount: contributors.length,
+      });
+      const counted = { asked: asked.length, contributors: contributors.length, exampleCount };
+      const seconds = (publishedMs - round.startedMs) / 1000;
+      return { result, event: { type: 'published', version, roundIndex, modelHash, ...counted, metrics, seconds } };
+    },
+    makeVoid: async (round, { roundIndex, contributed, detail }) => {
+      await round?.uploads.close();
+      await forget(await store.voidRound(roundIndex, contributed, detail));
+    },
+  };
+}

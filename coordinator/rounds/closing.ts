@@ -1,0 +1,76 @@
+/** From the aggregate of a round to the next round: evaluation of the candidate, publication, and what follows. */
+
+import type { ClientId } from '../../shared/core/ids.ts';
+import { afterRound, complete, stop } from './ending.ts';
+import { openRound } from './opening.ts';
+import type { FederationEvent, FederationState, FederationStep, Phase, RoundOutcome } from './state.ts';
+import { without } from './state.ts';
+
+/** Asks contributors to evaluate the candidate where the plan wants that, else publishes it. */
+export function openEvaluation(
+  state: FederationState,
+  phase: Extract<Phase, { name: 'aggregate' }>,
+  atMs: number,
+): FederationStep {
+  const { settings, present, publishedCount } = state;
+  const { asked, contributors } = phase;
+  const nth = publishedCount + 1;
+  const due = settings.evaluateEvery > 0 && (nth % settings.evaluateEvery === 0 || nth === settings.roundCount);
+  const awaited = due ? contributors.filter((id) => present.includes(id)) : [];
+  if (awaited.length === 0) return startPublishing(state, asked, contributors);
+  const next: Phase = { name: 'evaluate', asked, contributors, awaited, deadlineMs: atMs + settings.evaluateMs };
+  return { state: { ...state, phase: next }, effects: [{ type: 'evaluate', clients: awaited }] };
+}
+
+/** Takes an event while evaluations are awaited. */
+export function evaluateStep(
+  state: FederationState,
+  phase: Extract<Phase, { name: 'evaluate' }>,
+  event: FederationEvent,
+): FederationStep {
+  const { asked, contributors } = phase;
+  if (event.type === 'deadline-reached') return startPublishing(state, asked, contributors);
+  if (event.type !== 'evaluation-stored' && event.type !== 'client-left') return { state, effects: [] };
+  const awaited = without(phase.awaited, event.clientId);
+  if (awaited.length === 0) return startPublishing(state, asked, contributors);
+  return { state: { ...state, phase: { ...phase, awaited } }, effects: [] };
+}
+
+function startPublishing(
+  state: FederationState,
+  asked: readonly ClientId[],
+  contributors: readonly ClientId[],
+): FederationStep {
+  const effect = { type: 'publish', roundIndex: state.roundIndex, asked, contributors } as const;
+  return { state: { ...state, phase: { name: 'publish', asked, contributors, stopping: false } }, effects: [effect] };
+}
+
+/** The version is durable: the next round, or the end. */
+export function closeRound(
+  state: FederationState,
+  phase: Extract<Phase, { name: 'publish' }>,
+  atMs: number,
+): FederationStep {
+  const { settings } = state;
+  const contributed = phase.contributors.length;
+  const detail = `completed with ${contributed} of ${phase.asked.length}`;
+  const outcome: RoundOutcome = {
+    roundIndex: state.roundIndex,
+    kind: 'published',
+    asked: phase.asked.length,
+    contributed,
+    detail,
+  };
+  const next: FederationState = {
+    ...afterRound(state, outcome),
+    publishedCount: state.publishedCount + 1,
+    voidsInRow: 0,
+  };
+  if (next.publishedCount >= settings.roundCount) return complete(next);
+  if (phase.stopping) return stop(next, 'stopped by its operator');
+  if (next.present.length >= settings.quorum) return openRound(next, atMs);
+  return {
+    state: { ...next, phase: { name: 'waiting', deadlineMs: atMs + settings.waitMs, gathering: false } },
+    effects: [],
+  };
+}

@@ -1,0 +1,48 @@
+/** From waiting for clients to a round that is offered. */
+import { samplingOrder } from '../cohort/sampling.ts';
+import { stop } from './ending.ts';
+import type { FederationEvent, FederationState, FederationStep, Phase } from './state.ts';
+import { gatherMsMax } from './state.ts';
+
+/** Takes an event while clients are awaited. */
+export function waitStep(
+  state: FederationState,
+  phase: Extract<Phase, { name: 'waiting' }>,
+  event: FederationEvent,
+): FederationStep {
+  const { settings, present } = state;
+  const due = event.type === 'deadline-reached';
+  if (present.length >= settings.quorum) {
+    // The first round gathers: sites start at different moments, and none should miss it by a second.
+    if (present.length >= (settings.cohortSize ?? Number.POSITIVE_INFINITY) || (due && phase.gathering))
+      return openRound(state, event.atMs);
+    if (phase.gathering) return { state, effects: [] };
+    const deadlineMs = event.atMs + Math.min(settings.recruitMs, gatherMsMax);
+    return { state: { ...state, phase: { name: 'waiting', deadlineMs, gathering: true } }, effects: [] };
+  }
+  if (phase.gathering) {
+    return {
+      state: { ...state, phase: { name: 'waiting', deadlineMs: event.atMs + settings.waitMs, gathering: false } },
+      effects: [],
+    };
+  }
+  if (due)
+    return stop(state, `only ${present.length} of ${settings.quorum} clients that the quorum needs were connected`);
+  return { state, effects: [] };
+}
+
+/** Asks a cohort of those who are there. */
+export function openRound(state: FederationState, atMs: number): FederationStep {
+  const { settings, roundIndex, present } = state;
+  const order = samplingOrder(present, { seed: settings.seed, roundIndex });
+  const asked = order.slice(0, settings.cohortSize ?? order.length).sort();
+  const work = { asked, accepted: [], declined: [], stored: [], startMs: atMs, extended: false, expected: {} };
+  const phase: Phase = { name: 'recruit', ...work, deadlineMs: atMs + settings.recruitMs };
+  return {
+    state: { ...state, phase },
+    effects: [
+      { type: 'open-round', roundIndex, clients: asked },
+      { type: 'offer', clients: asked },
+    ],
+  };
+}

@@ -1,0 +1,76 @@
+/**
+ * The state folder of a coordinator: `coordinator.sqlite`, `blobs/`, `identity.key`. One coordinator runs on it at a time; commands such as
+ * `tributary invite` open it beside a running one.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { UsageError } from '../../shared/core/errors.ts';
+import type { Entropy } from '../../shared/core/ports.ts';
+import { systemEntropy } from '../../shared/crypto/entropy.ts';
+import type { Identity } from '../../shared/crypto/identity.ts';
+import { createIdentity } from '../../shared/crypto/identity.ts';
+import { openFileBlobs } from './blob-files.ts';
+import { createMemoryBlobs } from './blob-memory.ts';
+import type { CoordinatorBlobs } from './blobs.ts';
+import { openIdentity } from './keys.node.ts';
+import { lockFolder } from './lock.ts';
+import type { CoordinatorStore, FederationRecord } from './store.ts';
+import { createMemoryStore } from './store-memory.ts';
+import { openSqliteStore } from './store-sqlite.ts';
+
+/** Durable state of a coordinator. */
+export interface CoordinatorState {
+  readonly store: CoordinatorStore;
+  readonly blobs: CoordinatorBlobs;
+  readonly identity: Identity;
+  close(): Promise<void>;
+}
+
+const databaseOf = (stateFolder: string): string => join(stateFolder, 'coordinator.sqlite');
+
+/** State that ends with the process, for tests and simulations. */
+export function memoryState(entropy: Entropy): CoordinatorState {
+  const store = createMemoryStore();
+  return { store, blobs: createMemoryBlobs(), identity: createIdentity(entropy), close: () => store.close() };
+}
+
+/**
+ * Opens, and on first use makes, the state of a coordinator that is to run.
+ * @throws UsageError `state-in-use` when another coordinator runs on it; StoreError.
+ */
+export async function openState(stateFolder: string, entropy: Entropy = systemEntropy): Promise<CoordinatorState> {
+  const release = lockFolder(stateFolder);
+  try {
+    const state = await open(stateFolder, entropy);
+    return { ...state, close: () => state.close().finally(release) };
+  } catch (thrown) {
+    release();
+    throw thrown;
+  }
+}
+
+/**
+ * Opens the state of a coordinator that ran before, whether it runs now or not.
+ * @throws UsageError `no-federation` when the folder holds none; StoreError.
+ */
+export async function openExistingState(
+  stateFolder: string,
+): Promise<CoordinatorState & { readonly record: FederationRecord }> {
+  const nothing = new UsageError(
+    'no-federation',
+    `${stateFolder} holds no federation; start one with: tributary coordinator --plan FILE --base DIR --state ${stateFolder}`,
+  );
+  if (!existsSync(databaseOf(stateFolder))) throw nothing;
+  const state = await open(stateFolder, systemEntropy);
+  const record = await state.store.federation();
+  if (record !== null) return { ...state, record };
+  await state.close();
+  throw nothing;
+}
+
+async function open(stateFolder: string, entropy: Entropy): Promise<CoordinatorState> {
+  const identity = openIdentity(stateFolder, entropy);
+  const blobs = await openFileBlobs(join(stateFolder, 'blobs'));
+  const store = openSqliteStore(databaseOf(stateFolder));
+  return { store, blobs, identity, close: () => store.close() };
+}
