@@ -111,7 +111,7 @@ async function* jsonRows(
 
 interface CsvItem {
   readonly record: readonly string[];
-  readonly info: { readonly lines: number };
+  readonly info: { readonly lines: number; readonly empty_lines: number };
 }
 
 async function* csvRows(
@@ -123,11 +123,13 @@ async function* csvRows(
   const items: AsyncIterable<CsvItem> = pipeline(Readable.from(chunks), parser, () => {});
   let header: readonly string[] | null = null;
   let lastLine = 0;
+  let emptyLines = 0;
   try {
     for await (const { record, info } of items) {
-      // A quoted field may hold newlines: a record begins on the line after the end of the one before it.
-      const line = lastLine + 1;
+      // A quoted field may hold newlines: a record begins after the end of the one before it and the empty lines between the two.
+      const line = lastLine + 1 + info.empty_lines - emptyLines;
       lastLine = info.lines;
+      emptyLines = info.empty_lines;
       if (header === null) {
         header = record.map((name) => name.trim());
         requireColumns(header, mapping, failure);

@@ -17,15 +17,19 @@ import {
 
 /** Mean over the rows of -log softmax(logits)[label]; `logits` `[rows, labels]`, `labels` int32 `[rows]`. */
 export function crossEntropy(logits: Tensor2D, labels: Tensor1D): Scalar {
-  const rowCount = logits.shape[0];
-  const targets = oneHot(labels, logits.shape[1]);
+  const [rowCount, labelCount] = logits.shape;
   const entropyOf = customGrad((...inputs) => {
     const [scores, save] = inputs as [Tensor2D, (tensors: Tensor[]) => void];
+    const targets = oneHot(labels, labelCount, 1, 0, 'float32');
     const logarithms = logSoftmax(scores);
-    save([logarithms]);
+    // What the gradient reads has to be saved: everything else ends with the forward pass.
+    save([logarithms, targets]);
     return {
       value: neg(mean(sum(mul(logarithms, targets), 1))),
-      gradFunc: (upstream: Tensor, saved: Tensor[]) => mul(mul(sub(exp(saved[0]!), targets), 1 / rowCount), upstream),
+      gradFunc: (upstream: Tensor, saved: Tensor[]) => {
+        const [logProbabilities, wanted] = saved as [Tensor2D, Tensor2D];
+        return mul(sub(exp(logProbabilities), wanted), mul(upstream, 1 / rowCount));
+      },
     };
   });
   return entropyOf(logits) as Scalar;

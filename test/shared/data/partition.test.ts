@@ -55,7 +55,7 @@ describe('partitionRows', () => {
         natural: digest(deal('natural', 4)),
         skewed: digest(deal('dirichlet:0.5', 5)),
       },
-      { iid: 'GOLDEN-IID', natural: 'GOLDEN-NATURAL', skewed: 'GOLDEN-SKEWED' },
+      { iid: '746658d15396b9a5', natural: '36e95ba08aafc06e', skewed: 'd336062d2e417d99' },
     );
   });
 

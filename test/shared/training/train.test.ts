@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { memory, ready, setBackend } from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-backend-cpu';
+import '@tensorflow/tfjs';
 import { createClassifier } from '../../../shared/training/classifier.ts';
 import { defaultTraining, type TrainingConfiguration } from '../../../shared/training/configuration.ts';
 import { evaluate, evaluateCounts } from '../../../shared/training/evaluate.ts';
