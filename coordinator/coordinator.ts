@@ -4,11 +4,11 @@
  */
 import { assert } from '../shared/core/assert.ts';
 import { bytesOf, toHex } from '../shared/core/bytes.ts';
-import { systemClock } from '../shared/core/clock.ts';
 import { UsageError } from '../shared/core/errors.ts';
 import type { Digest, FederationId } from '../shared/core/ids.ts';
 import { baseFileBytesMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
+import { systemClock } from '../shared/core/system-clock.ts';
 import { systemEntropy } from '../shared/crypto/entropy.ts';
 import { fingerprint } from '../shared/crypto/identity.ts';
 import type { Plan } from '../shared/plan/plan.ts';
@@ -114,12 +114,16 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   const kept = (await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState ?? adapter]);
   await blobs.retain(new Set([...wanted, ...kept]));
   const { dim } = options.layout;
-  const federation = await openFederation({
-    ...{ plan, record, dim, base, planReference, served, store, blobs, identity, clock, entropy, onEvent },
-  });
+  const rounds = { plan, record, dim, base, planReference, served, store, blobs, identity, clock, entropy };
+  const federation = await openFederation({ ...rounds, onEvent });
   const { hearing } = federation;
   const gate = createGate({
-    ...{ identity, record, store, clock, entropy, status: federation.status },
+    identity,
+    record,
+    store,
+    clock,
+    entropy,
+    status: federation.status,
     onEnrolled: ({ clientId, name, status }) => onEvent({ type: 'enrolled', clientId, name, status }),
     onRejected: hearing.rejected,
   });
@@ -204,7 +208,10 @@ async function matchFederation(
   }));
   const record = found ?? {
     federationId: toHex(entropy.bytes(32)) as FederationId,
-    ...{ planHash, layoutHash, baseDigest, tensors },
+    planHash,
+    layoutHash,
+    baseDigest,
+    tensors,
     plan: new TextDecoder().decode(planBytes(plan)),
     createdMs: clock.nowMs(),
   };

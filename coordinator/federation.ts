@@ -41,9 +41,9 @@ export interface Federation {
   readonly state: () => FederationState;
   readonly ended: Promise<FederationEnd>;
   readonly hearing: Hearing;
-  joined(peer: Peer): void;
-  left(peer: Peer): void;
-  stop(): void;
+  readonly joined: (peer: Peer) => void;
+  readonly left: (peer: Peer) => void;
+  readonly stop: () => void;
   /** Stops and resolves when nothing is being written any more. */
   close(): Promise<void>;
 }
@@ -173,7 +173,9 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     ended: end.promise,
     hearing: createHearing({
       labelCount: plan.task.labels.length,
-      ...{ clock, dispatch, onEvent },
+      clock,
+      dispatch,
+      onEvent,
       state: () => state,
       round: () => round,
     }),
@@ -212,7 +214,10 @@ async function recover(
   }
   const rounds = await store.rounds();
   const outcomes = rounds.map(({ roundIndex, status, asked, contributed, detail }) => ({
-    ...{ roundIndex, asked, contributed, detail },
+    roundIndex,
+    asked,
+    contributed,
+    detail,
     kind: status === 'published' ? ('published' as const) : ('void' as const),
   }));
   const publishedCount = outcomes.filter(({ kind }) => kind === 'published').length;

@@ -31,7 +31,7 @@ export interface Hearing {
   committed(clientId: ClientId, roundHash: Digest): Promise<Result<Digest, Violation>>;
   evaluated(clientId: ClientId, evaluation: Evaluation): Violation | null;
   /** Counts and reports a message that was refused, here or before it got here; returns the violation. */
-  rejected(clientId: ClientId | null, found: Violation): Violation;
+  readonly rejected: (clientId: ClientId | null, found: Violation) => Violation;
 }
 
 /** What a hearing knows of the federation. */

@@ -108,7 +108,14 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const { recruitSeconds, trainSeconds, quorum, cohortSize } = plan.rounds;
       const sessionId = toHex(entropy.bytes(16)) as SessionId;
       const roundParams = unmaskedRound({
-        ...{ federationId, planHash, baseDigest, layoutHash, sessionId, roundIndex, dim, weightMax },
+        federationId,
+        planHash,
+        baseDigest,
+        layoutHash,
+        sessionId,
+        roundIndex,
+        dim,
+        weightMax,
         modelHash: latest.modelHash,
         attempt: 0,
         clientCountMin: quorum,
@@ -154,7 +161,11 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       await forget(await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`));
       const { modelHash, totalWeight, exampleCount } = candidate;
       const result = sealResult(identity, {
-        ...{ roundHash, roundIndex, resultHash: made.resultHash, transcriptHash: made.transcriptHash, totalWeight },
+        roundHash,
+        roundIndex,
+        resultHash: made.resultHash,
+        transcriptHash: made.transcriptHash,
+        totalWeight,
         newModelHash: modelHash,
         contributorCount: contributors.length,
       });

@@ -56,7 +56,11 @@ function sealVersion(
   const { identity, plan, publishedMs } = lineage;
   const { federationId, baseDigest, planHash, layoutHash } = lineage.record;
   const { record, signature } = sealVersionRecord(identity, {
-    ...{ federationId, baseDigest, planHash, layoutHash, privacy },
+    federationId,
+    baseDigest,
+    planHash,
+    layoutHash,
+    privacy,
     aggregationRule: plan.aggregation.rule,
     createdAtMs: publishedMs,
     ...facts,
@@ -104,7 +108,9 @@ export function makeVersion(
     parentModelHash: latest.modelHash,
     adapterDigest: candidate.adapter,
     contributors: updates.map(({ clientId }) => clientId),
-    ...{ cohort, rejections, metrics },
+    cohort,
+    rejections,
+    metrics,
     survivorCount: updates.length,
     totalWeight: candidate.totalWeight,
   };

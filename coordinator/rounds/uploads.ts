@@ -156,8 +156,8 @@ export function createUploads(options: {
     close: async () => {
       isOpen = false;
       // What is being made durable is waited for; whoever fails there hears it from the call.
-      await Promise.allSettled([...uploads.values()].map(({ commit }) => commit));
-      for (const [clientId, upload] of [...uploads]) await discard(clientId, upload);
+      await Promise.allSettled([...uploads.values()].flatMap(({ commit }) => commit ?? []));
+      for (const [clientId, upload] of new Map(uploads)) await discard(clientId, upload);
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, constants, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
@@ -17,52 +17,66 @@ export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
   await attempt('open', folder, () => mkdir(temporary, { recursive: true, mode: 0o700 }));
   const pathOf = (digest: Digest): string => join(folder, 'sha256', digest.slice(0, 2), digest.slice(2));
 
+  /** Flushes the file at `path` and moves it to its place. */
   const settle = async (handle: FileHandle, path: string, digest: Digest): Promise<void> => {
-    await handle.sync();
-    await handle.close();
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
     const target = pathOf(digest);
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
     await rename(path, target);
     await syncFolder(dirname(target));
   };
 
-  const stage = (size: number): Promise<StagedBlob> =>
-    attempt('stage', folder, async () => {
-      const path = join(temporary, randomUUID());
-      const handle = await open(path, 'wx+', 0o600);
-      let isOpen = true;
-      await handle.truncate(size);
-      const bytes = async (): Promise<Uint8Array> => {
-        const whole = new Uint8Array(size);
-        for (let offset = 0; offset < size; ) {
-          const { bytesRead } = await handle.read(whole, offset, size - offset, offset);
-          if (bytesRead === 0) throw new Error(`the file ends after ${offset} of ${size} bytes`);
-          offset += bytesRead;
-        }
-        return whole;
-      };
-      return {
-        write: (offset, part) =>
-          attempt('write', path, async () => {
+  /** No file stays open between calls: thousands of uploads may be under way, and a process has about a thousand descriptors. */
+  const stage = async (size: number): Promise<StagedBlob> => {
+    const path = join(temporary, randomUUID());
+    const openStaged = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    let isSettled = false;
+    let isDiscarded = false;
+    return {
+      write: (offset, part) =>
+        attempt('write', path, async () => {
+          const handle = await openStaged();
+          try {
             for (let done = 0; done < part.length; )
               done += (await handle.write(part, done, part.length - done, offset + done)).bytesWritten;
-          }),
-        bytes: () => attempt('read', path, bytes),
-        commit: (whole) =>
-          attempt('commit', path, async () => {
-            const digest = digestOf(whole);
-            isOpen = false;
-            await settle(handle, path, digest);
-            return digest;
-          }),
-        discard: async () => {
-          if (!isOpen) return;
-          isOpen = false;
-          await handle.close();
-          await rm(path, { force: true });
-        },
-      };
-    });
+          } finally {
+            await handle.close();
+            // The part arrived while its upload was given up, and made the file again.
+            if (isDiscarded) await rm(path, { force: true });
+          }
+        }),
+      bytes: () =>
+        attempt('read', path, async () => {
+          const handle = await openStaged();
+          try {
+            const whole = new Uint8Array(size);
+            for (let offset = 0; offset < size; ) {
+              const { bytesRead } = await handle.read(whole, offset, size - offset, offset);
+              if (bytesRead === 0) throw new Error(`the file ends after ${offset} of ${size} bytes`);
+              offset += bytesRead;
+            }
+            return whole;
+          } finally {
+            await handle.close();
+          }
+        }),
+      commit: (whole) =>
+        attempt('commit', path, async () => {
+          const digest = digestOf(whole);
+          await settle(await openStaged(), path, digest);
+          isSettled = true;
+          return digest;
+        }),
+      discard: async () => {
+        isDiscarded = !isSettled;
+        if (isDiscarded) await rm(path, { force: true });
+      },
+    };
+  };
 
   const has = (digest: Digest): Promise<boolean> =>
     access(pathOf(digest)).then(

@@ -24,7 +24,7 @@ export function createMemoryBlobs(): CoordinatorBlobs {
     read: async (digest, offset, length) => find(digest).slice(offset, offset + length),
     delete: async (digest) => void blobs.delete(digest),
     retain: async (digests) => {
-      for (const digest of [...blobs.keys()]) if (!digests.has(digest)) blobs.delete(digest);
+      for (const digest of new Set(blobs.keys())) if (!digests.has(digest)) blobs.delete(digest);
     },
     stage: async (size) => {
       const bytes = new Uint8Array(size);

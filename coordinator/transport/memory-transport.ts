@@ -40,7 +40,7 @@ export function memoryTransport(): MemoryTransport {
       return 'memory:';
     },
     close: async () => {
-      for (const peer of [...peers]) drop(peer);
+      for (const peer of new Set(peers)) drop(peer);
     },
     challenge: () => served().challenge(),
     health: () => served().health(),
@@ -54,7 +54,7 @@ export function memoryTransport(): MemoryTransport {
         send: (event, body) => peers.has(peer) && listener(event, body),
         close: () => drop(peer),
       };
-      for (const older of [...peers]) if (older.clientId === clientId) drop(older);
+      for (const older of new Set(peers)) if (older.clientId === clientId) drop(older);
       peers.add(peer);
       peer.send('welcome', welcome);
       served().connected(peer);

@@ -13,7 +13,10 @@ const counts = (correct: number, exampleCount: number) => ({
   truth: [exampleCount, 0],
   predicted: [correct, exampleCount - correct],
   correct: [correct, 0],
-  scores: { positive: new Array<number>(512).fill(0), negative: [exampleCount, ...new Array<number>(511).fill(0)] },
+  scores: {
+    positive: Array.from({ length: 512 }, () => 0),
+    negative: [exampleCount, ...Array.from({ length: 511 }, () => 0)],
+  },
 });
 
 /** Accepts, uploads and evaluates for every client. */
@@ -204,13 +207,12 @@ describe('coordinator', () => {
     const left = newFolder();
     cpSync(stateFolder, left, { recursive: true });
     const second = await startWorld({ plan, stateFolder: left, entropy: seededEntropy(2) });
-    const { versions } = second.coordinator;
-    assert.equal((await versions()).length, 2);
+    assert.equal((await second.coordinator.versions()).length, 2);
     const again = [await joinClient(second, 21), await joinClient(second, 22)];
     await playRound(again, () => [1, 0, 0], false);
     assert.equal(again[0]!.offer().roundParams.roundIndex, 2);
     assert.match((await second.coordinator.ended).detail, /2 of 2 rounds published, .*1 void/);
-    assert.equal((await versions()).length, 3);
+    assert.equal((await second.coordinator.versions()).length, 3);
     const blobs = readdirSync(join(left, 'blobs', 'sha256'), { recursive: true, withFileTypes: true }).filter((entry) =>
       entry.isFile(),
     );

@@ -1,7 +1,7 @@
-/** The time of the machine. */
+/** Time and timers of the machine, with what every engine has. */
 import type { Clock } from './ports.ts';
 
-/** Time and timers of the engine, in Node and in browsers. */
+/** The clock of the machine. */
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   after: (delayMs, action) => {
