@@ -1,42 +1,114 @@
-/** `npm run bench -- NAME [flags] [--json]`: runs one benchmark; standard output holds its report and nothing else. */
-import type { Benchmark, BenchmarkFlags } from './benchmark.ts';
+/**
+ * `npm run bench -- NAME [flags] [--json]`: runs one benchmark; standard output holds its report and nothing else, progress goes to standard
+ * error. Exit codes as for `tributary`: 1 failed, 2 wrong use.
+ */
+import { errorMessage, UsageError } from '../../shared/core/errors.ts';
+import type { Benchmark, BenchmarkFlags, BenchmarkReport } from './benchmark.ts';
 
-const benchmarks: Readonly<Record<string, () => Promise<{ readonly bench: Benchmark }>>> = {
-  step: () => import('./step.ts'),
-  coordinator: () => import('./coordinator.ts'),
-  round: () => import('./round.ts'),
+/** A benchmark as the command line knows it: what it measures, its flags, and where it is. */
+interface Entry {
+  readonly summary: string;
+  readonly flags: Readonly<Record<string, string>>;
+  readonly load: () => Promise<{ readonly bench: Benchmark }>;
+}
+
+const benchmarks: Readonly<Record<string, Entry>> = {
+  step: {
+    summary: 'one training step, beside the own gradients of the tensor library',
+    flags: {
+      backend: 'auto, node-gpu, node, wasm or cpu',
+      threads: 'threads of the back end',
+      layers: 'layers of the base',
+      width: 'width of the base',
+      heads: 'attention heads',
+      'feed-forward': 'inner width of the feed-forward part',
+      sequence: 'tokens of a row',
+      batch: 'rows of a step',
+      rank: 'rank of the adapter',
+    },
+    load: () => import('./step.ts'),
+  },
+  coordinator: {
+    summary: 'updates that a coordinator takes on one core, and its memory',
+    flags: {
+      few: 'clients of the small load, default 100',
+      many: 'clients of the large load, default 1000',
+      bytes: 'bytes of an update, default 1000000',
+    },
+    load: () => import('./coordinator.ts'),
+  },
+  round: {
+    summary: 'a whole round without training, beside the same bytes over bare socket.io',
+    flags: {
+      clients: 'clients, each a process, default 10',
+      dim: 'values of an adapter, default 1000000',
+      rounds: 'measured rounds of each kind, default 12',
+    },
+    load: () => import('./round.ts'),
+  },
 };
 
-function parseFlags(words: readonly string[]): BenchmarkFlags {
+function usage(): string {
+  const lines = ['npm run bench -- NAME [flags] [--json]', ''];
+  for (const [name, { summary, flags }] of Object.entries(benchmarks)) {
+    lines.push(`${name}: ${summary}`);
+    for (const [flag, meaning] of Object.entries(flags)) lines.push(`  --${flag.padEnd(14)} ${meaning}`);
+  }
+  return lines.join('\n');
+}
+
+function parseFlags(words: readonly string[], known: readonly string[]): BenchmarkFlags {
   const flags: Record<string, string | true> = {};
   for (let index = 0; index < words.length; index++) {
     const word = words[index]!;
-    if (!word.startsWith('--'))
-      throw new RangeError(`expected a flag such as --backend, found ${JSON.stringify(word)}`);
+    const name = word.slice(2);
+    if (!word.startsWith('--') || !known.includes(name)) {
+      const allowed = known.map((flag) => `--${flag}`).join(', ');
+      throw new UsageError('unknown-flag', `expected one of ${allowed}, found ${JSON.stringify(word)}`);
+    }
     const next = words[index + 1];
-    if (next === undefined || next.startsWith('--')) flags[word.slice(2)] = true;
+    if (next === undefined || next.startsWith('--')) flags[name] = true;
     else {
-      flags[word.slice(2)] = next;
+      flags[name] = next;
       index++;
     }
   }
   return flags;
 }
 
-const [name = '', ...words] = process.argv.slice(2);
-const load = benchmarks[name];
-if (load === undefined) {
-  console.error(`Unknown benchmark ${JSON.stringify(name)}; there are: ${Object.keys(benchmarks).join(', ')}.`);
-  process.exitCode = 2;
-} else {
-  const { json, ...flags } = parseFlags(words);
-  const { bench } = await load();
-  const report = await bench(flags, (line) => console.error(line));
-  if (json) console.log(JSON.stringify(report));
-  else {
-    console.log(
-      `${report.name} on ${report.machine}, back end ${report.backend ?? 'none'}, ${report.threads} thread(s)`,
-    );
-    for (const [key, value] of Object.entries(report.results)) console.log(`  ${key.padEnd(28)} ${value}`);
+function textOf(report: BenchmarkReport): string {
+  const { name, machine, backend, threads, results } = report;
+  const lines = [`${name} on ${machine}, back end ${backend ?? 'none'}, ${threads} thread(s)`];
+  for (const [key, value] of Object.entries(results)) {
+    lines.push(`  ${key.padEnd(28)} ${typeof value === 'number' ? Number(value.toPrecision(5)) : value}`);
   }
+  return lines.join('\n');
+}
+
+async function main(words: readonly string[]): Promise<void> {
+  const [name = '', ...rest] = words;
+  if (words.includes('--help')) {
+    console.log(usage());
+    return;
+  }
+  const entry = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined;
+  if (entry === undefined) {
+    const known = Object.keys(benchmarks).join(', ');
+    throw new UsageError('unknown-benchmark', `expected one of ${known}, found ${JSON.stringify(name)}`);
+  }
+  const { json, ...flags } = parseFlags(rest, [...Object.keys(entry.flags), 'json']);
+  if (json !== undefined && json !== true) {
+    throw new UsageError('unknown-flag', `--json takes no value, found ${JSON.stringify(json)}`);
+  }
+  const { bench } = await entry.load();
+  const report = await bench(flags, (line) => console.error(line));
+  console.log(json ? JSON.stringify(report) : textOf(report));
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (thrown) {
+  const isWrongUse = thrown instanceof UsageError || thrown instanceof RangeError;
+  console.error(isWrongUse ? `bench: ${errorMessage(thrown)}; see --help` : thrown);
+  process.exitCode = isWrongUse ? 2 : 1;
 }

@@ -1,0 +1,73 @@
+/**
+ * Child process of the round benchmark: the real client with a delta that is there already instead of training, and beside it the client of
+ * the bare floor. Speaks with its parent over the process channel.
+ */
+import { createClient } from '../../client/client.ts';
+import type { Learner } from '../../client/learner.ts';
+import { nodePlatform } from '../../client/platform/node.node.ts';
+import { errorMessage } from '../../shared/core/errors.ts';
+import { seededRandom } from '../../shared/core/random.ts';
+import { joinBareServer } from './bare-socket.ts';
+import { benchmarkBaseDigest, benchmarkLayout, benchmarkPolicy } from './federation.ts';
+
+/** What the parent tells a client: everything at once. */
+export interface RoundClientOrder {
+  readonly invite: string;
+  readonly stateFolder: string;
+  readonly bareUrl: string;
+  readonly dim: number;
+  readonly mark: number;
+}
+
+/** What a client tells its parent. */
+export type RoundClientReport =
+  | { readonly type: 'result'; readonly roundIndex: number }
+  | { readonly type: 'finished' }
+  | { readonly type: 'failed'; readonly detail: string };
+
+/** A learner that has learned already. */
+function fixedLearner(dim: number, mark: number): Learner {
+  const random = seededRandom(mark, 'delta');
+  const delta = Float32Array.from({ length: dim }, () => (random.uniform() - 0.5) / 100);
+  return {
+    exampleCount: 10,
+    prepare: async () => ({
+      baseDigest: benchmarkBaseDigest,
+      layout: benchmarkLayout(dim),
+      heldOutCount: 0,
+      train: async () => ({ delta, exampleCount: 10, meanLoss: 0.5, seconds: 0 }),
+      evaluate: () => Promise.reject(new Error('the plan of the benchmark evaluates nothing')),
+      dispose: () => undefined,
+    }),
+  };
+}
+
+const report = (message: RoundClientReport): void => void process.send?.(message);
+
+async function run({ invite, stateFolder, bareUrl, dim, mark }: RoundClientOrder): Promise<void> {
+  const leave = joinBareServer(bareUrl, dim * 4);
+  const client = await createClient({
+    platform: await nodePlatform(stateFolder),
+    learner: fixedLearner(dim, mark),
+    policy: benchmarkPolicy,
+    invite,
+    name: `client ${mark}`,
+    onEvent: (event) => {
+      if (event.type === 'result') report({ type: 'result', roundIndex: event.roundIndex });
+      if (event.type === 'problem' || event.type === 'declined') {
+        report({ type: 'failed', detail: `${event.code}: ${event.detail}` });
+      }
+    },
+  });
+  await client.run();
+  leave();
+  report({ type: 'finished' });
+  process.disconnect();
+}
+
+process.once('message', (order: RoundClientOrder) => {
+  run(order).catch((thrown: unknown) => {
+    report({ type: 'failed', detail: errorMessage(thrown) });
+    process.exit(1);
+  });
+});

@@ -1,0 +1,132 @@
+/**
+ * What a round costs beside the bytes that it moves: real clients in processes of their own over real sockets, no training; in turns with the
+ * same processes exchanging the same bytes over bare socket.io (`bare-socket.ts`). Turns, because on a shared machine two figures that were
+ * taken one after the other compare the hours of the day.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Coordinator } from '../../coordinator/coordinator.ts';
+import { startCoordinator } from '../../coordinator/coordinator.ts';
+import { socketServer } from '../../coordinator/transport/socket-server.ts';
+import type { BareServer } from './bare-socket.ts';
+import { openBareServer } from './bare-socket.ts';
+import type { Benchmark } from './benchmark.ts';
+import { integerFlag, machineName, median } from './benchmark.ts';
+import { benchmarkFederation } from './federation.ts';
+import type { HeldOffers } from './held-offers.ts';
+import { holdOffers } from './held-offers.ts';
+import type { RoundClientOrder, RoundClientReport } from './round-client.ts';
+import type { RoundWatch } from './round-watch.ts';
+import { createRoundWatch } from './round-watch.ts';
+
+const program = fileURLToPath(new URL('round-client.ts', import.meta.url));
+/** Rounds before the measured ones: code is compiled, the base is fetched, buffers have grown. */
+const warmUpRounds = 3;
+
+interface Stage {
+  readonly clientCount: number;
+  readonly dim: number;
+  readonly folder: string;
+  readonly bare: BareServer;
+  readonly offers: HeldOffers;
+  readonly watch: RoundWatch;
+  readonly coordinator: Coordinator;
+}
+
+/** Starts one client process. A client that fails ends the benchmark through the watch. */
+async function startClient(stage: Stage, mark: number): Promise<ChildProcess> {
+  const { coordinator, folder, bare, dim, watch } = stage;
+  const child = fork(program, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], serialization: 'json' });
+  child.on('message', (report: RoundClientReport) => watch.heard(report));
+  child.on('exit', (code) => {
+    if (code !== 0) watch.fail(`client ${mark} ended with code ${code}`);
+  });
+  const invite = await coordinator.invite({ organisation: `site ${mark}` });
+  const stateFolder = join(folder, `client-${mark}`);
+  child.send({ invite, stateFolder, bareUrl: bare.url, dim, mark } satisfies RoundClientOrder);
+  return child;
+}
+
+/** Alternates between the two; the first rounds are not measured. */
+async function takeTurns(stage: Stage, rounds: number, progress: (line: string) => void): Promise<Turns> {
+  const { clientCount, bare, offers, watch } = stage;
+  const turns: Turns = { floor: [], round: [], parts: [] };
+  await bare.complete;
+  for (let roundIndex = 0; roundIndex < warmUpRounds + rounds; roundIndex++) {
+    const heldMs = await watch.unlessFailed(offers.held(clientCount));
+    const floorMs = await watch.unlessFailed(bare.exchange());
+    const releasedMs = performance.now();
+    offers.release();
+    const parts = await watch.roundEnded(roundIndex, { heldMs, releasedMs });
+    if (roundIndex < warmUpRounds) continue;
+    turns.floor.push(floorMs);
+    turns.round.push(parts.wholeMs);
+    turns.parts.push(parts);
+    progress(
+      `round ${roundIndex - warmUpRounds + 1} of ${rounds}: ${parts.wholeMs.toFixed(0)} ms, floor ${floorMs.toFixed(0)} ms`,
+    );
+  }
+  return turns;
+}
+
+interface Turns {
+  readonly floor: number[];
+  readonly round: number[];
+  readonly parts: Awaited<ReturnType<RoundWatch['roundEnded']>>[];
+}
+
+/** `--clients 10 --dim 1000000 --rounds 12`. */
+export const bench: Benchmark = async (flags, progress) => {
+  const clientCount = integerFlag(flags, 'clients', 10);
+  const dim = integerFlag(flags, 'dim', 1_000_000);
+  const rounds = integerFlag(flags, 'rounds', 12);
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
+  const children: ChildProcess[] = [];
+  const bare = await openBareServer({ clientCount, size: dim * 4 });
+  const offers = holdOffers(socketServer({ port: 0 }));
+  const watch = createRoundWatch(clientCount);
+  try {
+    const coordinator = await startCoordinator({
+      ...benchmarkFederation({ clientCount, roundCount: warmUpRounds + rounds, dim }),
+      stateFolder: join(folder, 'coordinator'),
+      transport: offers.transport,
+      onEvent: watch.happened,
+    });
+    const stage: Stage = { clientCount, dim, folder, bare, offers, watch, coordinator };
+    for (let mark = 1; mark <= clientCount; mark++) children.push(await startClient(stage, mark));
+    const turns = await takeTurns(stage, rounds, progress);
+    await watch.unlessFailed(coordinator.ended);
+    await Promise.all(children.map((child) => child.exitCode ?? once(child, 'exit')));
+    await coordinator.close();
+    const part = (name: keyof Turns['parts'][number]): number => median(turns.parts.map((parts) => parts[name]));
+    return {
+      name: 'round',
+      machine: machineName(),
+      backend: null,
+      threads: 1,
+      results: {
+        medianMs: median(turns.round),
+        floorMs: median(turns.floor),
+        ratio: median(turns.round) / median(turns.floor),
+        fastestMs: Math.min(...turns.round),
+        fastestFloorMs: Math.min(...turns.floor),
+        openMs: part('openMs'),
+        fetchMs: part('fetchMs'),
+        uploadMs: part('uploadMs'),
+        publishMs: part('publishMs'),
+        clients: clientCount,
+        dim,
+        rounds,
+      },
+    };
+  } finally {
+    for (const child of children) child.kill();
+    await bare.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+};
