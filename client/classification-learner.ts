@@ -26,6 +26,7 @@ export interface ClassificationOptions {
 /** A learner on these rows. */
 export function classificationLearner(options: ClassificationOptions): Learner {
   return {
+    exampleCount: options.train.length,
     prepare: async (plan, baseFiles) => {
       const backend = await useBackend(
         options.backend,

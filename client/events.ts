@@ -2,7 +2,7 @@
 import type { Digest } from '../shared/core/ids.ts';
 import type { FinishReason } from './session/machine.ts';
 
-/** One thing that happened. Nothing here holds data rows, keys or deltas. */
+/** One thing that happened. `problem`: something failed and the client goes on. Nothing here holds data rows, keys or deltas. */
 export type ClientEvent =
   | { readonly type: 'waiting-for-approval'; readonly fingerprint: string }
   | { readonly type: 'enrolled'; readonly url: string }
@@ -18,8 +18,9 @@ export type ClientEvent =
       readonly stepCount: number;
       readonly loss: number;
     }
+  | { readonly type: 'uploading'; readonly roundIndex: number; readonly bytes: number; readonly size: number }
   | { readonly type: 'uploaded'; readonly roundIndex: number; readonly bytes: number; readonly exampleCount: number }
-  | { readonly type: 'evaluated'; readonly roundHash: Digest; readonly disclosed: boolean }
+  | { readonly type: 'evaluated'; readonly modelHash: Digest; readonly disclosed: boolean }
   | {
       readonly type: 'result';
       readonly roundIndex: number;

@@ -48,6 +48,8 @@ export interface PreparedLearning {
 
 /** Makes a base and a plan ready. */
 export interface Learner {
+  /** Training rows of this site; its policy may demand a least number. */
+  readonly exampleCount: number;
   /** @throws FederationError when the base is broken, or the data do not fit the plan. */
   prepare(plan: Plan, baseFiles: ReadonlyMap<string, Uint8Array>): Promise<PreparedLearning>;
 }

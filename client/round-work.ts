@@ -1,18 +1,23 @@
 /**
  * What a client does within one round, step by step: fetch plan, base and adapter (each checked against the signed parameters), train,
  * send the update, evaluate. Keeps what stays the same over rounds: the plan, the loaded base and the encoded rows.
+ *
+ * One step at a time: the driver calls the next one only after the one before has settled.
  */
 import { assert } from '../shared/core/assert.ts';
 import { float32Of } from '../shared/core/bytes.ts';
-import { FederationError, TransportError, UsageError } from '../shared/core/errors.ts';
+import { errorMessage, FederationError, FormatError } from '../shared/core/errors.ts';
 import type { Digest } from '../shared/core/ids.ts';
-import { chunkBytesMax } from '../shared/core/limits.ts';
+import { baseFileBytesMax, planBytesMax } from '../shared/core/limits.ts';
+import type { Clock } from '../shared/core/ports.ts';
+import type { Result } from '../shared/core/result.ts';
+import { refuse, succeed } from '../shared/core/result.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { parsePlan, planHashOf } from '../shared/plan/plan.ts';
 import type { Policy } from '../shared/plan/policy.ts';
 import { judgePlan } from '../shared/plan/policy.ts';
-import type { Evaluate, Offer } from '../shared/protocol/messages.ts';
-import { chunkDigests, vectorRoot } from '../shared/protocol/vector.ts';
+import type { BlobReference, Evaluate, Evaluation, Offer } from '../shared/protocol/messages.ts';
+import type { Violation } from '../shared/protocol/violations.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { firstNonFinite } from '../shared/update/vector.ts';
@@ -20,116 +25,206 @@ import type { ClientListener } from './events.ts';
 import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
 import type { ContentCache } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
-import type { Calls } from './transport/calls.ts';
+import type { Calls, RoundName } from './transport/calls.ts';
 import { fetchBlob } from './transport/download.ts';
+import { uploadUpdate } from './transport/upload.ts';
 
 /** What one client brings to every round. */
 export interface RoundWorkOptions {
   readonly calls: Calls;
+  /** Keeps plans and base files, which stay the same over rounds; adapters are kept in memory, the last one only. */
   readonly cache: ContentCache;
   readonly learner: Learner;
   readonly policy: Policy;
+  readonly clock: Clock;
   readonly onEvent: ClientListener;
+}
+
+/** Facts for the session's checks, or the reasons of the site's policy. */
+export type PrepareOutcome = Result<PreparedFacts, string>;
+
+/** The work of rounds; `signal` ends whatever is under way, with its reason. */
+export interface RoundWork {
+  /** Fetches and checks everything that an offer names. @throws FederationError when data, base or network fail. */
+  prepare(offer: Offer, signal: AbortSignal): Promise<PrepareOutcome>;
+  /** Tells the coordinator that this client takes part, and trains from the prepared adapter; or the coordinator's refusal. */
+  train(signal: AbortSignal): Promise<Result<LearnedUpdate, Violation>>;
+  /** Sends the update of the prepared round: the receipt, or the coordinator's refusal. */
+  upload(update: LearnedUpdate, signal: AbortSignal): Promise<Result<Digest, Violation>>;
+  /** Whether this round was prepared last. */
+  readonly knows: (roundHash: Digest) => boolean;
+  /** Evaluates a candidate and sends the counts, or that there is nothing to disclose: whether counts were sent, or the refusal. */
+  evaluate(request: Evaluate, signal: AbortSignal): Promise<Result<boolean, Violation>>;
+  /** Frees the base. */
+  readonly dispose: () => void;
 }
 
 /** A plan that this site's policy accepts, with the base loaded for it. */
 interface ReadyPlan {
   readonly planHash: Digest;
-  readonly baseDigest: Digest;
-  readonly plan: Plan;
   readonly learning: PreparedLearning;
 }
 
-/** The adapter of the round in hand. */
-interface RoundStart {
+/** The round in hand and the adapter that it starts from. */
+interface ReadyRound {
   readonly offer: Offer;
   readonly start: Float32Array;
 }
 
-/** Outcome of preparing: facts for the session's checks, or the reasons of the site's policy. */
-export type PrepareOutcome = { readonly facts: PreparedFacts } | { readonly refusedByPolicy: string };
+/** Milliseconds between two reports of progress: a coordinator needs a few per training time, to know whether waiting pays. */
+const progressMs = 2_000;
 
-/** The work of rounds, one call after the other; `signal` ends whatever is under way. */
-export interface RoundWork {
-  /** Fetches and checks everything that an offer names. @throws FederationError when data, base or network fail. */
-  prepare(offer: Offer, signal: AbortSignal): Promise<PrepareOutcome>;
-  /** Trains from the prepared adapter. */
-  train(roundIndex: number, signal: AbortSignal): Promise<LearnedUpdate>;
-  /** Sends the update: announcement, missing chunks, commit. Null when it was stored, else the coordinator's refusal. */
-  upload(roundHash: Digest, update: LearnedUpdate, signal: AbortSignal): Promise<string | null>;
-  /** Whether this client holds the plan that a request to evaluate is about. */
-  knows(roundHash: Digest): boolean;
-  /** Evaluates a candidate and sends the counts if the site's policy discloses metrics. */
-  evaluate(request: Evaluate, signal: AbortSignal): Promise<boolean>;
-  /** Frees the base. */
-  dispose(): void;
+/** The round of an offer as messages name it. */
+export function roundNameOf({ roundHash, roundParams }: Offer): RoundName {
+  return { roundHash, sessionId: roundParams.sessionId };
 }
 
 /** Nothing prepared yet. */
-export function createRoundWork({ calls, cache, learner, policy, onEvent }: RoundWorkOptions): RoundWork {
+export function createRoundWork(options: RoundWorkOptions): RoundWork {
+  const { calls, cache, learner, policy, clock, onEvent } = options;
   let ready: ReadyPlan | null = null;
-  let round: RoundStart | null = null;
+  let round: ReadyRound | null = null;
+  let adapter: { readonly digest: Digest; readonly bytes: Uint8Array } | null = null;
+  /** A candidate that was evaluated is the start of the next round: it is fetched once. */
+  const lastAdapter: ContentCache = {
+    get: async (digest) => (adapter?.digest === digest ? adapter.bytes : null),
+    put: async (digest, bytes) => {
+      adapter = { digest, bytes };
+    },
+  };
 
-  const fetchNamed = (what: string, reference: Offer['plan'], signal: AbortSignal): Promise<Uint8Array> =>
-    fetchBlob({
-      reference,
-      calls,
-      cache,
-      signal,
-      onProgress: (bytes) => onEvent({ type: 'downloaded', what, bytes, size: reference.size }),
-    });
+  const fetchNamed = (
+    what: string,
+    reference: BlobReference,
+    from: { readonly cache: ContentCache; readonly sizeMax: number; readonly signal: AbortSignal },
+  ): Promise<Uint8Array> => {
+    const onProgress = (bytes: number): void => onEvent({ type: 'downloaded', what, bytes, size: reference.size });
+    return fetchBlob({ reference, calls, ...from, onProgress });
+  };
+  const fetchAdapter = (reference: BlobReference, dim: number, signal: AbortSignal): Promise<Uint8Array> => {
+    if (reference.size !== 4 * dim) {
+      throw new FormatError('layout-mismatch', `an adapter has ${4 * dim} bytes, offered are ${reference.size}`);
+    }
+    return fetchNamed('adapter', reference, { cache: lastAdapter, sizeMax: 4 * dim, signal });
+  };
 
+  /** Loads the base for a plan, unless it is loaded. */
   const makeReady = async (offer: Offer, plan: Plan, planHash: Digest, signal: AbortSignal): Promise<ReadyPlan> => {
+    if (ready?.planHash === planHash) return ready;
+    ready?.learning.dispose();
+    ready = null;
     const files = new Map<string, Uint8Array>();
-    for (const { name, blob } of offer.base) files.set(name, await fetchNamed(`base/${name}`, blob, signal));
-    const learning = await learner.prepare(plan, files);
-    return { planHash, baseDigest: learning.baseDigest, plan, learning };
+    for (const { name, blob } of offer.base) {
+      files.set(name, await fetchNamed(`base/${name}`, blob, { cache, sizeMax: baseFileBytesMax, signal }));
+    }
+    ready = { planHash, learning: await learner.prepare(plan, files) };
+    return ready;
+  };
+
+  /** Reports training to the owner always, to the coordinator seldom and without waiting for it. */
+  const createReporter = (offer: Offer, signal: AbortSignal) => {
+    let [dueMs, isUnderWay] = [clock.nowMs() + progressMs, false];
+    return (progress: { readonly stepsDone: number; readonly stepCount: number; readonly loss: number }): void => {
+      onEvent({ type: 'training', roundIndex: offer.roundParams.roundIndex, ...progress });
+      if (isUnderWay || clock.nowMs() < dueMs) return;
+      dueMs = clock.nowMs() + progressMs;
+      isUnderWay = true;
+      const settled = (): void => {
+        isUnderWay = false;
+      };
+      // Lost or refused progress changes nothing: the update itself says it all.
+      calls.reportProgress(offer.roundHash, progress, signal).then(settled, settled);
+    };
+  };
+
+  /** The counts that may leave this site, or null. */
+  const countsOf = async (request: Evaluate, signal: AbortSignal): Promise<Omit<Evaluation, 'roundHash'>> => {
+    const { modelHash } = request;
+    if (!policy.discloseMetrics || ready === null || ready.learning.heldOutCount === 0) {
+      return { modelHash, exampleCount: 0, metrics: null };
+    }
+    const { learning } = ready;
+    const bytes = await fetchAdapter(request.adapter, learning.layout.dim, signal);
+    const found = modelHashOf(learning.baseDigest, bytes);
+    if (found !== modelHash) {
+      throw new FormatError('model-mismatch', `the candidate has model hash ${found}, the request says ${modelHash}`);
+    }
+    const { exampleCount, ...metrics } = await learning.evaluate(float32Of(bytes), signal);
+    return { modelHash, exampleCount, metrics };
   };
 
   return {
     prepare: async (offer, signal) => {
-      const planBlob = await fetchNamed('plan', offer.plan, signal);
-      const plan = parsePlan(JSON.parse(new TextDecoder().decode(planBlob)), 'the plan of the coordinator');
+      round = null;
+      const plan = readPlan(await fetchNamed('plan', offer.plan, { cache, sizeMax: planBytesMax, signal }));
+      const verdict = judgePlan(policy, plan, { exampleCount: learner.exampleCount });
+      if (!verdict.ok) return refuse(`${verdict.error.code}: ${verdict.error.reason}`);
       const planHash = planHashOf(plan);
-      const verdict = judgePlan(plan, policy);
-      if (!verdict.ok) return { refusedByPolicy: verdict.error };
-      if (ready?.planHash !== planHash) {
-        ready?.learning.dispose();
-        ready = null;
-        ready = await makeReady(offer, plan, planHash, signal);
-      }
-      const { learning } = ready;
-      const adapter = await fetchNamed('adapter', offer.adapter, signal);
-      round = { offer, start: float32Of(adapter) };
-      return {
-        facts: {
-          planHash,
-          baseDigest: learning.baseDigest,
-          layoutHash: layoutDigest(learning.layout),
-          dim: learning.layout.dim,
-          modelHash: modelHashOf(learning.baseDigest, adapter),
-        },
-      };
+      const { learning } = await makeReady(offer, plan, planHash, signal);
+      const { baseDigest, layout } = learning;
+      const bytes = await fetchAdapter(offer.adapter, layout.dim, signal);
+      round = { offer, start: float32Of(bytes) };
+      const modelHash = modelHashOf(baseDigest, bytes);
+      return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim: layout.dim, modelHash });
     },
-    train: (roundIndex, signal) => {
+    train: async (signal) => {
       assert(ready !== null && round !== null, 'training follows preparation');
       const { learning } = ready;
-      const { start } = round;
-      return learning.train({
-        start,
-        roundIndex,
-        onProgress: (progress) => onEvent({ type: 'training', roundIndex, ...progress }),
+      const { offer, start } = round;
+      const accepted = await calls.accept(roundNameOf(offer), signal);
+      if (!accepted.ok) return accepted;
+      const { roundIndex } = offer.roundParams;
+      const update = await learning.train({ start, roundIndex, onProgress: createReporter(offer, signal), signal });
+      checkLearned(update, offer);
+      return succeed(update);
+    },
+    upload: (update, signal) => {
+      assert(round !== null, 'an update belongs to the prepared round');
+      const { roundIndex } = round.offer.roundParams;
+      const size = update.delta.byteLength;
+      return uploadUpdate({
+        calls,
+        round: roundNameOf(round.offer),
+        update,
+        discloseMetrics: policy.discloseMetrics,
         signal,
+        onProgress: (bytes) => onEvent({ type: 'uploading', roundIndex, bytes, size }),
       });
     },
-    upload: async (roundHash, update, signal) => {
-      const wrong = firstNonFinite(update.delta);
-      if (wrong !== null) throw new FederationError('training-diverged', `value ${wrong} of the delta is not finite`);
-    },
-    knows: () => ready !== null,
+    knows: (roundHash) => round?.offer.roundHash === roundHash,
     evaluate: async (request, signal) => {
-      return true;
+      assert(round?.offer.roundHash === request.roundHash, 'only the prepared round is evaluated');
+      const evaluation = await countsOf(request, signal);
+      const sent = await calls.sendEvaluation(roundNameOf(round.offer), evaluation, signal);
+      return sent.ok ? succeed(evaluation.metrics !== null) : sent;
     },
-    dispose: () => ready?.learning.dispose(),
+    dispose: () => {
+      ready?.learning.dispose();
+      ready = null;
+      round = null;
+    },
   };
+}
+
+/** The plan of the coordinator's bytes. @throws FederationError when it is none that this client understands. */
+function readPlan(bytes: Uint8Array): Plan {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new FormatError('bad-plan', `the plan of the coordinator is no JSON: ${errorMessage(cause)}`, { cause });
+  }
+  return parsePlan(value, 'the plan of the coordinator');
+}
+
+/** What no coordinator would take is not sent, and costs no contribution. @throws FederationError. */
+function checkLearned({ delta, exampleCount, meanLoss, seconds }: LearnedUpdate, { roundParams }: Offer): void {
+  const { dim, weightMax } = roundParams;
+  assert(delta.length === dim, `a delta has the ${dim} values of the layout, found ${delta.length}`);
+  const isCount = Number.isSafeInteger(exampleCount) && exampleCount >= 1 && exampleCount <= weightMax;
+  assert(isCount, `an update counts 1 to ${weightMax} rows, found ${exampleCount}`);
+  const place = firstNonFinite(delta);
+  if (place === null && Number.isFinite(meanLoss) && Number.isFinite(seconds)) return;
+  const found = place === null ? `the mean loss is ${meanLoss}` : `value ${place} of ${dim} is not finite`;
+  throw new FederationError('training-diverged', `training diverged: ${found}; ask for a lower learning rate`);
 }

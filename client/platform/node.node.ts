@@ -2,28 +2,17 @@
  * The client's platform on Node: one state folder with `identity.key` (mode 0600), `journal.json` (written to a temporary file, flushed,
  * renamed, folder flushed) and `content/` (fetched bytes by digest). The folder belongs to one running client at a time.
  */
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod/mini';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, StoreError, TransportError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
-import type { Clock, Entropy } from '../../shared/core/ports.ts';
+import { systemClock } from '../../shared/core/system-clock.ts';
+import { systemEntropy } from '../../shared/crypto/entropy.ts';
+import { createSeed } from '../../shared/crypto/identity.ts';
 import type { ContentCache, Journal, JournalEntry, JsonAnswer, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
-
-/** Time and timers of the machine. */
-export const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  after: (delayMs, action) => {
-    const timer = setTimeout(action, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
-/** Unpredictable bytes of the operating system. */
-export const systemEntropy: Entropy = { bytes: (count) => new Uint8Array(randomBytes(count)) };
 
 const hex64 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 const journalSchema = z.strictObject({
@@ -100,7 +89,7 @@ function damaged(path: string, reason: string): StoreError {
   );
 }
 
-/** Fetched bytes as files named by their digest. A file that cannot be written is only fetched again later. */
+/** Fetched bytes as files named by their digest; what is lost is fetched again. */
 export function fileCache(folder: string): ContentCache {
   const pathOf = (digest: Digest): string => join(folder, digest);
   return {
@@ -108,17 +97,14 @@ export function fileCache(folder: string): ContentCache {
     put: async (digest, bytes) => {
       const temporary = `${pathOf(digest)}.${process.pid}.tmp`;
       try {
-        const file = await open(temporary, 'w', 0o600);
-        await file.writeFile(bytes).finally(() => file.close());
+        await writeFile(temporary, bytes, { mode: 0o600 });
         await rename(temporary, pathOf(digest));
       } catch (thrown) {
         await rm(temporary, { force: true });
         throw new StoreError(
           'cache-not-written',
           `cannot keep ${bytes.length} fetched bytes in ${folder}: ${errorMessage(thrown)}`,
-          {
-            cause: thrown,
-          },
+          { cause: thrown },
         );
       }
     },
@@ -128,7 +114,7 @@ export function fileCache(folder: string): ContentCache {
 async function readSeed(path: string): Promise<Uint8Array> {
   const stored = await readOrNull(path);
   if (stored === null) {
-    const seed = systemEntropy.bytes(32);
+    const seed = createSeed(systemEntropy);
     await replaceFile(path, new TextEncoder().encode(`${toHex(seed)}\n`));
     return seed;
   }

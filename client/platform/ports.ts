@@ -37,9 +37,9 @@ export interface Journal {
 
 /** Bytes by their SHA-256: base files, plans and adapters that were fetched once. */
 export interface ContentCache {
-  /** The bytes of a digest, or null. Who uses them checks them again. */
+  /** The bytes of a digest, or null. Who uses them checks them again. @throws StoreError. */
   get(digest: Digest): Promise<Uint8Array | null>;
-  /** Keeps bytes; the caller has checked their digest. */
+  /** Keeps bytes; the caller has checked their digest. @throws StoreError. */
   put(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 

@@ -1,4 +1,5 @@
 /** When to try again after a lost connection: exponential back-off with full jitter, so that a fleet does not come back all at once. */
+import type { Entropy } from '../../shared/core/ports.ts';
 
 /** Bounds of the delay between two attempts, in milliseconds. */
 export interface BackoffLimits {
@@ -18,4 +19,10 @@ export const defaultBackoff: BackoffLimits = { firstMs: 500, mostMs: 30_000 };
 export function backoffMs(attempt: number, uniform: number, limits: BackoffLimits = defaultBackoff): number {
   const bound = Math.min(limits.mostMs, limits.firstMs * 2 ** Math.min(30, Math.max(0, attempt - 1)));
   return Math.round(bound * (0.1 + 0.9 * uniform));
+}
+
+/** A number in [0, 1) for {@link backoffMs}. */
+export function jitter(entropy: Entropy): number {
+  const [low, high] = entropy.bytes(2);
+  return (low! + 256 * high!) / 65_536;
 }

@@ -1,6 +1,7 @@
 /**
  * The journal in use: sequence numbers that never repeat, contributions that are durable before anything is sent, credentials.
- * Writes are queued one after the other, so that an older entry never replaces a newer one.
+ * Writes are queued one after the other, so that an older entry never replaces a newer one. After one write failed nothing is given out any
+ * more: what memory and disk say may differ.
  */
 import { assert } from '../../shared/core/assert.ts';
 import type { Digest, FederationId } from '../../shared/core/ids.ts';
@@ -29,9 +30,10 @@ export async function openLedger(journal: Journal): Promise<Ledger> {
   let writing: Promise<void> = Promise.resolve();
   const write = (change: (current: JournalEntry) => JournalEntry): Promise<void> => {
     entry = change(entry);
-    const written = writing.then(() => journal.write(entry));
-    writing = written.catch(() => undefined);
-    return written;
+    writing = writing.then(() => journal.write(entry));
+    // Whoever waits hears of a failure; without anybody waiting it is no unhandled rejection.
+    writing.catch(() => undefined);
+    return writing;
   };
   return {
     get credentials() {

@@ -5,15 +5,18 @@
 import { FormatError } from '../../shared/core/errors.ts';
 import { chunkBytesMax, chunksInFlightMax } from '../../shared/core/limits.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
+import { checkChunk, checkManifest } from '../../shared/protocol/blob-reference.ts';
 import type { BlobReference } from '../../shared/protocol/messages.ts';
-import { vectorRoot } from '../../shared/protocol/vector.ts';
+import { describe, type Violation } from '../../shared/protocol/violations.ts';
 import type { ContentCache } from '../platform/ports.ts';
 import type { Calls } from './calls.ts';
 import { inParallel } from './pool.ts';
 
 /** What {@link fetchBlob} needs. */
 export interface FetchOptions {
+  /** What to fetch, from a signed message; its size is trusted no further than `sizeMax`. */
   readonly reference: BlobReference;
+  readonly sizeMax: number;
   readonly calls: Pick<Calls, 'fetchManifest' | 'fetchChunk'>;
   readonly cache: ContentCache;
   readonly signal: AbortSignal;
@@ -25,43 +28,49 @@ export interface FetchOptions {
 const attemptsMax = 3;
 
 /**
- * The bytes of a reference, from the cache or from the coordinator; aligned, owned by the caller.
- * @throws FormatError `blob-mismatch` when the coordinator's bytes are not those of the reference; TransportError when it stays silent.
+ * The bytes of a reference, from the cache or from the coordinator; not to be changed, since a cache may hold them.
+ * @throws FormatError `blob-refused` when the coordinator does not give them, `blob-mismatch` when what it gives is something else;
+ * TransportError when it stays silent; the reason of `signal` when it aborts.
  */
-export async function fetchBlob({ reference, calls, cache, signal, onProgress }: FetchOptions): Promise<Uint8Array> {
-  const { digest, size, root } = reference;
+export async function fetchBlob(options: FetchOptions): Promise<Uint8Array> {
+  const { reference, sizeMax, calls, cache, signal, onProgress } = options;
+  const { digest, size } = reference;
+  if (size > sizeMax) throw failure('blob-too-large', reference, `expected at most ${sizeMax} bytes`);
   const cached = await cache.get(digest);
   if (cached !== null && cached.length === size && digestOf(cached) === digest) return cached;
-  const { chunkDigests } = await calls.fetchManifest(digest, signal);
-  const count = Math.ceil(size / chunkBytesMax);
-  if (chunkDigests.length !== count || vectorRoot(chunkBytesMax, chunkDigests) !== root) {
-    throw mismatch(reference, `the list of ${chunkDigests.length} chunk digests does not have the announced root`);
-  }
+  const manifest = await calls.fetchManifest(digest, signal);
+  if (!manifest.ok) throw refusal(reference, manifest.error);
+  const mismatch = checkManifest(reference, manifest.value);
+  if (mismatch !== null) throw failure('blob-mismatch', reference, describe(mismatch));
   const whole = new Uint8Array(size);
   let bytes = 0;
   const fetchOne = async (index: number): Promise<void> => {
-    const start = index * chunkBytesMax;
-    const length = Math.min(chunkBytesMax, size - start);
-    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+    for (let attempt = 1; ; attempt++) {
       const chunk = await calls.fetchChunk(digest, index, signal);
-      if (chunk.length !== length || digestOf(chunk) !== chunkDigests[index]) continue;
-      whole.set(chunk, start);
-      bytes += length;
-      onProgress?.(bytes);
-      return;
+      if (!chunk.ok) throw refusal(reference, chunk.error);
+      const wrong = checkChunk(manifest.value, index, chunk.value);
+      if (wrong === null) {
+        whole.set(chunk.value, index * chunkBytesMax);
+        bytes += chunk.value.length;
+        onProgress?.(bytes);
+        return;
+      }
+      if (attempt === attemptsMax)
+        throw failure('blob-mismatch', reference, `${attemptsMax} times: ${describe(wrong)}`);
     }
-    throw mismatch(reference, `chunk ${index} of ${count} was wrong ${attemptsMax} times`);
   };
-  await inParallel(
-    Array.from({ length: count }, (_, index) => index),
-    chunksInFlightMax,
-    fetchOne,
-  );
-  if (digestOf(whole) !== digest) throw mismatch(reference, 'the whole has another digest than its reference');
+  await inParallel([...manifest.value.chunkDigests.keys()], chunksInFlightMax, fetchOne);
+  if (digestOf(whole) !== digest) {
+    throw failure('blob-mismatch', reference, 'the whole has another digest than its reference');
+  }
   await cache.put(digest, whole);
   return whole;
 }
 
-function mismatch({ digest, size }: BlobReference, detail: string): FormatError {
-  return new FormatError('blob-mismatch', `fetching ${size} bytes with digest ${digest}: ${detail}`);
+function refusal(reference: BlobReference, refused: Violation): FormatError {
+  return failure('blob-refused', reference, describe(refused));
+}
+
+function failure(code: string, { digest, size }: BlobReference, detail: string): FormatError {
+  return new FormatError(code, `cannot fetch ${size} bytes with digest ${digest}: ${detail}`);
 }

@@ -3,11 +3,17 @@
  * is idempotent for that reason.
  */
 import { TransportError } from '../../shared/core/errors.ts';
-
+import { untilAborted } from '../platform/wait.ts';
 import type { Answer, Call, Transport } from './transport.ts';
 
 /** Times without an answer on a standing connection after which a call is given up: the coordinator hangs or drops it. */
 const silentAttemptsMax = 5;
+
+/** Bytes of messages, without the framing of the network below: what a call brought along and what was answered. */
+export interface Traffic {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
 
 /** A transport with a memory of whether it is connected. */
 export interface Link {
@@ -17,22 +23,21 @@ export interface Link {
   down(): void;
   /** Sends until an answer comes. @throws the abort reason, or TransportError when the coordinator stays silent. */
   call(call: Call, signal: AbortSignal): Promise<Answer>;
-}
-
-/** Rejects with the abort reason as soon as `signal` is aborted, else settles as `promise` does. */
-export function untilAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  if (signal.aborted) return Promise.reject(signal.reason as Error);
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
+  /** What went over the link so far; a call that is sent again counts again. */
+  readonly traffic: () => Traffic;
 }
 
 /** Wraps `transport`; it starts disconnected. */
 export function createLink(transport: Transport): Link {
   let gate = Promise.withResolvers<void>();
   let isUp = false;
+  let [bytesUp, bytesDown] = [0, 0];
+  const send = async (call: Call): Promise<Answer> => {
+    bytesUp += call.body.length + (call.attachment?.length ?? 0);
+    const answer = await transport.call(call);
+    bytesDown += answer.body.length + (answer.attachment?.length ?? 0);
+    return answer;
+  };
   return {
     up: () => {
       isUp = true;
@@ -47,12 +52,13 @@ export function createLink(transport: Transport): Link {
         const current = gate;
         await untilAborted(current.promise, signal);
         try {
-          return await untilAborted(transport.call(call), signal);
+          return await untilAborted(send(call), signal);
         } catch (thrown) {
           if (signal.aborted || !(thrown instanceof TransportError)) throw thrown;
           if (gate === current && isUp && ++silent >= silentAttemptsMax) throw thrown;
         }
       }
     },
+    traffic: () => ({ bytesUp, bytesDown }),
   };
 }

@@ -3,7 +3,10 @@
  * before anything else is heard. Reconnecting is the session machine's decision, so socket.io's own reconnection is off.
  */
 import { io, type Socket } from 'socket.io-client';
+import * as z from 'zod/mini';
 import { errorMessage, TransportError } from '../../shared/core/errors.ts';
+import type { ViolationCode } from '../../shared/protocol/violations.ts';
+import { describe, violation, violationSchema } from '../../shared/protocol/violations.ts';
 import type { Handshake } from './handshake.ts';
 import type { Answer, Transport, TransportListener } from './transport.ts';
 import { incomingEvents } from './transport.ts';
@@ -28,7 +31,10 @@ function bytesFrom(value: unknown): Uint8Array | null {
 export function socketTransport({ url, handshake, timeoutMs = 20_000 }: SocketTransportOptions): Transport {
   let current: Socket | null = null;
   let offsetMs = 0;
+  /** Counts what the owner asked for, so that an opening that was waited for meanwhile comes too late. */
+  let wish = 0;
   const close = (): void => {
+    wish++;
     current?.off();
     current?.disconnect();
     current = null;
@@ -37,7 +43,9 @@ export function socketTransport({ url, handshake, timeoutMs = 20_000 }: SocketTr
   return {
     connect: async (listener) => {
       close();
+      const own = wish;
       const opening = await handshake.begin();
+      if (own !== wish) throw new TransportError('closed', 'the connection was closed before it stood');
       offsetMs = opening.clockOffsetMs;
       const socket = io(url, {
         transports: ['websocket'],
@@ -52,9 +60,11 @@ export function socketTransport({ url, handshake, timeoutMs = 20_000 }: SocketTr
       const proven = new Promise<void>((resolve, reject) => {
         socket.once('welcome', (body: unknown) => {
           const bytes = bytesFrom(body);
-          const refused = bytes === null ? 'the welcome is not binary' : opening.checkWelcome(bytes);
+          const refused =
+            bytes === null ? violation('bad-frame', 'the welcome is not binary') : opening.checkWelcome(bytes);
           if (refused !== null) {
-            reject(new TransportError('admission-refused', `${url} did not prove to be the coordinator: ${refused}`));
+            const detail = `${url} did not prove to be the coordinator that this site enrolled with`;
+            reject(new TransportError('admission-refused', `${detail}: ${describe(refused)}`));
             return;
           }
           listen(socket, listener, () => current === socket);
@@ -96,35 +106,49 @@ export function socketTransport({ url, handshake, timeoutMs = 20_000 }: SocketTr
   };
 }
 
+/**
+ * Runs after the continuations of everything that happened before. Node's WebSocket hands several frames on in one turn: without this a
+ * message would overtake the answer that stood before it, whose waiter runs only after the turn. Browsers take a turn per frame.
+ */
+const afterAnswers: (action: () => void) => unknown =
+  typeof globalThis.setImmediate === 'function' ? globalThis.setImmediate : (action) => action();
+
 /** Hands on what the coordinator says from now on, while `isCurrent`. */
 function listen(socket: Socket, listener: TransportListener, isCurrent: () => boolean): void {
+  const handOn = (action: () => void): unknown => afterAnswers(() => isCurrent() && action());
   for (const event of incomingEvents) {
     socket.on(event, (body: unknown) => {
       const bytes = bytesFrom(body);
-      if (bytes !== null && isCurrent()) listener.onMessage(event, bytes);
+      if (bytes !== null) handOn(() => listener.onMessage(event, bytes));
     });
   }
-  socket.once('disconnect', (reason) => {
-    if (isCurrent()) listener.onLost(reason);
-  });
+  socket.once('disconnect', (reason) => handOn(() => listener.onLost(reason)));
 }
 
 /** Refusals that no later attempt can change; everything else is tried again. */
-const finalRefusals = new Set(['unknown-client', 'client-revoked', 'wrong-federation', 'unsupported-protocol']);
+const finalRefusals: ReadonlySet<string> = new Set<ViolationCode>([
+  'unknown-client',
+  'revoked-client',
+  'wrong-federation',
+  'protocol-version',
+]);
 
 function connectionError(url: string, thrown: Error): TransportError {
-  const data: unknown = 'data' in thrown ? thrown.data : null;
-  const code =
-    typeof data === 'object' && data !== null && 'code' in data && typeof data.code === 'string' ? data.code : null;
-  const isFinal = code !== null && finalRefusals.has(code);
-  return new TransportError(
-    isFinal ? 'admission-refused' : 'connection-failed',
-    `cannot connect to ${url}: ${errorMessage(thrown)}`,
-    {
-      context: { reason: code },
+  const refused = z.safeParse(violationSchema, 'data' in thrown ? thrown.data : null);
+  if (!refused.success) {
+    return new TransportError('connection-failed', `cannot connect to ${url}: ${errorMessage(thrown)}`, {
       cause: thrown,
-    },
-  );
+    });
+  }
+  const { code, detail } = refused.data;
+  const kind = finalRefusals.has(code)
+    ? 'admission-refused'
+    : code === 'pending-client'
+      ? 'approval-pending'
+      : 'connection-failed';
+  return new TransportError(kind, `${url} does not admit this client (${code}): ${detail}`, {
+    context: { reason: code },
+  });
 }
 
 async function withDeadline<Value>(promise: Promise<Value>, timeoutMs: number, what: string): Promise<Value> {

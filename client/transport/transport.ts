@@ -13,7 +13,7 @@ export type IncomingEvent = (typeof incomingEvents)[number];
 export interface TransportListener {
   /** The coordinator proved itself; called before any message of the connection is handed on. */
   readonly onConnected: () => void;
-  /** One message of the coordinator, not decoded yet. */
+  /** One message of the coordinator, not decoded yet; comes after the answers that were sent before it. */
   readonly onMessage: (event: IncomingEvent, body: Uint8Array) => void;
   /** The connection is gone; reported once per connection. */
   readonly onLost: (detail: string) => void;
@@ -37,7 +37,10 @@ export interface Answer {
 
 /** A way to talk to one coordinator, with both sides authenticated. */
 export interface Transport {
-  /** Fetches a challenge, connects, checks the coordinator's welcome. @throws TransportError; code `admission-refused` is final. */
+  /**
+   * Fetches a challenge, connects, checks the coordinator's welcome.
+   * @throws TransportError: `admission-refused` is final, `approval-pending` waits for the operator, everything else may go away.
+   */
   connect(listener: TransportListener): Promise<void>;
   /** Sends and waits for the answer. @throws TransportError when the connection is lost or nobody answers in time: call again. */
   call(call: Call): Promise<Answer>;

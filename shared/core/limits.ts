@@ -22,3 +22,7 @@ export const inviteLifetimeHours = 72;
 export const safetensorsHeaderBytesMax = 100_000_000;
 /** Characters of one text field in a data row: longer rows are almost certainly a wrong column or a broken file. */
 export const textCharactersMax = 1_000_000;
+/** Bytes of a plan in canonical JSON: 2^14 labels of 200 characters stay below. */
+export const planBytesMax = 16 * 1024 * 1024;
+/** Bytes of one file of a base model as clients fetch it: a manifest of its chunk digests must fit into one message. */
+export const baseFileBytesMax = 14_000 * chunkBytesMax;

@@ -79,8 +79,8 @@ describe('client state on Node', () => {
   });
 
   it('[CLI-17] names the address when nobody answers', async () => {
-    const { requestJson } = await nodePlatform(folder);
-    await assert.rejects(requestJson('http://127.0.0.1:1/v1/health', 2000), (thrown: unknown) => {
+    const platform = await nodePlatform(folder);
+    await assert.rejects(platform.requestJson('http://127.0.0.1:1/v1/health', 2000), (thrown: unknown) => {
       return thrown instanceof TransportError && thrown.message.includes('127.0.0.1:1');
     });
   });

@@ -38,14 +38,23 @@ describe('calls over a link', () => {
   });
 
   it('[CLI-19] are sent again after the connection was lost', async () => {
-    const link = createLink(scripted(['lost', 'answer'], (count) => count === 1 && (link.down(), link.up())));
+    const reconnect = (count: number): void => {
+      if (count !== 1) return;
+      link.down();
+      link.up();
+    };
+    const link = createLink(scripted(['lost', 'answer'], reconnect));
     link.up();
     assert.equal(await link.call(call, never), answer);
   });
 
   it('[CLI-20] give up on a coordinator that stays silent on a standing connection', async () => {
     let calls = 0;
-    const link = createLink(scripted([], (count) => void (calls = count)));
+    const link = createLink(
+      scripted([], (count) => {
+        calls = count;
+      }),
+    );
     link.up();
     await assert.rejects(link.call(call, never), TransportError);
     assert.equal(calls, 5);

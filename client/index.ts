@@ -1,0 +1,15 @@
+/**
+ * The client as a library: everything to take part in a federation from an application. What is particular to Node stands in
+ * `client/node.ts`; other places bring a {@link Platform} of their own.
+ */
+export type { ClassificationOptions } from './classification-learner.ts';
+export { classificationLearner } from './classification-learner.ts';
+export type { Client, ClientOptions } from './client.ts';
+export { createClient } from './client.ts';
+export type { ClientEvent, ClientListener } from './events.ts';
+export type { LearnedUpdate, Learner, LearningProgress, PreparedLearning } from './learner.ts';
+export type { ContentCache, Credentials, Journal, JournalEntry, JsonAnswer, Platform } from './platform/ports.ts';
+export { emptyJournal } from './platform/ports.ts';
+export type { FinishReason } from './session/machine.ts';
+export type { Traffic } from './transport/link.ts';
+export type { Answer, Call, IncomingEvent, Transport, TransportListener } from './transport/transport.ts';

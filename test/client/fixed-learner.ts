@@ -1,0 +1,63 @@
+/** A learner without a model: the base is one file, the adapter one tensor, and training adds what the test says. */
+import type { LearnedUpdate, Learner } from '../../client/learner.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import type { EvaluationCounts } from '../../shared/training/metrics.ts';
+import { scoreBinCount } from '../../shared/training/metrics.ts';
+import { layoutOf } from '../../shared/update/layout.ts';
+
+/** The base of every test federation. */
+export const fixedBase: ReadonlyMap<string, Uint8Array> = new Map([['weights.bin', Uint8Array.of(7, 1, 7, 1)]]);
+
+/** Its digest, as the learner computes it from what it is given. */
+export function fixedBaseDigest(files: ReadonlyMap<string, Uint8Array>): Digest {
+  return digestOf(...files.values());
+}
+
+/** The layout of an adapter with `dim` values. */
+export const fixedLayout = (dim: number) =>
+  layoutOf([{ name: 'head.bias', shape: [dim], aggregationClass: 'mean', decays: false }]);
+
+/** What a fixed learner does. */
+export interface FixedLearning {
+  readonly dim: number;
+  readonly exampleCount?: number;
+  /** The delta of a round; it may wait for something, or throw. */
+  readonly delta: (
+    roundIndex: number,
+    start: Float32Array,
+    signal: AbortSignal,
+  ) => Promise<Float32Array> | Float32Array;
+}
+
+/** Counts of ten rows of label 0, eight of them right. */
+export const fixedCounts: EvaluationCounts = {
+  exampleCount: 10,
+  lossSum: 5,
+  truth: [10, 0],
+  predicted: [8, 2],
+  correct: [8, 0],
+  scores: {
+    positive: new Array<number>(scoreBinCount).fill(0),
+    negative: [10, ...new Array<number>(scoreBinCount - 1).fill(0)],
+  },
+};
+
+/** A learner that gives fixed deltas. */
+export function fixedLearner({ dim, exampleCount = 10, delta }: FixedLearning): Learner {
+  return {
+    exampleCount,
+    prepare: async (_plan, files) => ({
+      baseDigest: fixedBaseDigest(files),
+      layout: fixedLayout(dim),
+      heldOutCount: fixedCounts.exampleCount,
+      train: async ({ start, roundIndex, onProgress, signal }): Promise<LearnedUpdate> => {
+        const values = await delta(roundIndex, start, signal);
+        onProgress({ stepsDone: 1, stepCount: 1, loss: 0.5 });
+        return { delta: values, exampleCount, meanLoss: 0.5, seconds: 0.25 };
+      },
+      evaluate: async () => fixedCounts,
+      dispose: () => undefined,
+    }),
+  };
+}
