@@ -82,7 +82,9 @@ export interface Coordinator {
   /** Application bytes since this start. */
   traffic(): Traffic;
   /** Ends the federation as stopped and tells the clients; a later start goes on with the next round. */
-  stop(): void;
+  readonly stop: () => void;
+  /** Resolves when every client has gone, or after `withinMs`: after the end, so that all hear of it before `close` cuts them off. */
+  readonly vacated: (withinMs: number) => Promise<void>;
   /** Stops, closes connections and state; once, however often it is called. */
   close(): Promise<void>;
 }
@@ -163,6 +165,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
     adapter: ({ adapter }) => blobs.get(adapter),
     traffic,
     stop: federation.stop,
+    vacated: federation.vacated,
     close: () => (closing ??= close()),
   };
 }

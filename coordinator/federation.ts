@@ -44,6 +44,8 @@ export interface Federation {
   readonly joined: (peer: Peer) => void;
   readonly left: (peer: Peer) => void;
   readonly stop: () => void;
+  /** Resolves when nobody is connected any more, or after `withinMs`. */
+  readonly vacated: (withinMs: number) => Promise<void>;
   /** Stops and resolves when nothing is being written any more. */
   close(): Promise<void>;
 }
@@ -63,6 +65,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   let queue: Promise<void> = Promise.resolve();
   let broken = false;
   let cancelTimer = (): void => undefined;
+  let onVacated = (): void => undefined;
   let { state, effects } = startFederation(settingsOf(plan), { atMs: clock.nowMs(), ...(await recover(store, work)) });
 
   const send = (clients: Iterable<ClientId>, event: CoordinatorEvent, body: Uint8Array): void => {
@@ -191,8 +194,18 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       peers.delete(clientId);
       if (finished() === null) dispatch({ type: 'client-left', clientId, atMs: clock.nowMs() });
       onEvent({ type: 'client-left', clientId, present: peers.size });
+      if (peers.size === 0) onVacated();
     },
     stop,
+    vacated: (withinMs) =>
+      new Promise((resolve) => {
+        if (peers.size === 0) return resolve();
+        const cancel = clock.after(withinMs, resolve);
+        onVacated = () => {
+          cancel();
+          resolve();
+        };
+      }),
     close: async () => {
       stop();
       cancelTimer();

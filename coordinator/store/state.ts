@@ -23,6 +23,7 @@ export interface CoordinatorState {
   readonly store: CoordinatorStore;
   readonly blobs: CoordinatorBlobs;
   readonly identity: Identity;
+  /** Ends the use of the state; once, however often it is called. Whoever still writes fails, as after the end of the process. */
   close(): Promise<void>;
 }
 
@@ -31,7 +32,7 @@ const databaseOf = (stateFolder: string): string => join(stateFolder, 'coordinat
 /** State that ends with the process, for tests and simulations. */
 export function memoryState(entropy: Entropy): CoordinatorState {
   const store = createMemoryStore();
-  return { store, blobs: createMemoryBlobs(), identity: createIdentity(entropy), close: () => store.close() };
+  return { store, blobs: createMemoryBlobs(), identity: createIdentity(entropy), close: once(() => store.close()) };
 }
 
 /**
@@ -42,7 +43,7 @@ export async function openState(stateFolder: string, entropy: Entropy = systemEn
   const release = lockFolder(stateFolder);
   try {
     const state = await open(stateFolder, entropy);
-    return { ...state, close: () => state.close().finally(release) };
+    return { ...state, close: once(() => state.close().finally(release)) };
   } catch (thrown) {
     release();
     throw thrown;
@@ -72,5 +73,10 @@ async function open(stateFolder: string, entropy: Entropy): Promise<CoordinatorS
   const identity = openIdentity(stateFolder, entropy);
   const blobs = await openFileBlobs(join(stateFolder, 'blobs'));
   const store = openSqliteStore(databaseOf(stateFolder));
-  return { store, blobs, identity, close: () => store.close() };
+  return { store, blobs, identity, close: once(() => store.close()) };
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | null = null;
+  return () => (done ??= action());
 }
