@@ -1,0 +1,20 @@
+/** Dropout whose masks come from a seed: the same seed gives the same mask on every back end. */
+import { mul, type Tensor2D, tensor2d } from '@tensorflow/tfjs-core';
+import type { AdapterContext } from './method.ts';
+
+/**
+ * Inverted dropout (Srivastava 2014, section 10): in training every value is 0 with probability `probability` and otherwise divided by
+ * `1 - probability`, so that evaluation needs no scale. `site` names the place, so that the order of calls does not matter.
+ */
+export function dropout(
+  input: Tensor2D,
+  probability: number,
+  { training, random }: Pick<AdapterContext, 'training' | 'random'>,
+  site: string,
+): Tensor2D {
+  if (!training || probability === 0) return input;
+  const stream = random.fork('dropout', site);
+  const kept = 1 / (1 - probability);
+  const mask = Float32Array.from({ length: input.size }, () => (stream.uniform() < probability ? 0 : kept));
+  return mul(input, tensor2d(mask, input.shape));
+}

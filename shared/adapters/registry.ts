@@ -1,0 +1,59 @@
+/** The adapter methods by name, and what binds a configuration to a base. */
+import { UsageError } from '../core/errors.ts';
+import type { BaseDescription } from '../model/base-model.ts';
+import { nearest } from '../plan/nearest.ts';
+import type { Plan } from '../plan/plan.ts';
+import { shown } from '../plan/problems.ts';
+import type { ClassifierAdapter } from '../training/classifier.ts';
+import { bottleneck } from './bottleneck.ts';
+import { lora } from './lora.ts';
+import type { AdapterMethod } from './method.ts';
+import { none } from './none.ts';
+
+/** A method bound to its configuration and to a base. */
+export interface BoundAdapter extends ClassifierAdapter {
+  readonly method: string;
+  /** The configuration with defaults filled in; {@link parseAdapter} accepts it and gives the same adapter. */
+  readonly configuration: Plan['adapter'];
+}
+
+type Binder = (settings: unknown, base: BaseDescription) => BoundAdapter;
+
+function binderOf<Configuration extends object>(method: AdapterMethod<Configuration>): readonly [string, Binder] {
+  const bind: Binder = (settings, base) => {
+    const configuration = method.parse(settings, base);
+    return {
+      method: method.name,
+      configuration: { method: method.name, ...configuration },
+      tensors: method.layout(base, configuration),
+      initialise: (specification, random) => method.initialise(specification, configuration, random),
+      hooks: (context) => method.hooks(base, configuration, context),
+    };
+  };
+  return [method.name, bind];
+}
+
+/** Every method: a new one is a line here. */
+const binders: ReadonlyMap<string, Binder> = new Map([binderOf(none), binderOf(bottleneck), binderOf(lora)]);
+
+/** Names of the methods, as plans and command lines have them. */
+export const methodNames: readonly string[] = [...binders.keys()];
+
+/**
+ * Binds what stands under `adapter` in a plan to a base.
+ * @throws UsageError `bad-adapter` with one line per fault: field, what is allowed (the nearest name, where there is one), what was found.
+ */
+export function parseAdapter(configuration: Plan['adapter'], base: BaseDescription): BoundAdapter {
+  const { method, ...settings } = configuration;
+  const bind = binders.get(method);
+  if (bind === undefined) {
+    const near = nearest(method, methodNames);
+    const hint = near === null ? '' : ` (did you mean ${near}?)`;
+    throw new UsageError(
+      'bad-adapter',
+      `adapter: method must be one of ${methodNames.join(', ')}${hint}, found ${shown(method)}`,
+      { context: { method: String(method).slice(0, 100) } },
+    );
+  }
+  return bind(settings, base);
+}
