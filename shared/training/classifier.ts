@@ -2,24 +2,16 @@
  * A sequence classifier: frozen base, adapter, and a linear head on the pooled last hidden state. It binds what is trained to one flat
  * layout: first the adapter's tensors in their order, then `head.kernel` and `head.bias`.
  */
-import {
-  add,
-  matMul,
-  mul,
-  sum,
-  type Tensor,
-  type Tensor2D,
-  type Tensor3D,
-  tensor2d,
-  tensor3d,
-} from '@tensorflow/tfjs-core';
+import { add, mul, sum, type Tensor, type Tensor2D, type Tensor3D, tensor2d, tensor3d } from '@tensorflow/tfjs-core';
 import type { AdapterContext } from '../adapters/method.ts';
+import { trainableMatMul } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
-import { type SeededRandom, seededRandom } from '../core/random.ts';
+import type { SeededRandom } from '../core/random.ts';
 import type { EncodedBatch } from '../data/batches.ts';
 import type { EncodedExample } from '../data/encode.ts';
 import type { BaseModel, SiteHooks } from '../model/base-model.ts';
-import { type AdapterLayout, layoutOf, type TensorSpecification } from '../update/layout.ts';
+import type { AdapterLayout, TensorSpecification } from '../update/layout.ts';
+import { classifierLayout, initialValues } from './initial-adapter.ts';
 
 /** Which token stands for the text: the first (encoders with a class token), the last, or the mean over all that are not padding. */
 export type Pooling = 'first' | 'last' | 'mean';
@@ -67,18 +59,11 @@ export interface Classifier {
   logits(parameters: Parameters, batch: EncodedBatch, mode: PassMode): Tensor2D;
 }
 
-/** Standard deviation of the head's start values (Devlin 2019 uses the same for its classifier). */
-const headDeviation = 0.02;
-
 /** Binds base, adapter and head. */
 export function createClassifier({ base, adapter, labels, pooling, padId = 0 }: ClassifierOptions): Classifier {
   assert(labels.length >= 2, `a classifier needs at least two labels, found ${labels.length}`);
   const { hiddenSize, positionsMax } = base.description;
-  const layout = layoutOf([
-    ...adapter.tensors,
-    { name: 'head.kernel', shape: [hiddenSize, labels.length], aggregationClass: 'mean', decays: true },
-    { name: 'head.bias', shape: [labels.length], aggregationClass: 'mean', decays: false },
-  ]);
+  const layout = classifierLayout(adapter, { hiddenSize, labelCount: labels.length });
   const pool: Classifier['pool'] = (parameters, batch, mode) => {
     const shape: [number, number] = [batch.rowCount, batch.sequenceLength];
     const inputIds = tensor2d(batch.ids, shape, 'int32');
@@ -87,7 +72,7 @@ export function createClassifier({ base, adapter, labels, pooling, padId = 0 }: 
     return sum(mul(hidden, poolingWeights(batch, pooling)), 1) as Tensor2D;
   };
   const score: Classifier['score'] = (parameters, pooled) =>
-    add(matMul(pooled, named(parameters, 'head.kernel') as Tensor2D), named(parameters, 'head.bias'));
+    add(trainableMatMul(pooled, named(parameters, 'head.kernel') as Tensor2D), named(parameters, 'head.bias'));
   return {
     labels,
     layout,
@@ -95,33 +80,11 @@ export function createClassifier({ base, adapter, labels, pooling, padId = 0 }: 
     lengthMax: positionsMax,
     isHeadAlone: adapter.tensors.length === 0,
     pooledStates: new WeakMap(),
-    initialise: (seed) => {
-      const values = new Float32Array(layout.dim);
-      const random = seededRandom(seed, 'initialise');
-      for (const tensor of layout.tensors)
-        values.set(initialTensor(tensor, adapter, random.fork(tensor.name)), tensor.offset);
-      return values;
-    },
+    initialise: (seed) => initialValues(layout, adapter, seed),
     pool,
     score,
     logits: (parameters, batch, mode) => score(parameters, pool(parameters, batch, mode)),
   };
-}
-
-function initialTensor(
-  tensor: AdapterLayout['tensors'][number],
-  adapter: ClassifierAdapter,
-  random: SeededRandom,
-): Float32Array {
-  if (tensor.name === 'head.bias') return new Float32Array(tensor.size);
-  if (tensor.name === 'head.kernel')
-    return Float32Array.from({ length: tensor.size }, () => headDeviation * random.normal());
-  const values = adapter.initialise(tensor, random);
-  assert(
-    values.length === tensor.size,
-    `${tensor.name} has ${tensor.size} values, its initialisation ${values.length}`,
-  );
-  return values;
 }
 
 function named(parameters: Parameters, name: string): Tensor {

@@ -1,0 +1,61 @@
+/** Runs cells in child processes, one cell at a time in each, so that every core is used: the WebAssembly back end has one thread. */
+import { fork } from 'node:child_process';
+import { FederationError } from '../../shared/core/errors.ts';
+import { type Cell, type CellResult, cellKey } from './cells.ts';
+import type { CellProgress } from './run-cell.ts';
+import type { WorkerAnswer, WorkerOrder } from './worker.ts';
+
+/** What {@link runCells} needs. */
+export interface PoolOptions {
+  /** Cells in the order in which they start. */
+  readonly cells: readonly Cell[];
+  readonly folder: string;
+  /** Child processes, at least 1. */
+  readonly workerCount: number;
+  readonly onProgress: (cell: Cell, progress: CellProgress) => void;
+  /** Told as soon as a cell is done; what it writes survives an interruption. */
+  readonly onResult: (result: CellResult) => void;
+}
+
+/** Runs all cells. @throws FederationError `experiment-failed` with the first cell that failed; the others are stopped. */
+export async function runCells({ cells, folder, workerCount, onProgress, onResult }: PoolOptions): Promise<void> {
+  const queue = [...cells];
+  const count = Math.min(workerCount, queue.length);
+  const children = Array.from({ length: count }, () => fork(new URL('./worker.ts', import.meta.url)));
+  try {
+    await Promise.all(
+      children.map((child) => {
+        return new Promise<void>((resolve, reject) => {
+          let cell: Cell | undefined;
+          const next = (): void => {
+            cell = queue.shift();
+            if (cell === undefined) resolve();
+            else child.send({ cell, folder } satisfies WorkerOrder);
+          };
+          const fail = (reason: string): void => {
+            const what = cell === undefined ? 'a worker' : cellKey(cell);
+            reject(new FederationError('experiment-failed', `${what} failed: ${reason}`));
+          };
+          child.on('exit', (code) => fail(`its process ended with ${code}`));
+          child.on('message', (answer: WorkerAnswer) => {
+            switch (answer.kind) {
+              case 'ready':
+                return next();
+              case 'progress':
+                return cell && onProgress(cell, answer.progress);
+              case 'result':
+                onResult(answer.result);
+                return next();
+              case 'failed':
+                return fail(answer.message);
+              default:
+                return answer satisfies never;
+            }
+          });
+        });
+      }),
+    );
+  } finally {
+    for (const child of children) child.disconnect();
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * `npm run experiments -- [--data DIR] [--sets banking77,clinc150,medquad] [--seeds 3] [--rows N] [--rounds N] [--workers N] [--tune] [--out DIR]`:
+ * federations on real data in this machine's processes, with their baselines. Finished parts are kept in `OUT/results.jsonl`; calling it again
+ * computes what is missing. `OUT/results.json` and `OUT/results.md` are written anew from it.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitCodes } from '../../shared/command-line/exit-codes.ts';
+import { createProgress } from '../../shared/command-line/progress.ts';
+import { errorMessage, UsageError } from '../../shared/core/errors.ts';
+import { type Cell, type CellOverride, type CellResult, cellKey, cellsOf, tuningCells } from './cells.ts';
+import { runCells } from './pool.ts';
+import { markdownOf } from './report.ts';
+import { appendResult, readResults } from './results-file.ts';
+import { adapter, pooling, type SetName, setNames, sets } from './settings.ts';
+
+interface Options {
+  readonly data: string;
+  readonly sets: readonly SetName[];
+  readonly seeds: readonly number[];
+  readonly override: CellOverride;
+  readonly workers: number;
+  readonly tune: boolean;
+  readonly out: string;
+}
+
+/** Reads the flags. @throws UsageError on an unknown set or a number out of range. */
+export function parseOptions(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Options {
+  const { values } = readFlags(args);
+  const names = (values.sets ?? setNames.join(',')).split(',');
+  const unknown = names.find((name) => !setNames.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw new UsageError(
+      'unknown-set',
+      `--sets: expected some of ${setNames.join(', ')}, found ${JSON.stringify(unknown)}`,
+    );
+  }
+  const rows = values.rows === undefined ? {} : { rows: whole('rows', values.rows, 1) };
+  const rounds = values.rounds === undefined ? {} : { rounds: whole('rounds', values.rounds, 1) };
+  return {
+    data:
+      values.data ?? environment['TRIBUTARY_DATA'] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url)),
+    sets: names as SetName[],
+    seeds: Array.from({ length: whole('seeds', values.seeds ?? '3', 1) }, (_, index) => index + 1),
+    override: { ...rows, ...rounds },
+    workers: whole('workers', values.workers ?? String(Math.min(2, availableParallelism())), 1),
+    tune: values.tune ?? false,
+    out: values.out ?? fileURLToPath(new URL('.', import.meta.url)),
+  };
+}
+
+function readFlags(args: readonly string[]) {
+  const text = { type: 'string' } as const;
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        data: text,
+        sets: text,
+        seeds: text,
+        rows: text,
+        rounds: text,
+        workers: text,
+        out: text,
+        tune: { type: 'boolean' },
+      },
+    });
+  } catch (cause) {
+    throw new UsageError('unknown-flag', errorMessage(cause), { cause });
+  }
+}
+
+function whole(name: string, text: string, atLeast: number): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < atLeast) {
+    throw new UsageError('bad-number', `--${name}: expected a whole number of at least ${atLeast}, found ${text}`);
+  }
+  return value;
+}
+
+/** What a results file says about its runs, beside the table. */
+function settingsText({ sets: names, seeds, override }: Options): string[] {
+  const command = [
+    'npm run experiments --',
+    `--sets ${names.join(',')} --seeds ${seeds.length}`,
+    ...(override.rows === undefined ? [] : [`--rows ${override.rows}`]),
+    ...(override.rounds === undefined ? [] : [`--rounds ${override.rounds}`]),
+  ].join(' ');
+  const width = adapter['size'];
+  return [
+    `Accuracy in percent on test rows, mean ± standard deviation over ${seeds.length} seeds, each of which draws rows, dealing, start and batches anew.`,
+    `Base: the one that ships. Adapter: bottleneck of width ${width} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of 16, linear schedule over all rounds; learning rates chosen on the validation split (\`--tune\`).`,
+    ...names.map((name) => {
+      const set = sets[name];
+      return `${name}: ${override.rows ?? set.rows} training rows, ${set.testRows} test rows, ${set.clientCount} clients, ${override.rounds ?? set.rounds} rounds of one local epoch; local and pooled trainings run as many epochs; learning rate ${set.adapterRate} for adapters, ${set.headRate} for heads.`;
+    }),
+    '',
+    `Reproduce: \`${command}\` (the data are not part of the repository: \`--data DIR\` or \`TRIBUTARY_DATA\`).`,
+  ];
+}
+
+function log(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+async function run(options: Options): Promise<void> {
+  mkdirSync(options.out, { recursive: true });
+  const path = join(options.out, options.tune ? 'tuning.jsonl' : 'results.jsonl');
+  const known = readResults(path);
+  const wanted = options.tune
+    ? tuningCells(options.sets, options.override)
+    : cellsOf({ ...options, names: options.sets });
+  const missing = wanted.filter((cell) => !known.has(cellKey(cell)));
+  log(`${wanted.length} trainings and baselines, ${missing.length} to compute, results in ${path}`);
+  await compute(options, missing, (result) => {
+    known.set(cellKey(result.cell), result);
+    appendResult(path, result);
+  });
+  const results = wanted.map((cell) => known.get(cellKey(cell))!);
+  if (options.tune) {
+    for (const result of results) process.stdout.write(`${describe(result.cell)}  ${describeResult(result)}\n`);
+    return;
+  }
+  const markdown = markdownOf(results, settingsText(options));
+  writeFileSync(join(options.out, 'results.json'), `${JSON.stringify({ sets, adapter, pooling, results }, null, 2)}\n`);
+  writeFileSync(join(options.out, 'results.md'), markdown);
+  process.stdout.write(markdown);
+}
+
+async function compute(options: Options, cells: readonly Cell[], onResult: (result: CellResult) => void) {
+  const line = createProgress(
+    { label: 'experiments', unit: 'steps', total: 100 * cells.length },
+    {
+      writeError: (text) => void process.stderr.write(text),
+      interactive: process.stderr.isTTY === true,
+      columns: () => process.stderr.columns ?? 80,
+      nowMs: () => performance.now(),
+    },
+  );
+  const shares = new Map<string, number>();
+  const show = (note: string) => line.update(100 * [...shares.values()].reduce((sum, share) => sum + share, 0), note);
+  await runCells({
+    cells,
+    folder: options.data,
+    workerCount: options.workers,
+    onProgress: (cell, { done, total, note }) => {
+      shares.set(cellKey(cell), done / total);
+      show(`${describe(cell)}  ${note}`);
+    },
+    onResult: (result) => {
+      shares.set(cellKey(result.cell), 1);
+      onResult(result);
+      log(`${describe(result.cell)}  ${describeResult(result)}`);
+    },
+  });
+  line.finish();
+}
+
+function describe({ set, dealing, seed, method, override }: Cell): string {
+  const rate = override.learningRate === undefined ? '' : ` at ${override.learningRate}`;
+  return `${set}, ${dealing ?? 'pooled'}, seed ${seed}, ${method}${rate}`;
+}
+
+function describeResult({ accuracy, macroF1, seconds }: CellResult): string {
+  return `accuracy ${(100 * accuracy).toFixed(1)} %, macro-F1 ${(100 * macroF1).toFixed(1)} %, ${seconds.toFixed(0)} s`;
+}
+
+if (import.meta.main) {
+  try {
+    await run(parseOptions(process.argv.slice(2), process.env));
+  } catch (thrown) {
+    log(`experiments: ${errorMessage(thrown)}`);
+    process.exitCode = thrown instanceof UsageError ? exitCodes.wrongUse : exitCodes.failed;
+  }
+}

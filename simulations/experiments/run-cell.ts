@@ -1,0 +1,174 @@
+/** Computes one cell: reads the rows, deals them, trains, and measures on the test rows. */
+import { parseAdapter } from '../../shared/adapters/registry.ts';
+import { type EncodedExample, encodeRows } from '../../shared/data/encode.ts';
+import { partitionRows } from '../../shared/data/partition.ts';
+import type { LoadedBase } from '../../shared/model/load.ts';
+import { createClassifier } from '../../shared/training/classifier.ts';
+import { evaluate } from '../../shared/training/evaluate.ts';
+import { type Metrics, metricsOf } from '../../shared/training/metrics.ts';
+import { trainLocally } from '../../shared/training/train.ts';
+import { trainNaiveBayes } from '../quickstart/naive-bayes.ts';
+import type { Cell, CellResult } from './cells.ts';
+import { readSet, type SetRows } from './data.ts';
+import { federate } from './in-process.ts';
+import { adapter, pooling, type SetSettings, sets, trainingOf } from './settings.ts';
+
+/** Share of a cell that is done, and a word about it. */
+export interface CellProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly note: string;
+}
+
+/** What {@link runCell} needs. */
+export interface RunCellOptions {
+  readonly cell: Cell;
+  /** The data directory. */
+  readonly folder: string;
+  readonly base: LoadedBase;
+  readonly onProgress: (progress: CellProgress) => void;
+}
+
+type Scores = Pick<CellResult, 'accuracy' | 'macroF1' | 'loss' | 'clients'>;
+
+/** The result of a cell. @throws as the readers and the training do. */
+export async function runCell({ cell, folder, base, onProgress }: RunCellOptions): Promise<CellResult> {
+  const startedMs = performance.now();
+  const settings = settingsOf(cell);
+  const rows = await readSet({
+    folder,
+    set: cell.set,
+    split: cell.split,
+    trainCount: settings.rows,
+    testCount: settings.testRows,
+    seed: cell.seed,
+  });
+  const scores = cell.method === 'naive-bayes' ? bayes(rows) : await train({ cell, settings, rows, base, onProgress });
+  return {
+    cell,
+    ...scores,
+    trainRows: rows.train.length,
+    testRows: rows.test.length,
+    seconds: (performance.now() - startedMs) / 1000,
+  };
+}
+
+/** The settings of a cell with what it replaces. */
+function settingsOf({ set, override }: Cell): SetSettings {
+  const { rows, rounds, learningRate } = override;
+  const settings = sets[set];
+  return {
+    ...settings,
+    rows: rows ?? settings.rows,
+    rounds: rounds ?? settings.rounds,
+    adapterRate: learningRate ?? settings.adapterRate,
+    headRate: learningRate ?? settings.headRate,
+  };
+}
+
+function bayes({ train: trainRows, test, labels }: SetRows): Scores {
+  const model = trainNaiveBayes(trainRows);
+  const predicted = test.map(({ text }) => model.classify(text));
+  const countOf = (holds: (label: string, row: number) => boolean) =>
+    labels.map((label) => test.filter((_, row) => holds(label, row)).length);
+  const { accuracy, macroF1 } = metricsOf({
+    exampleCount: test.length,
+    lossSum: 0,
+    truth: countOf((label, row) => test[row]!.label === label),
+    predicted: countOf((label, row) => predicted[row] === label),
+    correct: countOf((label, row) => test[row]!.label === label && predicted[row] === label),
+    scores: null,
+  });
+  return { accuracy, macroF1, loss: null, clients: [] };
+}
+
+interface TrainOptions {
+  readonly cell: Cell;
+  readonly settings: SetSettings;
+  readonly rows: SetRows;
+  readonly base: LoadedBase;
+  readonly onProgress: (progress: CellProgress) => void;
+}
+
+async function train({ cell, settings, rows, base, onProgress }: TrainOptions): Promise<Scores> {
+  const isHead = cell.method === 'federated-head';
+  const { model, tokenizer } = base;
+  const classifier = createClassifier({
+    base: model,
+    adapter: parseAdapter(isHead ? { method: 'none' } : adapter, model.description),
+    labels: rows.labels,
+    pooling,
+    padId: tokenizer.padId,
+  });
+  const encoding = { tokenizer, labels: rows.labels, lengthMax: settings.lengthMax };
+  const examples = encodeRows(rows.train, encoding).examples;
+  const test = encodeRows(rows.test, encoding).examples;
+  const measure = (parameters: Float32Array) => evaluate({ classifier, parameters, examples: test });
+  const clients = dealt(cell, settings, rows, examples);
+  const { seed } = cell;
+  const { rounds } = settings;
+  switch (cell.method) {
+    case 'federated-head':
+    case 'federated-adapter': {
+      const configuration = trainingOf(isHead ? settings.headRate : settings.adapterRate);
+      const parameters = await federate({
+        classifier,
+        clients,
+        rounds,
+        configuration,
+        seed,
+        onProgress: ({ done, total, loss }) => onProgress({ done, total, note: `loss ${loss.toFixed(3)}` }),
+      });
+      return single(await measure(parameters));
+    }
+    case 'pooled-adapter':
+      return single(await measure(await alone(examples)));
+    case 'local-adapter': {
+      const metrics: Metrics[] = [];
+      for (const own of clients) metrics.push(await measure(await alone(own, metrics.length, clients.length)));
+      return meanOf(metrics);
+    }
+    case 'naive-bayes':
+      throw new Error('naive Bayes is not trained on a base model');
+    default:
+      return cell.method satisfies never;
+  }
+
+  /** The parameters of one training without a federation: as many epochs as a client trains in all rounds. */
+  async function alone(own: readonly EncodedExample[], index = 0, count = 1): Promise<Float32Array> {
+    const { parameters } = await trainLocally({
+      classifier,
+      start: classifier.initialise(seed),
+      examples: own,
+      configuration: trainingOf(settings.adapterRate, rounds),
+      seed,
+      onProgress: ({ step, stepCount, loss }) =>
+        onProgress({ done: index + step / stepCount, total: count, note: `loss ${loss.toFixed(3)}` }),
+    });
+    return parameters;
+  }
+}
+
+/** The examples of every client; one client with all where the rows are pooled. */
+function dealt(cell: Cell, settings: SetSettings, rows: SetRows, examples: readonly EncodedExample[]) {
+  const dealing = settings.dealings.find(({ label }) => label === cell.dealing);
+  if (dealing === undefined) return [examples];
+  const { clientCount } = settings;
+  return partitionRows(rows.train, { partition: dealing.partition, clientCount, seed: cell.seed }).map((indices) =>
+    indices.map((index) => examples[index]!),
+  );
+}
+
+function single({ accuracy, macroF1, loss }: Metrics): Scores {
+  return { accuracy, macroF1, loss, clients: [] };
+}
+
+function meanOf(metrics: readonly Metrics[]): Scores {
+  const mean = (value: (one: Metrics) => number) => metrics.reduce((sum, one) => sum + value(one), 0) / metrics.length;
+  return {
+    accuracy: mean(({ accuracy }) => accuracy),
+    macroF1: mean(({ macroF1 }) => macroF1),
+    loss: mean(({ loss }) => loss),
+    clients: metrics.map(({ accuracy }) => accuracy),
+  };
+}

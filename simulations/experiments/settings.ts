@@ -1,0 +1,102 @@
+/**
+ * What the experiments train on and how. Learning rates were chosen on the validation split with seed 0 (`--tune`); the reported runs use the
+ * test split and other seeds. Sizes are what two cores without a graphics card finish in an evening; `rows` below the size of a set are drawn
+ * anew for every seed.
+ */
+import type { Partition } from '../../shared/data/partition.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
+import type { Pooling } from '../../shared/training/classifier.ts';
+import { defaultTraining, type TrainingConfiguration } from '../../shared/training/configuration.ts';
+
+/** Names of the data sets; each is a folder of the data directory. */
+export const setNames = ['banking77', 'clinc150', 'medquad'] as const;
+
+/** One of {@link setNames}. */
+export type SetName = (typeof setNames)[number];
+
+/** What is compared. */
+export const methods = [
+  'naive-bayes',
+  'federated-head',
+  'local-adapter',
+  'federated-adapter',
+  'pooled-adapter',
+] as const;
+
+/** One of {@link methods}. */
+export type Method = (typeof methods)[number];
+
+/** How the rows of a set are dealt to clients; `label` stands in tables. */
+export interface Dealing {
+  readonly label: string;
+  readonly partition: Partition;
+}
+
+/** Settings of one data set. */
+export interface SetSettings {
+  readonly name: SetName;
+  readonly clientCount: number;
+  readonly dealings: readonly Dealing[];
+  /** Training rows that are used, at most. */
+  readonly rows: number;
+  /** Test rows that are used, at most; the same for every seed and method. */
+  readonly testRows: number;
+  /** Rounds of one local epoch each; trainings without rounds run as many epochs. */
+  readonly rounds: number;
+  /** Tokens of a text, at most. */
+  readonly lengthMax: number;
+  readonly adapterRate: number;
+  readonly headRate: number;
+}
+
+/** The adapter of every run: the bottleneck that the card of the base that ships names. */
+export const adapter: Plan['adapter'] = { method: 'bottleneck', size: 16 };
+
+/** The pooling of every run. */
+export const pooling: Pooling = 'mean';
+
+const skewed: Dealing = { label: 'labels skewed (dirichlet 0.5)', partition: { kind: 'dirichlet', alpha: 0.5 } };
+const even: Dealing = { label: 'dealt evenly (iid)', partition: { kind: 'iid' } };
+const natural: Dealing = { label: 'nine natural clients', partition: { kind: 'natural', column: 'client' } };
+
+/** The settings of every set. */
+export const sets: Readonly<Record<SetName, SetSettings>> = {
+  banking77: {
+    name: 'banking77',
+    clientCount: 5,
+    dealings: [skewed, even],
+    rows: 5000,
+    testRows: 2076,
+    rounds: 8,
+    lengthMax: 64,
+    adapterRate: 3e-3,
+    headRate: 1e-2,
+  },
+  clinc150: {
+    name: 'clinc150',
+    clientCount: 5,
+    dealings: [skewed, even],
+    rows: 5000,
+    testRows: 2000,
+    rounds: 8,
+    lengthMax: 48,
+    adapterRate: 3e-3,
+    headRate: 1e-2,
+  },
+  medquad: {
+    name: 'medquad',
+    clientCount: 9,
+    dealings: [natural],
+    rows: 3000,
+    testRows: 1500,
+    rounds: 4,
+    lengthMax: 64,
+    adapterRate: 3e-3,
+    headRate: 1e-2,
+  },
+};
+
+/** Local training of a run: one epoch per round. */
+export function trainingOf(learningRate: number, epochs = 1): TrainingConfiguration {
+  return { ...defaultTraining, localEpochs: epochs, batchSize: 16, learningRate, schedule: 'linear' };
+}
