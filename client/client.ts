@@ -14,7 +14,6 @@ import { credentialsOf } from './enrolment.ts';
 import type { ClientListener } from './events.ts';
 import type { Learner } from './learner.ts';
 import type { Credentials, Platform } from './platform/ports.ts';
-import type { Ledger } from './session/ledger.ts';
 import { openLedger } from './session/ledger.ts';
 import type { FinishReason } from './session/machine.ts';
 import { createHandshake } from './transport/handshake.ts';
@@ -49,7 +48,7 @@ export interface Client {
   readonly fingerprint: string;
   /**
    * Takes part until the federation is finished or `signal` is aborted; to be called once.
-   * @throws StoreError when what must be durable cannot be written; whatever `onEvent` throws.
+   * @throws UsageError when another client runs on the same state; StoreError when what must be durable cannot be written; whatever `onEvent` throws.
    */
   run(signal?: AbortSignal): Promise<FinishReason>;
   /** Bytes of messages so far, both ways. */
@@ -69,30 +68,35 @@ export interface Client {
 export async function createClient(options: ClientOptions): Promise<Client> {
   const { platform, learner, policy = defaultPolicy, name = 'client', onEvent = () => undefined } = options;
   const identity = identityFromSeed(await platform.identitySeed());
-  const ledger = await openLedger(platform.journal);
+  const { credentials: stored } = await platform.journal.read();
   const code = options.invite === undefined ? null : parseEnrolmentCode(options.invite);
-  const credentials = await chooseCredentials(ledger, code === null ? null : credentialsOf(code, identity));
+  const credentials = chooseCredentials(stored, code === null ? null : credentialsOf(code, identity));
   const transport =
     options.transportOf?.(credentials, identity) ??
     socketTransport({ url: credentials.url, handshake: createHandshake({ platform, identity, credentials }) });
   const link = createLink(transport);
-  const isEnrolled = ledger.credentials !== null;
   return {
     clientId: identity.clientId,
     federationId: credentials.federationId,
     fingerprint: fingerprint(identity.publicKey),
-    run: (signal = new AbortController().signal) =>
-      runSession({
-        ...{ platform, learner, policy, name, identity, ledger, credentials, transport, link, onEvent, signal },
-        code: isEnrolled ? null : code,
-      }),
+    run: async (signal = new AbortController().signal) => {
+      const release = await platform.claim();
+      try {
+        const ledger = await openLedger(platform.journal);
+        const redeemed = ledger.credentials !== null;
+        const ports = { platform, learner, policy, name, identity, credentials, transport, link, onEvent, signal };
+        if (redeemed && ledger.credentials.url !== credentials.url) await ledger.enrol(credentials);
+        return await runSession({ ...ports, ledger, code: redeemed ? null : code });
+      } finally {
+        release();
+      }
+    },
     traffic: link.traffic,
   };
 }
 
 /** Stored credentials count; an invite may move them to another address of the same coordinator. */
-async function chooseCredentials(ledger: Ledger, invited: Credentials | null): Promise<Credentials> {
-  const stored = ledger.credentials;
+function chooseCredentials(stored: Credentials | null, invited: Credentials | null): Credentials {
   if (stored === null) {
     if (invited !== null) return invited;
     throw new UsageError('not-enrolled', 'this state is not enrolled yet: give the enrolment code of an invite');
@@ -104,6 +108,5 @@ async function chooseCredentials(ledger: Ledger, invited: Credentials | null): P
       `this state is enrolled in federation ${stored.federationId} at ${stored.url}, the invite is for ${invited.federationId}; use another state folder for it`,
     );
   }
-  if (invited.url !== stored.url) await ledger.enrol(invited);
   return invited;
 }

@@ -5,7 +5,7 @@
 import { assert } from '../shared/core/assert.ts';
 import { fromHex } from '../shared/core/bytes.ts';
 import { errorMessage, FederationError, StoreError, TransportError } from '../shared/core/errors.ts';
-import type { Digest, SessionId } from '../shared/core/ids.ts';
+import type { Digest } from '../shared/core/ids.ts';
 import type { Result } from '../shared/core/result.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import { fingerprint } from '../shared/crypto/identity.ts';
@@ -45,9 +45,6 @@ export interface SessionPorts {
   readonly signal: AbortSignal;
 }
 
-/** Session of a round that this process knows only by its hash: nobody signs anything but an empty evaluation with it. */
-const unknownSession = '0'.repeat(32) as SessionId;
-
 /** Runs a session to its end. @throws StoreError on a broken disk; whatever a bug or the listener throws. */
 export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const { platform, identity, ledger, credentials, transport, link, onEvent, signal } = ports;
@@ -64,7 +61,11 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   let update: LearnedUpdate | null = null;
   let cancelReconnect = (): void => undefined;
 
-  const memory = { federationId, lastRoundIndex: ledger.lastRoundIndex(federationId), lastResult: null };
+  const memory = {
+    federationId,
+    lastRoundIndex: ledger.lastContribution(federationId)?.roundIndex ?? -1,
+    lastResult: null,
+  };
   const first = startSession(memory, ports.code === null);
   let { state } = first;
 
@@ -133,7 +134,11 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
 
   const startEnrolment = (code: EnrolmentCode): void => {
     const enrolled = enrol({
-      ...{ platform, identity, code, name: ports.name, signal: session.signal },
+      platform,
+      identity,
+      code,
+      name: ports.name,
+      signal: session.signal,
       onRedeemed: () => ledger.enrol(credentials),
       onPending: () => onEvent({ type: 'waiting-for-approval', fingerprint: fingerprint(identity.publicKey) }),
       onUnanswered: (detail, retryMs) => onEvent({ type: 'disconnected', detail, retryMs }),
@@ -198,7 +203,8 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const contribute = ({ roundHash, roundParams }: Offer): void =>
     start(roundHash, async (taskSignal) => {
       assert(update !== null, 'a contribution follows training');
-      await ledger.recordContribution(federationId, roundParams.roundIndex, roundHash);
+      const { roundIndex, sessionId } = roundParams;
+      await ledger.recordContribution(federationId, { roundIndex, roundHash, sessionId });
       const receipt = await work.upload(update, taskSignal);
       return receipt.ok
         ? { type: 'uploaded', roundHash }
@@ -260,8 +266,10 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
         break;
       case 'skip-evaluation': {
         const { roundHash, modelHash } = effect.request;
+        const contribution = ledger.lastContribution(federationId);
+        if (contribution?.roundHash !== roundHash) break;
         const nothing = { modelHash, exampleCount: 0, metrics: null };
-        say(calls.sendEvaluation({ roundHash, sessionId: unknownSession }, nothing, session.signal));
+        say(calls.sendEvaluation(contribution, nothing, session.signal));
         break;
       }
       case 'accept-result': {

@@ -8,7 +8,15 @@ export type { Client, ClientOptions } from './client.ts';
 export { createClient } from './client.ts';
 export type { ClientEvent, ClientListener } from './events.ts';
 export type { LearnedUpdate, Learner, LearningProgress, PreparedLearning } from './learner.ts';
-export type { ContentCache, Credentials, Journal, JournalEntry, JsonAnswer, Platform } from './platform/ports.ts';
+export type {
+  ContentCache,
+  Contribution,
+  Credentials,
+  Journal,
+  JournalEntry,
+  JsonAnswer,
+  Platform,
+} from './platform/ports.ts';
 export { emptyJournal } from './platform/ports.ts';
 export type { FinishReason } from './session/machine.ts';
 export type { Traffic } from './transport/link.ts';

@@ -1,13 +1,14 @@
 /**
  * The client's platform on Node: one state folder with `identity.key` (mode 0600), `journal.json` (written to a temporary file, flushed,
- * renamed, folder flushed) and `content/` (fetched bytes by digest). The folder belongs to one running client at a time.
+ * renamed, folder flushed), `content/` (fetched bytes by digest) and `lock.sqlite`, which keeps a second running client off it.
  */
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod/mini';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, StoreError, TransportError } from '../../shared/core/errors.ts';
-import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+import { lockFolder } from '../../shared/core/folder-lock.node.ts';
+import type { Digest } from '../../shared/core/ids.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
@@ -21,7 +22,14 @@ const journalSchema = z.strictObject({
     z.strictObject({ url: z.string(), federationId: hex64, coordinatorKey: hex64, clientId: hex64 }),
   ),
   sequenceBound: z.int().check(z.nonnegative()),
-  contributions: z.record(hex64, z.strictObject({ roundIndex: z.int().check(z.nonnegative()), roundHash: hex64 })),
+  contributions: z.record(
+    hex64,
+    z.strictObject({
+      roundIndex: z.int().check(z.nonnegative()),
+      roundHash: hex64,
+      sessionId: z.string().check(z.regex(/^[0-9a-f]{32}$/)),
+    }),
+  ),
 });
 
 /** Writes `bytes` so that after a crash the file holds either the old or the new content, whole. */
@@ -67,10 +75,8 @@ export function fileJournal(path: string): Journal {
       const parsed = journalSchema.safeParse(value);
       if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error));
       const { credentials, sequenceBound, contributions } = parsed.data;
-      // The schema checked the digits; the brand only names what they are.
-      return { credentials, sequenceBound, contributions } as JournalEntry & {
-        credentials: { clientId: ClientId; federationId: FederationId } | null;
-      };
+      // The schema checked the digits; the brands only name what they are.
+      return { credentials, sequenceBound, contributions } as unknown as JournalEntry;
     },
     write: (entry) => {
       const text = JSON.stringify({ format: 'tributary-client-journal-1', ...entry }, null, 1);
@@ -160,6 +166,7 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
     entropy: systemEntropy,
     journal: fileJournal(join(stateFolder, 'journal.json')),
     cache: fileCache(join(stateFolder, 'content')),
+    claim: async () => lockFolder(stateFolder, 'client'),
     identitySeed: () => readSeed(join(stateFolder, 'identity.key')),
     requestJson,
   };

@@ -2,7 +2,7 @@
  * What the client needs from the place it runs in. The core of the client uses no global of Node or of a browser: keys, journal, cache,
  * time, randomness and HTTP come through these ports, and every place brings its own (`node.node.ts` is the first).
  */
-import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+import type { ClientId, Digest, FederationId, SessionId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
 
 /** Where and with whom a client is enrolled. Holds no secret: the key stays in the key store. */
@@ -15,13 +15,20 @@ export interface Credentials {
   readonly clientId: ClientId;
 }
 
+/** A round that this key contributed to. */
+export interface Contribution {
+  readonly roundIndex: number;
+  readonly roundHash: Digest;
+  readonly sessionId: SessionId;
+}
+
 /** What must survive a crash: written as one unit, so that no reader ever sees half of it. */
 export interface JournalEntry {
   readonly credentials: Credentials | null;
   /** No envelope with a sequence number at or above this one was ever sent. */
   readonly sequenceBound: number;
-  /** One entry per federation: the highest round to which this key contributed, and that round's hash. */
-  readonly contributions: Readonly<Record<string, { readonly roundIndex: number; readonly roundHash: Digest }>>;
+  /** One entry per federation: the highest round to which this key contributed. */
+  readonly contributions: Readonly<Record<string, Contribution>>;
 }
 
 /** A journal before anything happened. */
@@ -55,6 +62,11 @@ export interface Platform {
   readonly entropy: Entropy;
   readonly journal: Journal;
   readonly cache: ContentCache;
+  /**
+   * Keeps a second client off this state; the returned function lets go of it. What the process held ends with it, however it ends.
+   * @throws UsageError `state-in-use`.
+   */
+  claim(): Promise<() => void>;
   /** The 32-byte seed of this client's Ed25519 key; made here on first use and never sent anywhere. */
   identitySeed(): Promise<Uint8Array>;
   /** GET without `body`, POST with it. @throws TransportError when nobody answers within `timeoutMs`. */

@@ -4,8 +4,8 @@
  * more: what memory and disk say may differ.
  */
 import { assert } from '../../shared/core/assert.ts';
-import type { Digest, FederationId } from '../../shared/core/ids.ts';
-import type { Credentials, Journal, JournalEntry } from '../platform/ports.ts';
+import type { FederationId } from '../../shared/core/ids.ts';
+import type { Contribution, Credentials, Journal, JournalEntry } from '../platform/ports.ts';
 
 /** Sequence numbers reserved by one write; what a crash leaves unused is skipped. */
 const reservedAtOnce = 1024;
@@ -17,10 +17,10 @@ export interface Ledger {
   enrol(credentials: Credentials): Promise<void>;
   /** A number greater than every earlier one, also after a crash. */
   nextSequence(): Promise<bigint>;
-  /** Highest round to which this key contributed, -1 before the first. */
-  lastRoundIndex(federationId: FederationId): number;
+  /** The highest round to which this key contributed, null before the first. */
+  lastContribution(federationId: FederationId): Contribution | null;
   /** Makes a contribution durable; only afterwards the update may be sent. @throws InvariantError on a round that is not new. */
-  recordContribution(federationId: FederationId, roundIndex: number, roundHash: Digest): Promise<void>;
+  recordContribution(federationId: FederationId, contribution: Contribution): Promise<void>;
 }
 
 /** Reads the journal and takes it into use; nobody else may write it meanwhile. @throws StoreError. */
@@ -49,13 +49,14 @@ export async function openLedger(journal: Journal): Promise<Ledger> {
       }
       return BigInt(sequence + 1);
     },
-    lastRoundIndex: (federationId) => entry.contributions[federationId]?.roundIndex ?? -1,
-    recordContribution: (federationId, roundIndex, roundHash) => {
+    lastContribution: (federationId) => entry.contributions[federationId] ?? null,
+    recordContribution: (federationId, contribution) => {
+      const { roundIndex } = contribution;
       const last = entry.contributions[federationId]?.roundIndex ?? -1;
       assert(roundIndex > last, `round ${roundIndex} is not after round ${last}, to which this client contributed`);
       return write((current) => ({
         ...current,
-        contributions: { ...current.contributions, [federationId]: { roundIndex, roundHash } },
+        contributions: { ...current.contributions, [federationId]: contribution },
       }));
     },
   };

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../../shared/core/errors.ts';
+import { lockFolder } from '../../shared/core/folder-lock.node.ts';
 import type { Entropy } from '../../shared/core/ports.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
@@ -13,7 +14,6 @@ import { openFileBlobs } from './blob-files.ts';
 import { createMemoryBlobs } from './blob-memory.ts';
 import type { CoordinatorBlobs } from './blobs.ts';
 import { openIdentity } from './keys.node.ts';
-import { lockFolder } from './lock.ts';
 import type { CoordinatorStore, FederationRecord } from './store.ts';
 import { createMemoryStore } from './store-memory.ts';
 import { openSqliteStore } from './store-sqlite.ts';
@@ -40,7 +40,7 @@ export function memoryState(entropy: Entropy): CoordinatorState {
  * @throws UsageError `state-in-use` when another coordinator runs on it; StoreError.
  */
 export async function openState(stateFolder: string, entropy: Entropy = systemEntropy): Promise<CoordinatorState> {
-  const release = lockFolder(stateFolder);
+  const release = lockFolder(stateFolder, 'coordinator');
   try {
     const state = await open(stateFolder, entropy);
     return { ...state, close: once(() => state.close().finally(release)) };

@@ -38,8 +38,8 @@ export const fixedCounts: EvaluationCounts = {
   predicted: [8, 2],
   correct: [8, 0],
   scores: {
-    positive: new Array<number>(scoreBinCount).fill(0),
-    negative: [10, ...new Array<number>(scoreBinCount - 1).fill(0)],
+    positive: Array.from({ length: scoreBinCount }, () => 0),
+    negative: Array.from({ length: scoreBinCount }, (_, bin) => (bin === 0 ? 10 : 0)),
   },
 };
 

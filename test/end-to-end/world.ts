@@ -10,6 +10,7 @@ import { nodePlatform } from '../../client/platform/node.node.ts';
 import type { FinishReason } from '../../client/session/machine.ts';
 import type { Coordinator, CoordinatorProgress } from '../../coordinator/coordinator.ts';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
+import { openState } from '../../coordinator/store/state.ts';
 import { socketServer } from '../../coordinator/transport/socket-server.ts';
 import type { Transport } from '../../coordinator/transport/transport.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
@@ -83,7 +84,7 @@ export function listen<Event extends { readonly type: string }>(): Heard<Event> 
 export interface RunningCoordinator {
   readonly coordinator: Coordinator;
   readonly events: Heard<CoordinatorProgress>;
-  /** Cuts all connections and stops to listen, as if the process was killed: nothing is closed in good order. */
+  /** As if the process was killed: nothing more can be written, all connections are cut, nobody is told. */
   kill(): Promise<void>;
 }
 
@@ -112,6 +113,7 @@ export async function openWorld(): Promise<World> {
     folder,
     startCoordinator: async (plan, { port = 0 } = {}) => {
       const transport: Transport = socketServer({ port });
+      const state = await openState(join(folder, 'coordinator'));
       const events = listen<CoordinatorProgress>();
       const coordinator = await startCoordinator({
         plan,
@@ -119,12 +121,17 @@ export async function openWorld(): Promise<World> {
         baseDigest: fixedBaseDigest(fixedBase),
         layout: fixedLayout(dim),
         initialAdapter: new Float32Array(dim),
-        stateFolder: join(folder, 'coordinator'),
+        stateFolder: null,
+        state,
         transport,
         onEvent: events.add,
       });
       closers.push(() => coordinator.close());
-      return { coordinator, events, kill: () => transport.close() };
+      const kill = async (): Promise<void> => {
+        await state.close();
+        await transport.close();
+      };
+      return { coordinator, events, kill };
     },
     startClient: async (name, { delta = () => new Float32Array(dim).fill(1), ...learning }, options = {}) => {
       const events = listen<ClientEvent>();

@@ -3,10 +3,12 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodePlatform } from '../../../client/platform/node.node.ts';
+import type { JournalEntry } from '../../../client/platform/ports.ts';
+import { emptyJournal } from '../../../client/platform/ports.ts';
 import { openLedger } from '../../../client/session/ledger.ts';
 import { InvariantError } from '../../../shared/core/assert.ts';
 import { StoreError, TransportError } from '../../../shared/core/errors.ts';
-import { parseDigest, parseFederationId } from '../../../shared/core/ids.ts';
+import { parseDigest, parseFederationId, parseSessionId } from '../../../shared/core/ids.ts';
 
 const federationId = parseFederationId('f'.repeat(64));
 const roundHash = parseDigest('1'.repeat(64));
@@ -50,11 +52,12 @@ describe('client state on Node', () => {
 
   it('[CLI-14] remembers a contribution and refuses a second one for the same round', async () => {
     const ledger = await openLedger((await nodePlatform(folder)).journal);
-    assert.equal(ledger.lastRoundIndex(federationId), -1);
-    await ledger.recordContribution(federationId, 4, roundHash);
+    assert.equal(ledger.lastContribution(federationId), null);
+    const contribution = { roundIndex: 4, roundHash, sessionId: parseSessionId('5'.repeat(32)) };
+    await ledger.recordContribution(federationId, contribution);
     const again = await openLedger((await nodePlatform(folder)).journal);
-    assert.equal(again.lastRoundIndex(federationId), 4);
-    assert.throws(() => again.recordContribution(federationId, 4, roundHash), InvariantError);
+    assert.deepEqual(again.lastContribution(federationId), contribution);
+    assert.throws(() => again.recordContribution(federationId, contribution), InvariantError);
   });
 
   it('[CLI-15] refuses a damaged journal instead of starting anew', async () => {
@@ -83,5 +86,31 @@ describe('client state on Node', () => {
     await assert.rejects(platform.requestJson('http://127.0.0.1:1/v1/health', 2000), (thrown: unknown) => {
       return thrown instanceof TransportError && thrown.message.includes('127.0.0.1:1');
     });
+  });
+
+  it('[CLI-23] belongs to one running client at a time', async () => {
+    const release = await (await nodePlatform(folder)).claim();
+    const second = await nodePlatform(folder);
+    await assert.rejects(second.claim(), { code: 'state-in-use' });
+    release();
+    (await second.claim())();
+  });
+
+  it('[CLI-24] gives out nothing any more after a write failed', async () => {
+    const writes: JournalEntry[] = [];
+    const ledger = await openLedger({
+      read: async () => emptyJournal,
+      write: async (entry) => {
+        writes.push(entry);
+        throw new StoreError('journal-not-written', 'the disk is full');
+      },
+    });
+    const both = await Promise.allSettled([ledger.nextSequence(), ledger.nextSequence()]);
+    assert.deepEqual(
+      both.map(({ status }) => status),
+      ['rejected', 'rejected'],
+    );
+    await assert.rejects(ledger.nextSequence(), StoreError);
+    assert.equal(writes.length, 1);
   });
 });
