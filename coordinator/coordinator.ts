@@ -10,6 +10,7 @@ import { baseFileBytesMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
 import { systemClock } from '../shared/core/system-clock.ts';
 import { systemEntropy } from '../shared/crypto/entropy.ts';
+import { digestOf } from '../shared/crypto/hash.ts';
 import { fingerprint } from '../shared/crypto/identity.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../shared/plan/plan.ts';
@@ -23,6 +24,8 @@ import { createInvite } from './enrolment/invites.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { FederationEnd } from './federation.ts';
 import { openFederation } from './federation.ts';
+import type { CheckedVersion } from './library/lineage.ts';
+import { checkLineage } from './library/lineage.ts';
 import { makeInitialVersion } from './library/publish.ts';
 import type { CoordinatorState } from './store/state.ts';
 import { memoryState, openState } from './store/state.ts';
@@ -77,6 +80,8 @@ export interface Coordinator {
   /** Every round number that was used, open ones included. */
   rounds(): Promise<RoundRecord[]>;
   versions(): Promise<VersionRow[]>;
+  /** All versions with what was signed about them. @throws StoreError `version-damaged`. */
+  library(): Promise<CheckedVersion[]>;
   /** Bytes of a published adapter. */
   adapter(version: VersionRow): Promise<Uint8Array>;
   /** Application bytes since this start. */
@@ -162,6 +167,8 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
     },
     rounds: () => store.rounds(),
     versions: () => store.versions(),
+    library: async () =>
+      checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record }),
     adapter: ({ adapter }) => blobs.get(adapter),
     traffic,
     stop: federation.stop,
@@ -209,11 +216,13 @@ async function matchFederation(
     aggregationClass,
     decays,
   }));
+  const baseFiles = [...options.baseFiles].map(([name, bytes]) => ({ name, digest: digestOf(bytes) }));
   const record = found ?? {
     federationId: toHex(entropy.bytes(32)) as FederationId,
     planHash,
     layoutHash,
     baseDigest,
+    baseFiles,
     tensors,
     plan: new TextDecoder().decode(planBytes(plan)),
     createdMs: clock.nowMs(),

@@ -49,16 +49,33 @@ export async function createInvite(
  * @throws UsageError `no-such-fingerprint` when no pending client has it.
  */
 export async function approveFingerprint(store: CoordinatorStore, wanted: string): Promise<ClientRecord> {
-  const plain = (text: string): string => text.replaceAll(/[\s-]/g, '').toUpperCase();
-  const pending = (await store.clients()).filter(({ status }) => status === 'pending');
-  const client = pending.find(({ publicKey }) => plain(fingerprint(fromHex(publicKey))) === plain(wanted));
-  if (client === undefined) {
-    const next = 'compare all groups with the client, and see `tributary invite list`';
-    throw new UsageError(
-      'no-such-fingerprint',
-      `none of the ${pending.length} clients that wait for approval has this fingerprint; ${next}`,
-    );
-  }
+  const client = await findClient(store, wanted, ['pending']);
   await store.approveClient(client.clientId);
   return { ...client, status: 'approved' };
+}
+
+/**
+ * Revokes the client with this fingerprint: it is not let in again, and nothing that it says counts any more.
+ * @throws UsageError `no-such-fingerprint` when no client has it that is not revoked yet.
+ */
+export async function revokeFingerprint(store: CoordinatorStore, wanted: string): Promise<ClientRecord> {
+  const client = await findClient(store, wanted, ['pending', 'approved']);
+  await store.revokeClient(client.clientId);
+  return { ...client, status: 'revoked' };
+}
+
+async function findClient(
+  store: CoordinatorStore,
+  wanted: string,
+  statuses: readonly ClientRecord['status'][],
+): Promise<ClientRecord> {
+  const plain = (text: string): string => text.replaceAll(/[\s-]/g, '').toUpperCase();
+  const eligible = (await store.clients()).filter(({ status }) => statuses.includes(status));
+  const client = eligible.find(({ publicKey }) => plain(fingerprint(fromHex(publicKey))) === plain(wanted));
+  if (client !== undefined) return client;
+  const next = 'compare all groups with the client, and see `tributary invite list`';
+  throw new UsageError(
+    'no-such-fingerprint',
+    `none of the ${eligible.length} clients that are ${statuses.join(' or ')} has this fingerprint; ${next}`,
+  );
 }

@@ -13,6 +13,8 @@ export interface FederationRecord {
   readonly baseDigest: Digest;
   readonly layoutHash: Digest;
   readonly plan: string;
+  /** Files of the base model, whose bytes are blobs. */
+  readonly baseFiles: readonly { readonly name: string; readonly digest: Digest }[];
   /** Tensors of the adapter in layout order. */
   readonly tensors: readonly TensorSpecification[];
   readonly createdMs: number;

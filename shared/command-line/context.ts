@@ -59,6 +59,15 @@ export interface ContextOptions {
 /** A context that writes to `terminal`. */
 export function createContext({ terminal, json, verbose, signal }: ContextOptions): RootContext {
   let reported = false;
+  // A log line takes the place of a progress line that is being rewritten; the next state of the progress is drawn below it.
+  let isLineOpen = false;
+  const progressTerminal: Terminal = {
+    ...terminal,
+    writeError: (text) => {
+      isLineOpen = !text.endsWith('\n');
+      terminal.writeError(text);
+    },
+  };
   return {
     json,
     verbose,
@@ -69,8 +78,11 @@ export function createContext({ terminal, json, verbose, signal }: ContextOption
       const whole = json ? JSON.stringify(document) : text;
       terminal.writeOutput(whole.endsWith('\n') ? whole : `${whole}\n`);
     },
-    log: (line) => terminal.writeError(`${line}\n`),
-    progress: (options) => createProgress(options, terminal),
+    log: (line) => {
+      terminal.writeError(`${isLineOpen ? '\r\u001b[K' : ''}${line}\n`);
+      isLineOpen = false;
+    },
+    progress: (options) => createProgress(options, progressTerminal),
     reported: () => reported,
   };
 }

@@ -20,9 +20,12 @@ const groups: readonly CommandGroup[] = [
     commands: {
       coordinator: 'run a federation: offer rounds to clients, aggregate their updates, publish versions',
       invite: 'make a one-time enrolment code for a client',
-      adapters: 'list, show and export published versions of the adapter',
     },
     load: () => import('../../coordinator/commands.ts'),
+  },
+  {
+    commands: { adapters: 'list, show and export published versions of the adapter' },
+    load: () => import('../../coordinator/commands/adapters.ts'),
   },
   {
     commands: { client: 'take part in a federation with the data of this site' },

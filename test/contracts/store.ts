@@ -19,6 +19,7 @@ const federation: FederationRecord = {
   baseDigest: digest('a2'),
   layoutHash: digest('a3'),
   plan: '{}',
+  baseFiles: [{ name: 'config.json', digest: digest('a4') }],
   tensors: [{ name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false }],
   createdMs: 5,
 };

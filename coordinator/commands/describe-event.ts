@@ -1,0 +1,58 @@
+/** What happens to a federation as lines of a log: each says one thing that an operator may want to act on or look up later. */
+import { formatDuration } from '../../shared/command-line/progress.ts';
+import type { Metrics } from '../../shared/training/metrics.ts';
+import type { CoordinatorProgress } from '../events.ts';
+
+/** First digits of an identifier: enough to find it in a list. */
+export function shorten(identifier: string): string {
+  return identifier.slice(0, 8);
+}
+
+/** Metrics in a few words. */
+export function describeMetrics({ accuracy, macroF1, loss, auroc, exampleCount }: Metrics): string {
+  const area = auroc === null ? '' : `, AUROC ${auroc.toFixed(4)}`;
+  return `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}${area}, loss ${loss.toFixed(4)} on ${exampleCount} rows`;
+}
+
+/** The line of an event, or null for what only progress shows. `verbose` adds what single clients do. */
+export function describeEvent(event: CoordinatorProgress, stateFolder: string, verbose: boolean): string | null {
+  switch (event.type) {
+    case 'enrolled': {
+      const next =
+        event.status === 'approved'
+          ? ''
+          : `; it waits: compare fingerprints, then: tributary invite approve FINGERPRINT --state ${stateFolder}`;
+      return `enrolled "${event.name}" as ${shorten(event.clientId)} (${event.status})${next}`;
+    }
+    case 'client-joined':
+    case 'client-left':
+      return verbose ? `${shorten(event.clientId)} ${event.type === 'client-joined' ? 'connected' : 'left'}` : null;
+    case 'round-started':
+      return verbose ? `round ${event.roundIndex}: ${event.asked} clients asked` : null;
+    case 'client-declined':
+      return `${shorten(event.clientId)} does not take part (${event.code}): ${event.reason}`;
+    case 'client-finished': {
+      const loss = event.trainLoss === null ? '' : `, training loss ${event.trainLoss.toFixed(4)}`;
+      const seconds = formatDuration(1000 * event.seconds);
+      return verbose
+        ? `round ${event.roundIndex}: update of ${shorten(event.clientId)}, ${event.exampleCount} examples in ${seconds}${loss}`
+        : null;
+    }
+    case 'rejected':
+      return `refused ${event.clientId === null ? 'a connection' : shorten(event.clientId)} (${event.code}): ${event.detail}`;
+    case 'published': {
+      const metrics = event.metrics === null ? '' : `: ${describeMetrics(event.metrics)}`;
+      const who = `${event.contributors} of ${event.asked} clients, ${formatDuration(1000 * event.seconds)}`;
+      return `round ${event.roundIndex} published as version ${event.version} with ${who}${metrics}`;
+    }
+    case 'void':
+      return `round ${event.roundIndex} is void: ${event.detail}`;
+    case 'listening':
+    case 'client-accepted':
+    case 'client-progress':
+    case 'ended':
+      return null;
+    default:
+      return event satisfies never;
+  }
+}
