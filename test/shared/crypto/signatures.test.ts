@@ -10,28 +10,7 @@ import { digestOf, sha256 } from '../../../shared/crypto/hash.ts';
 import { clientIdOf, createIdentity, fingerprint, identityFromSeed } from '../../../shared/crypto/identity.ts';
 import { signatureInput } from '../../../shared/crypto/signature-input.ts';
 import { isSoundPublicKey, verifyStrict } from '../../../shared/crypto/verify.ts';
-
-/** RFC 8032 section 7.1, tests 1 to 3: seed, public key, message, signature. */
-const published = [
-  [
-    '9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60',
-    'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a',
-    '',
-    'e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b',
-  ],
-  [
-    '4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb',
-    '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c',
-    '72',
-    '92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00',
-  ],
-  [
-    'c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7',
-    'fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025',
-    'af82',
-    '6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a',
-  ],
-] as const;
+import { rfc8032 } from '../../vectors/vectors.ts';
 
 function signWithEngine(seed: string, publicKey: Uint8Array, message: Uint8Array): string {
   const key = createPrivateKey({
@@ -41,23 +20,30 @@ function signWithEngine(seed: string, publicKey: Uint8Array, message: Uint8Array
   return toHex(engineSign(null, message, key));
 }
 
+async function signWithWebCrypto(seed: string, publicKey: Uint8Array, message: Uint8Array): Promise<string> {
+  const jwk = { kty: 'OKP', crv: 'Ed25519', d: toBase64Url(fromHex(seed)), x: toBase64Url(publicKey) };
+  const key = await crypto.subtle.importKey('jwk', jwk, 'Ed25519', false, ['sign']);
+  return toHex(new Uint8Array(await crypto.subtle.sign('Ed25519', key, Uint8Array.from(message))));
+}
+
 const groupOrder = 2n ** 252n + 27742317777372353535851937790883648493n;
 const numberOf = (bytes: Uint8Array): bigint => BigInt(`0x${toHex(Uint8Array.from(bytes).reverse())}`);
-const bytesOfNumber = (value: bigint): Uint8Array =>
-  fromHex(value.toString(16).padStart(64, '0')).reverse();
+const bytesOfNumber = (value: bigint): Uint8Array => fromHex(value.toString(16).padStart(64, '0')).reverse();
 
 describe('signatures', () => {
-  for (const [index, [seed, publicKey, message, signature]] of published.entries()) {
-    it(`[SIG-1] RFC 8032 test ${index + 1}: tweetnacl, the engine and noble make the same bytes`, () => {
+  for (const { name, seed, publicKey, message, signature } of rfc8032.vectors) {
+    it(`[SIG-1] kat-ed25519-rfc8032, ${name}: tweetnacl, the engine, Web Cryptography and noble make the same bytes`, async () => {
       const bytes = fromHex(message);
       const pair = nacl.sign.keyPair.fromSeed(fromHex(seed));
       assert.equal(toHex(pair.publicKey), publicKey);
+      assert.equal(toHex(ed25519.getPublicKey(fromHex(seed))), publicKey);
       assert.equal(toHex(nacl.sign.detached(bytes, pair.secretKey)), signature);
       assert.equal(toHex(ed25519.sign(bytes, fromHex(seed))), signature);
       assert.equal(signWithEngine(seed, pair.publicKey, bytes), signature);
+      assert.equal(await signWithWebCrypto(seed, pair.publicKey, bytes), signature);
     });
 
-    it(`[SIG-2] an identity from the seed of test ${index + 1} signs the typed input, as the others do`, () => {
+    it(`[SIG-2] an identity from the seed of ${name} signs the typed input, as the others do`, () => {
       const identity = identityFromSeed(fromHex(seed));
       const body = fromHex(message);
       const input = signatureInput('UPDATE', body);
@@ -75,7 +61,7 @@ describe('signatures', () => {
     assert.notEqual(one.clientId, other.clientId);
     assert.match(fingerprint(one.publicKey), /^([A-Z2-7]{4}-){7}[A-Z2-7]{4}$/);
     // Computed with Python's hashlib and base64.b32encode.
-    assert.equal(fingerprint(fromHex(published[0][1])), 'EH7D-DX5B-KSRG-CYTL-7BKA-I36S-E4NX-X3KL');
+    assert.equal(fingerprint(fromHex(rfc8032.vectors[0]!.publicKey)), 'EH7D-DX5B-KSRG-CYTL-7BKA-I36S-E4NX-X3KL');
   });
 });
 
