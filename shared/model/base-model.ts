@@ -25,7 +25,9 @@ export interface BaseDescription {
   /** Whether a token attends only to earlier ones. */
   readonly causal: boolean;
   /** Linear targets of every block with their sizes and the checkpoint's own module name relative to the block. */
-  readonly linearTargets: Readonly<Partial<Record<LinearTarget, { readonly inSize: number; readonly outSize: number; readonly moduleName: string }>>>;
+  readonly linearTargets: Readonly<
+    Partial<Record<LinearTarget, { readonly inSize: number; readonly outSize: number; readonly moduleName: string }>>
+  >;
   /** Digest over configuration, weights (name, type, shape, bytes, sorted by name) and tokenizer. */
   readonly digest: Digest;
   /** Parameters of the frozen network. */
@@ -36,6 +38,8 @@ export interface BaseDescription {
 export interface TokenBatch {
   readonly inputIds: Tensor2D;
   readonly attentionMask: Tensor2D;
+  /** Which text of a pair a token belongs to, `[batch, sequence]` int32; absent means the first. Families without token types ignore it. */
+  readonly tokenTypeIds?: Tensor2D;
 }
 
 /** Where a linear map stands. */

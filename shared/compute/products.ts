@@ -1,0 +1,104 @@
+/**
+ * Matrix products whose gradients never use a product with a transposed operand: on WebAssembly those are 10 to 70 times slower than the
+ * plain product, even counting an explicit transposition (decision 5).
+ */
+import { fused, keep, matMul, type Tensor, type Tensor1D, type Tensor2D, tidy, transpose } from '@tensorflow/tfjs-core';
+import { withGradient } from './custom-gradient.ts';
+
+/** A frozen linear map y = x W + c. */
+export interface FrozenLinear {
+  readonly inSize: number;
+  readonly outSize: number;
+  /** `[rows, inSize]` → `[rows, outSize]`; only `input` gets a gradient. */
+  apply(input: Tensor2D): Tensor2D;
+  /** Frees the weights. */
+  dispose(): void;
+}
+
+/**
+ * A frozen linear map. Takes over both tensors. The transposed copy that gradients need is made when the first gradient asks for it, so that
+ * evaluation does not pay its memory.
+ * @param weight W `[inSize, outSize]`.
+ * @param bias c `[outSize]`, or null for none.
+ */
+export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLinear {
+  const [inSize, outSize] = weight.shape;
+  let transposed: Tensor2D | null = null;
+  const transposedWeight = (): Tensor2D => {
+    transposed ??= keep(transpose(weight));
+    return transposed;
+  };
+  return {
+    inSize,
+    outSize,
+    apply: (input) =>
+      withGradient([input], (x: Tensor2D) => ({
+        value: product(x, weight, bias),
+        saved: [],
+        backward: (upstream: Tensor2D) => [matMul(upstream, transposedWeight())],
+      })),
+    dispose: () => {
+      weight.dispose();
+      bias?.dispose();
+      transposed?.dispose();
+      transposed = null;
+    },
+  };
+}
+
+/**
+ * A frozen output matrix tied to an embedding: y = x Eᵀ + c. The transpose is made at the first use, since most uses of a base never score
+ * tokens; the gradient needs E itself.
+ * @param embedding E `[vocabulary, hidden]`, borrowed.
+ * @param bias c `[vocabulary]`, taken over; null for none.
+ */
+export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): Pick<FrozenLinear, 'apply' | 'dispose'> {
+  let transposed: Tensor2D | null = null;
+  const outputMatrix = (): Tensor2D => {
+    transposed ??= keep(transpose(embedding));
+    return transposed;
+  };
+  return {
+    apply: (input) =>
+      withGradient([input], (x: Tensor2D) => ({
+        value: product(x, outputMatrix(), bias),
+        saved: [],
+        backward: (upstream: Tensor2D) => [matMul(upstream, embedding)],
+      })),
+    dispose: () => {
+      bias?.dispose();
+      transposed?.dispose();
+      transposed = null;
+    },
+  };
+}
+
+function product(x: Tensor2D, weight: Tensor2D, bias: Tensor1D | null): Tensor2D {
+  return bias === null ? matMul(x, weight) : (fused.matMul({ a: x, b: weight, bias }) as Tensor2D);
+}
+
+/**
+ * Product `x w` in which both sides may be trained: `[rows, in] × [in, out]`.
+ * Of xᵀ g only the smaller operand is transposed: for adapters that is the narrow side, and a wide transposition costs as much as the product.
+ */
+export function trainableMatMul(x: Tensor2D, w: Tensor2D): Tensor2D {
+  return withGradient([x, w], (input: Tensor2D, weight: Tensor2D) => ({
+    value: matMul(input, weight),
+    saved: [input, weight],
+    backward: (upstream: Tensor2D, saved) => {
+      const [keptInput, keptWeight] = saved as [Tensor2D, Tensor2D];
+      const inputGradient: Tensor2D = matMul(upstream, transpose(keptWeight));
+      return [inputGradient, transposedProduct(keptInput, upstream)];
+    },
+  }));
+}
+
+/** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`, with an explicit transposition of the narrower one. */
+export function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
+  return tidy(() => (a.shape[1] <= b.shape[1] ? matMul(transpose(a), b) : transpose(matMul(transpose(b), a))));
+}
+
+/** Products of `count` pairs: `[count, m, k] × [count, k, n]`. No gradient of its own: for use inside operations that have one. */
+export function batchedProduct(a: Tensor, b: Tensor): Tensor {
+  return matMul(a, b);
+}

@@ -1,0 +1,37 @@
+/** What attention adds to its scores so that no token sees padding or, in decoders, what comes after it. */
+import {
+  add,
+  cast,
+  mul,
+  reshape,
+  sub,
+  type Tensor2D,
+  type Tensor3D,
+  tensor3d,
+  tidy,
+  tile,
+} from '@tensorflow/tfjs-core';
+
+/** Far below every score, and twice of it still is a finite float32: a softmax gives exactly 0 where it was added. */
+const hiddenScore = 1e9;
+
+/**
+ * The mask of a batch: `[batch * heads, 1, sequence]`, or `[batch * heads, sequence, sequence]` where `causal`.
+ * @param attentionMask `[batch, sequence]` int32: 1 on tokens, 0 on padding.
+ */
+export function attentionMaskOf(attentionMask: Tensor2D, headCount: number, causal: boolean): Tensor3D {
+  return tidy(() => {
+    const [batchSize, sequenceLength] = attentionMask.shape;
+    const padding = mul(sub(cast(attentionMask, 'float32'), 1), hiddenScore);
+    const byHead = tile(reshape(padding, [batchSize, 1, sequenceLength]), [1, headCount, 1]);
+    const rows: Tensor3D = reshape(byHead, [batchSize * headCount, 1, sequenceLength]);
+    return causal ? add(rows, futureMask(sequenceLength)) : rows;
+  });
+}
+
+function futureMask(sequenceLength: number): Tensor3D {
+  const values = new Float32Array(sequenceLength * sequenceLength);
+  for (let query = 0; query < sequenceLength; query++)
+    values.fill(-hiddenScore, query * sequenceLength + query + 1, (query + 1) * sequenceLength);
+  return tensor3d(values, [1, sequenceLength, sequenceLength]);
+}

@@ -1,0 +1,35 @@
+/** What a family of base models is: how to read its configuration and tensors, and how to build the network from them. */
+
+import { FormatError } from '../core/errors.ts';
+import type { BaseDescription, BaseModel } from './base-model.ts';
+import { bert } from './bert.ts';
+import type { CheckpointSpecification, CheckpointTensors } from './checkpoint.ts';
+import type { Configuration } from './configuration.ts';
+import { gpt2 } from './gpt2.ts';
+
+/** Facts that a configuration fixes; digest and parameter count come from the files. */
+export type Architecture = Omit<BaseDescription, 'digest' | 'parameterCount'>;
+
+/** A configuration as one family reads it. */
+export interface ReadModel {
+  readonly architecture: Architecture;
+  readonly checkpoint: CheckpointSpecification;
+  /** Puts the tensors on the current back end. */
+  build(tensors: CheckpointTensors, description: BaseDescription): BaseModel;
+}
+
+/** Reads a configuration. @throws FormatError for what the family's code here cannot compute. */
+export type Family = (configuration: Configuration) => ReadModel;
+
+const families: Readonly<Record<string, Family>> = { bert, gpt2 };
+
+/** Reads the configuration of a known family. @throws FormatError `unsupported-family`, and what the family throws. */
+export function readModel(configuration: Configuration): ReadModel {
+  const modelType = configuration.model_type;
+  const family = typeof modelType === 'string' && Object.hasOwn(families, modelType) ? families[modelType]! : null;
+  if (family !== null) return family(configuration);
+  throw new FormatError(
+    'unsupported-family',
+    `config.json: model_type is ${JSON.stringify(modelType) ?? 'absent'}; this version reads ${Object.keys(families).join(' and ')}`,
+  );
+}

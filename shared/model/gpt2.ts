@@ -1,0 +1,132 @@
+/**
+ * GPT-2 (Radford 2019): decoder with layer norms before the sublayers and one after the last, learned positions, fused query-key-value map,
+ * output matrix tied to the embedding; names and order as Transformers has them (`GPT2Model`, `GPT2LMHeadModel`).
+ */
+import { add, gather, reshape, slice, type Tensor2D } from '@tensorflow/tfjs-core';
+import { geluErf, geluTanh } from '../compute/gelu.ts';
+import { tiedOutput } from '../compute/products.ts';
+import type { TokenBatch } from './base-model.ts';
+import type { CheckpointSpecification, TensorNeed } from './checkpoint.ts';
+import { positiveField, sizeField, supportedField } from './configuration.ts';
+import type { Architecture, Family } from './family.ts';
+import { requireHeadSize } from './head-size.ts';
+import { type Block, createTransformer } from './transformer.ts';
+import { type Weights, weightsOf } from './weights.ts';
+
+const modules = { qkv: 'attn.c_attn', o: 'attn.c_proj', up: 'mlp.c_fc', down: 'mlp.c_proj' } as const;
+
+/** Reads a GPT-2 configuration. */
+export const gpt2: Family = (configuration) => {
+  const hiddenSize = sizeField(configuration, 'n_embd');
+  const feedForwardSize = sizeField(configuration, 'n_inner', 4 * hiddenSize);
+  const third = { inSize: hiddenSize, outSize: hiddenSize, moduleName: modules.qkv };
+  const architecture: Architecture = {
+    family: 'gpt2',
+    layerCount: sizeField(configuration, 'n_layer'),
+    hiddenSize,
+    headCount: requireHeadSize(hiddenSize, sizeField(configuration, 'n_head')),
+    feedForwardSize,
+    vocabularySize: sizeField(configuration, 'vocab_size'),
+    positionsMax: sizeField(configuration, 'n_positions'),
+    norm: 'pre',
+    causal: true,
+    linearTargets: {
+      q: third,
+      k: third,
+      v: third,
+      qkv: { inSize: hiddenSize, outSize: 3 * hiddenSize, moduleName: modules.qkv },
+      o: { inSize: hiddenSize, outSize: hiddenSize, moduleName: modules.o },
+      up: { inSize: hiddenSize, outSize: feedForwardSize, moduleName: modules.up },
+      down: { inSize: feedForwardSize, outSize: hiddenSize, moduleName: modules.down },
+    },
+  };
+  const epsilon = positiveField(configuration, 'layer_norm_epsilon', 1e-5);
+  const activationName = supportedField(
+    configuration,
+    'activation_function',
+    ['gelu_new', 'gelu_pytorch_tanh', 'gelu'],
+    'gelu_new',
+  );
+  const activation: Block['activation'] = activationName === 'gelu' ? geluErf : geluTanh;
+  supportedField(configuration, 'scale_attn_weights', [true], true);
+  supportedField(configuration, 'scale_attn_by_inverse_layer_idx', [false], false);
+  supportedField(configuration, 'add_cross_attention', [false], false);
+  supportedField(configuration, 'tie_word_embeddings', [true], true);
+  return {
+    architecture,
+    checkpoint: checkpointOf(architecture),
+    build: (tensors, description) => {
+      const weights = weightsOf(tensors);
+      const words = weights.matrix('wte.weight');
+      const positions = weights.matrix('wpe.weight');
+      const output = tiedOutput(words, null);
+      return createTransformer({
+        description,
+        embed: ({ inputIds }: TokenBatch) => embed(inputIds, words, positions),
+        blocks: Array.from({ length: architecture.layerCount }, (_, index) =>
+          blockOf(weights, index, epsilon, activation),
+        ),
+        finalNorm: weights.norm('ln_f', epsilon),
+        scores: output.apply,
+        dispose: () => {
+          for (const part of [words, positions, output]) part.dispose();
+        },
+      });
+    },
+  };
+};
+
+function blockOf(weights: Weights, layerIndex: number, epsilon: number, activation: Block['activation']): Block {
+  const stem = `h.${layerIndex}`;
+  const linear = (target: keyof typeof modules) => weights.linear(`${stem}.${modules[target]}`, 'in-out');
+  return {
+    projections: { kind: 'fused', qkv: linear('qkv') },
+    o: linear('o'),
+    up: linear('up'),
+    activation,
+    down: linear('down'),
+    norms: { attention: weights.norm(`${stem}.ln_1`, epsilon), feedForward: weights.norm(`${stem}.ln_2`, epsilon) },
+  };
+}
+
+function embed(inputIds: Tensor2D, words: Tensor2D, positions: Tensor2D): Tensor2D {
+  const [batchSize, sequenceLength] = inputIds.shape;
+  const hiddenSize = words.shape[1];
+  const rows = reshape(gather(words, reshape(inputIds, [-1])), [batchSize, sequenceLength, hiddenSize]);
+  return reshape(add(rows, slice(positions, 0, sequenceLength)), [batchSize * sequenceLength, hiddenSize]);
+}
+
+function checkpointOf({
+  layerCount,
+  hiddenSize,
+  vocabularySize,
+  positionsMax,
+  linearTargets,
+}: Architecture): CheckpointSpecification {
+  const norm = (name: string): TensorNeed[] => [
+    { name: `${name}.weight`, shape: [hiddenSize] },
+    { name: `${name}.bias`, shape: [hiddenSize] },
+  ];
+  const needs: TensorNeed[] = [
+    { name: 'wte.weight', shape: [vocabularySize, hiddenSize] },
+    { name: 'wpe.weight', shape: [positionsMax, hiddenSize] },
+    ...norm('ln_f'),
+  ];
+  for (let layerIndex = 0; layerIndex < layerCount; layerIndex++) {
+    const stem = `h.${layerIndex}`;
+    needs.push(...norm(`${stem}.ln_1`), ...norm(`${stem}.ln_2`));
+    for (const target of Object.keys(modules) as (keyof typeof modules)[]) {
+      const { inSize, outSize, moduleName } = linearTargets[target]!;
+      needs.push({ name: `${stem}.${moduleName}.weight`, shape: [inSize, outSize] });
+      // Some training code has the fused map without its bias: then no layer has one, and it counts as zero.
+      const group = target === 'qkv' ? { optionalGroup: 'attn.c_attn.bias' } : {};
+      needs.push({ name: `${stem}.${moduleName}.bias`, shape: [outSize], ...group });
+    }
+  }
+  return {
+    prefix: 'transformer.',
+    needs,
+    // Buffers of the causal mask, the tied output matrix, and heads of other tasks.
+    ignorable: /^(h\.\d+\.attn\.(bias|masked_bias)|lm_head\.weight|score\.weight)$/,
+  };
+}
