@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { float32Of, fromHex } from '../../shared/core/bytes.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { openVersionRecord } from '../../shared/protocol/version-record.ts';
-import type { FakeClient, World } from './harness.ts';
-import { closeWorlds, joinClient, seededEntropy, settled, startWorld, testPlan, until } from './harness.ts';
+import type { FakeClient } from './fake-client.ts';
+import { joinClient } from './fake-client.ts';
+import type { World } from './harness.ts';
+import { closeWorlds, seededEntropy, settled, startWorld, testPlan, until } from './harness.ts';
 
 const counts = (correct: number, exampleCount: number) => ({
   lossSum: exampleCount * 0.5,
