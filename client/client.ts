@@ -9,6 +9,7 @@ import { fingerprint, identityFromSeed } from '../shared/crypto/identity.ts';
 import type { Policy } from '../shared/plan/policy.ts';
 import { defaultPolicy } from '../shared/plan/policy.ts';
 import { parseEnrolmentCode } from '../shared/protocol/enrolment-code.ts';
+import { nameCharactersMax } from '../shared/protocol/handshake.ts';
 import { runSession } from './driver.ts';
 import { credentialsOf } from './enrolment.ts';
 import type { ClientListener } from './events.ts';
@@ -67,6 +68,9 @@ export interface Client {
  */
 export async function createClient(options: ClientOptions): Promise<Client> {
   const { platform, learner, policy = defaultPolicy, name = 'client', onEvent = () => undefined } = options;
+  if (name.length < 1 || name.length > nameCharactersMax) {
+    throw new UsageError('bad-name', `a name has 1 to ${nameCharactersMax} characters, found ${name.length}`);
+  }
   const identity = identityFromSeed(await platform.identitySeed());
   const { credentials: stored } = await platform.journal.read();
   const code = options.invite === undefined ? null : parseEnrolmentCode(options.invite);

@@ -23,6 +23,8 @@ import { type Violation, violation } from './violations.ts';
 
 /** Bytes of a nonce and of an invite token. */
 export const nonceBytes = 32;
+/** Characters of a client's name: a line in a list. */
+export const nameCharactersMax = 200;
 
 const hexBytes = (count: number) =>
   z.pipe(z.string().check(z.regex(new RegExp(`^[0-9a-f]{${2 * count}}$`))), z.transform(fromHex));
@@ -40,7 +42,7 @@ export type Challenge = z.output<typeof challengeSchema>;
 
 const enrolmentSchema = z.strictObject({
   token: hexBytes(nonceBytes),
-  name: z.string().check(z.minLength(1), z.maxLength(200)),
+  name: z.string().check(z.minLength(1), z.maxLength(nameCharactersMax)),
   publicKey: hexBytes(32),
   signature: hexBytes(64),
 });

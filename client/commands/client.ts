@@ -1,0 +1,143 @@
+/** `tributary client`: takes part in a federation with the rows of this site, until it ends or the client is asked to stop. */
+import { readFile } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import type { CommandContext } from '../../shared/command-line/context.ts';
+import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
+import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
+import { readRows } from '../../shared/data/rows.node.ts';
+import type { SplitRows } from '../../shared/data/split.ts';
+import { splitHeldOut } from '../../shared/data/split.ts';
+import { defaultPolicy } from '../../shared/plan/policy.ts';
+import { readPolicy } from '../../shared/plan/read-plan.node.ts';
+import type { Client } from '../client.ts';
+import { createClient } from '../client.ts';
+import { nodePlatform } from '../platform/node.node.ts';
+import type { FinishReason } from '../session/machine.ts';
+import type { ColumnOptions, ComputeOptions } from './options.ts';
+import { addColumnOptions, addComputeOptions, numberIn } from './options.ts';
+import type { Tally } from './tally.ts';
+import { createTally } from './tally.ts';
+import { createWatch } from './watch.ts';
+
+interface Options extends ComputeOptions, ColumnOptions {
+  readonly state: string;
+  readonly train: string;
+  readonly invite?: string;
+  readonly inviteFile?: string;
+  readonly heldOut?: string;
+  readonly heldOutFraction?: number;
+  readonly policy?: string;
+  readonly name: string;
+}
+
+/** Share of rows that is held out when nobody says otherwise. */
+const heldOutShare = 0.1;
+/** Decides together with its text on which side a row stands, for ever: a row that was evaluated on is never trained on. */
+const heldOutSeed = 1;
+
+/** Adds `client`. */
+export function registerClient(program: Command, context: CommandContext): void {
+  const command = program
+    .command('client')
+    .requiredOption('--state <folder>', 'durable state with the key of this site; made on first use')
+    .requiredOption('--train <file>', 'rows to train on: .jsonl, .ndjson or .csv, plain or with .gz after it')
+    .addOption(
+      new Option(
+        '--invite <code>',
+        'enrolment code, needed once; a variable or file keeps it out of process lists',
+      ).env('TRIBUTARY_INVITE'),
+    )
+    .option('--invite-file <file>', 'file that holds the enrolment code')
+    .option('--held-out <file>', 'rows to evaluate on, which are never trained on')
+    .option(
+      '--held-out-fraction <share>',
+      `instead: share of the rows to hold out, 0 for none (default: ${heldOutShare})`,
+      numberIn({ atLeast: 0, below: 1 }),
+    )
+    .option('--policy <file>', 'what this site agrees to (.yaml, .yml or .json); without it the default policy counts')
+    .option('--name <name>', "name of this site in the coordinator's lists", 'client')
+    .action((options: Options) => runClient(options, context));
+  addComputeOptions(addColumnOptions(command));
+}
+
+async function runClient(options: Options, context: CommandContext): Promise<void> {
+  const invite = await readInvite(options);
+  const policy = options.policy === undefined ? defaultPolicy : await readPolicy(options.policy);
+  const rows = await readSite(options);
+  context.log(`${rows.train.length} rows to train on, ${rows.heldOut.length} held out`);
+  context.signal.throwIfAborted();
+  // Loaded here: models and tokenizers cost time that a wrong option does not need.
+  const { classificationLearner } = await import('../classification-learner.ts');
+  const tally = createTally();
+  const watch = createWatch(context);
+  const client = await createClient({
+    platform: await nodePlatform(options.state),
+    learner: classificationLearner({
+      ...rows,
+      backend: options.backend,
+      threads: options.threads,
+      onBackend: (name) => context.log(`computing with ${name}`),
+    }),
+    policy,
+    name: options.name,
+    ...(invite === undefined ? {} : { invite }),
+    onEvent: (event) => {
+      tally.hear(event);
+      watch.hear(event);
+    },
+  });
+  context.log(`this site is ${client.clientId.slice(0, 8)}, fingerprint ${client.fingerprint}`);
+  const startedMs = performance.now();
+  const end = await client.run(context.signal).finally(() => watch.finish());
+  const document = documentOf(client, tally, end, (performance.now() - startedMs) / 1000);
+  context.report(document, describeRun(document));
+  if (end.kind === 'federation-stopped') throw new FederationError('federation-stopped', end.detail);
+  if (end.kind === 'refused') throw new FederationError('not-admitted', end.detail);
+}
+
+/** The enrolment code, from wherever it was given; undefined for a site that is enrolled. */
+async function readInvite({ invite, inviteFile }: Options): Promise<string | undefined> {
+  if (inviteFile === undefined) return invite;
+  return readFile(inviteFile, 'utf8').catch((cause: unknown) => {
+    throw new UsageError('unreadable-file', `cannot read the enrolment code: ${errorMessage(cause)}`, { cause });
+  });
+}
+
+async function readSite(options: Options): Promise<SplitRows> {
+  const { train, heldOut, heldOutFraction, textColumn, labelColumn } = options;
+  const mapping = { text: textColumn, label: labelColumn };
+  if (heldOut === undefined) {
+    return splitHeldOut(await readRows(train, mapping), heldOutFraction ?? heldOutShare, heldOutSeed);
+  }
+  if (heldOutFraction !== undefined)
+    throw new UsageError('bad-option', 'give one of --held-out and --held-out-fraction, found both');
+  return { train: await readRows(train, mapping), heldOut: await readRows(heldOut, mapping) };
+}
+
+/** The document of `client --json`. */
+type RunDocument = ReturnType<typeof documentOf>;
+
+function documentOf(client: Client, tally: Tally, end: FinishReason, seconds: number) {
+  const { bytesUp, bytesDown } = client.traffic();
+  return {
+    end,
+    clientId: client.clientId,
+    federationId: client.federationId,
+    fingerprint: client.fingerprint,
+    /** Rounds that this run contributed to, in their order. */
+    rounds: tally.rounds(),
+    /** Rounds that this run declined. */
+    declined: tally.declined(),
+    bytes: { up: bytesUp, down: bytesDown },
+    seconds,
+  };
+}
+
+function describeRun({ end, rounds, declined, bytes, seconds }: RunDocument): string {
+  const refusals = declined.length === 0 ? '' : `, declined ${declined.length}`;
+  return [
+    `${end.kind}: ${end.detail}`,
+    `contributed to ${rounds.length} round${rounds.length === 1 ? '' : 's'}${refusals}`,
+    `${formatBytes(bytes.up)} up, ${formatBytes(bytes.down)} down in ${formatDuration(1000 * seconds)}`,
+  ].join('\n');
+}
