@@ -92,5 +92,5 @@ export function float32Of(bytes: Uint8Array): Float32Array {
   if (bytes.length % 4 !== 0)
     throw new FormatError('bad-length', `expected a multiple of 4 bytes, found ${bytes.length}`);
   if (bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  return new Float32Array(bytes.slice().buffer);
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }

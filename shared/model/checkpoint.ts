@@ -11,8 +11,7 @@ export interface TensorNeed {
   readonly name: string;
   readonly shape: readonly number[];
   /**
-   * Tensors of one group are there all together or not at all: a language-model head that bare models lack, biases that a fused
-   * projection was trained without. Absent means required.
+   * Tensors of one group are there all together or not at all: a language-model head, which bare models lack. Absent means required.
    */
   readonly optionalGroup?: string;
 }

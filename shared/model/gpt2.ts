@@ -118,9 +118,7 @@ function checkpointOf({
     for (const target of Object.keys(modules) as (keyof typeof modules)[]) {
       const { inSize, outSize, moduleName } = linearTargets[target]!;
       needs.push({ name: `${stem}.${moduleName}.weight`, shape: [inSize, outSize] });
-      // Some training code has the fused map without its bias: then no layer has one, and it counts as zero.
-      const group = target === 'qkv' ? { optionalGroup: 'attn.c_attn.bias' } : {};
-      needs.push({ name: `${stem}.${moduleName}.bias`, shape: [outSize], ...group });
+      needs.push({ name: `${stem}.${moduleName}.bias`, shape: [outSize] });
     }
   }
   return {

@@ -1,7 +1,14 @@
 import { strict as assert } from 'node:assert';
 import { type Tensor, tidy } from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../shared/compute/backend.ts';
-import { expectedValues, fixtureBase, fixtureBatch, fixtureExpected, fixtureFamilies, largestError } from './fixtures.ts';
+import {
+  expectedValues,
+  fixtureBase,
+  fixtureBatch,
+  fixtureExpected,
+  fixtureFamilies,
+  largestError,
+} from './fixtures.ts';
 
 const tolerance = 2e-4;
 

@@ -1,9 +1,10 @@
 /** Reads the parity fixtures: a base checkpoint and what the reference implementation computed with it. */
 import { readFileSync } from 'node:fs';
 import { type Tensor, type Tensor2D, tensor, tensor2d } from '@tensorflow/tfjs-core';
-import { networkFrom } from '../../../shared/model/load.ts';
 import type { BaseModel, TokenBatch } from '../../../shared/model/base-model.ts';
+import { networkFrom } from '../../../shared/model/load.ts';
 import { readSafetensors, type SafetensorsFile, tensorValues } from '../../../shared/model/safetensors.ts';
+import { completeCheckpoint } from '../../parity/complete-checkpoint.ts';
 
 /** Families that have fixtures here. */
 export const fixtureFamilies = ['bert', 'gpt2'] as const;
@@ -15,7 +16,10 @@ export function fixtureBytes(family: string, path: string): Uint8Array {
 
 /** The files that make a base model. */
 export function fixtureFiles(family: string): Map<string, Uint8Array> {
-  return new Map(['config.json', 'model.safetensors'].map((name) => [name, fixtureBytes(family, name)]));
+  return new Map([
+    ['config.json', fixtureBytes(family, 'config.json')],
+    ['model.safetensors', completeCheckpoint(fixtureBytes(family, 'model.safetensors'))],
+  ]);
 }
 
 /** The base on the current back end. */
