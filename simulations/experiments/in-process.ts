@@ -53,7 +53,7 @@ export async function federate(options: FederateOptions): Promise<Float32Array> 
     const contributions = deltas.map((delta, clientIndex) => ({
       clientId: parseClientId(clientIndex.toString(16).padStart(64, '0')),
       weight: weightOf('examples', clients[clientIndex]!.length),
-      read: async () => bytesOf(delta),
+      scan: async (take: (part: Uint8Array) => void) => take(bytesOf(delta)),
     }));
     adapter = applyRule(rule, state, adapter, await foldMean(contributions, adapter.length));
   }

@@ -16,7 +16,7 @@ import { type Cell, type CellOverride, type CellResult, cellKey, cellsOf, tuning
 import { runCells } from './pool.ts';
 import { markdownOf } from './report.ts';
 import { appendResult, readResults } from './results-file.ts';
-import { adapter, pooling, type SetName, setNames, sets } from './settings.ts';
+import { adapter, pooling, type SetName, type SetSettings, setNames, sets } from './settings.ts';
 
 interface Options {
   readonly data: string;
@@ -99,11 +99,17 @@ function settingsText({ sets: names, seeds, override }: Options): string[] {
     `Base: the one that ships. Adapter: bottleneck of width ${width} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of 16, linear schedule over all rounds; learning rates chosen on the validation split (\`--tune\`).`,
     ...names.map((name) => {
       const set = sets[name];
-      return `${name}: ${override.rows ?? set.rows} training rows, ${set.testRows} test rows, ${set.clientCount} clients, ${override.rounds ?? set.rounds} rounds of one local epoch; local and pooled trainings run as many epochs; learning rate ${set.adapterRate} for adapters, ${set.headRate} for heads.`;
+      return `${name}: ${override.rows ?? set.rows} training rows, ${set.testRows} test rows, ${set.clientCount} clients, ${override.rounds ?? set.rounds} rounds of one local epoch; local and pooled trainings run as many epochs; texts cut to ${set.lengthMax} tokens; learning rates ${ratesText(set)}.`;
     }),
     '',
     `Reproduce: \`${command}\` (the data are not part of the repository: \`--data DIR\` or \`TRIBUTARY_DATA\`).`,
   ];
+}
+
+function ratesText({ rates }: SetSettings): string {
+  return Object.entries(rates)
+    .map(([method, rate]) => `${rate} (${method})`)
+    .join(', ');
 }
 
 function log(line: string): void {

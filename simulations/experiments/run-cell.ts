@@ -1,5 +1,6 @@
 /** Computes one cell: reads the rows, deals them, trains, and measures on the test rows. */
 import { parseAdapter } from '../../shared/adapters/registry.ts';
+import { assert } from '../../shared/core/assert.ts';
 import { type EncodedExample, encodeRows } from '../../shared/data/encode.ts';
 import { partitionRows } from '../../shared/data/partition.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
@@ -55,14 +56,12 @@ export async function runCell({ cell, folder, base, onProgress }: RunCellOptions
 
 /** The settings of a cell with what it replaces. */
 function settingsOf({ set, override }: Cell): SetSettings {
-  const { rows, rounds, learningRate } = override;
+  const { rows, rounds } = override;
   const settings = sets[set];
   return {
     ...settings,
     rows: rows ?? settings.rows,
     rounds: rounds ?? settings.rounds,
-    adapterRate: learningRate ?? settings.adapterRate,
-    headRate: learningRate ?? settings.headRate,
   };
 }
 
@@ -105,12 +104,14 @@ async function train({ cell, settings, rows, base, onProgress }: TrainOptions): 
   const test = encodeRows(rows.test, encoding).examples;
   const measure = (parameters: Float32Array) => evaluate({ classifier, parameters, examples: test });
   const clients = dealt(cell, settings, rows, examples);
-  const { seed } = cell;
+  const { seed, method } = cell;
   const { rounds } = settings;
-  switch (cell.method) {
+  assert(method !== 'naive-bayes', 'naive Bayes is not trained on a base model');
+  const learningRate = cell.override.learningRate ?? settings.rates[method];
+  switch (method) {
     case 'federated-head':
     case 'federated-adapter': {
-      const configuration = trainingOf(isHead ? settings.headRate : settings.adapterRate);
+      const configuration = trainingOf(learningRate);
       const parameters = await federate({
         classifier,
         clients,
@@ -128,10 +129,8 @@ async function train({ cell, settings, rows, base, onProgress }: TrainOptions): 
       for (const own of clients) metrics.push(await measure(await alone(own, metrics.length, clients.length)));
       return meanOf(metrics);
     }
-    case 'naive-bayes':
-      throw new Error('naive Bayes is not trained on a base model');
     default:
-      return cell.method satisfies never;
+      return method satisfies never;
   }
 
   /** The parameters of one training without a federation: as many epochs as a client trains in all rounds. */
@@ -140,7 +139,7 @@ async function train({ cell, settings, rows, base, onProgress }: TrainOptions): 
       classifier,
       start: classifier.initialise(seed),
       examples: own,
-      configuration: trainingOf(settings.adapterRate, rounds),
+      configuration: trainingOf(learningRate, rounds),
       seed,
       onProgress: ({ step, stepCount, loss }) =>
         onProgress({ done: index + step / stepCount, total: count, note: `loss ${loss.toFixed(3)}` }),

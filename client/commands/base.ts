@@ -1,0 +1,37 @@
+/** The base model of a command: from its folder, on the back end that was asked for. */
+
+import type { CommandContext } from '../../shared/command-line/context.ts';
+import { type Backend, useBackend } from '../../shared/compute/backend.ts';
+import type { BaseDescription } from '../../shared/model/base-model.ts';
+import { describeBase, pretrainedFolder, readBaseFiles } from '../../shared/model/load.node.ts';
+import { baseModelFrom, type LoadedBase } from '../../shared/model/load.ts';
+import type { ComputeOptions } from './options.ts';
+
+/** A base that is ready to compute. */
+export interface ReadyBase extends LoadedBase {
+  readonly backend: Backend;
+  readonly folder: string;
+}
+
+/** What {@link readyBase} needs. */
+export interface ReadyBaseOptions extends ComputeOptions {
+  /** Folder of the checkpoint; the base that ships when it is left out. */
+  readonly base?: string;
+}
+
+/** Starts the back end and loads the base, saying which. @throws as the back ends and the readers of checkpoints do. */
+export async function readyBase(options: ReadyBaseOptions, context: CommandContext): Promise<ReadyBase> {
+  const folder = options.base ?? pretrainedFolder();
+  const files = await readBaseFiles(folder);
+  const backend = await useBackend(options.backend, { threads: options.threads });
+  const loaded = await baseModelFrom(files);
+  const { family, layerCount, hiddenSize } = loaded.model.description;
+  context.log(`base ${folder} (${family}, ${layerCount} layers of ${hiddenSize}) on ${backend.name}`);
+  for (const { name, reason } of backend.rejected) if (context.verbose) context.log(`not ${name}: ${reason}`);
+  return { ...loaded, backend, folder };
+}
+
+/** What the base is, from its files alone. @throws as the readers of checkpoints do. */
+export function describe({ base }: Pick<ReadyBaseOptions, 'base'>): Promise<BaseDescription> {
+  return describeBase(base ?? pretrainedFolder());
+}
