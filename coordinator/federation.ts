@@ -63,6 +63,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   end.promise.catch(() => undefined);
   let round: OpenRound | null = null;
   let queue: Promise<void> = Promise.resolve();
+  let swept: Promise<void> = Promise.resolve();
   let broken = false;
   let cancelTimer = (): void => undefined;
   let onVacated = (): void => undefined;
@@ -132,11 +133,13 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         break;
       case 'publish': {
         assert(round !== null, 'a round is open until it is published');
-        const { result, event } = await work.publish(round, effect);
+        const { result, event, sweep } = await work.publish(round, effect);
         round = null;
         send(state.present, 'result', result);
         onEvent(event);
         dispatch({ type: 'published', atMs: clock.nowMs() });
+        // Beside the next round: nobody waits for the disk to forget, except the end of the federation.
+        swept = swept.then(sweep).catch(fail);
         break;
       }
       case 'void-round': {
@@ -148,6 +151,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       }
       case 'finish': {
         const { status, detail } = effect;
+        await swept;
         send(peers.keys(), 'finished', encodeMessage({ status, detail }));
         onEvent({ type: 'ended', status, detail });
         end.resolve({ status, detail });
@@ -210,6 +214,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       stop();
       cancelTimer();
       await drained();
+      await swept;
       cancelTimer();
     },
   };

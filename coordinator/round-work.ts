@@ -57,6 +57,12 @@ export interface OpenRound {
   candidate: (Candidate & { readonly modelHash: Digest; readonly reference: BlobReference }) | null;
 }
 
+/** An adapter and how it is offered. */
+interface ServedAdapter {
+  readonly bytes: Uint8Array;
+  readonly reference: BlobReference;
+}
+
 /** Who a round is about when it is published. */
 interface Participants {
   readonly asked: readonly ClientId[];
@@ -71,11 +77,11 @@ export interface RoundWork {
   makeCandidate(round: OpenRound, contributors: readonly ClientId[]): Promise<Digest>;
   /** Signed frame that asks contributors to measure the candidate. */
   sealEvaluation(round: OpenRound): Uint8Array;
-  /** Makes the candidate the next version: signed frame of the result, and the event. */
+  /** Makes the candidate the next version: signed frame of the result, the event, and what deletes the updates once all were told. */
   publish(
     round: OpenRound,
     participants: Participants,
-  ): Promise<{ readonly result: Uint8Array; readonly event: CoordinatorProgress }>;
+  ): Promise<{ readonly result: Uint8Array; readonly event: CoordinatorProgress; readonly sweep: () => Promise<void> }>;
   /** Ends a round without a version and deletes its updates. `round` null: it was never opened here. */
   makeVoid(
     round: OpenRound | null,
@@ -89,16 +95,28 @@ const weightMax = 2 ** 32 - 1;
 /** Work on the rounds of one federation. */
 export function createRoundWork(ports: RoundPorts): RoundWork {
   const { plan, record, dim, store, blobs, served, identity, clock, entropy } = ports;
+  let latestAdapter: ServedAdapter | null = null;
 
   const latestVersion = async (): Promise<VersionRow> => {
     const latest = await store.latestVersion();
     assert(latest !== null, 'the initial adapter is stored before the first round');
     return latest;
   };
-  /** Deletes deltas that are no longer needed, except bytes that are an adapter as well (a delta of zeros may be one). */
+  /** Deletes deltas that are no longer needed. */
   const forget = async (updates: readonly UpdateRecord[]): Promise<void> => {
-    const kept = new Set((await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState]));
-    for (const { delta } of updates) if (!kept.has(delta)) await blobs.delete(delta);
+    await Promise.all(updates.map(({ delta }) => blobs.delete(delta)));
+  };
+  /** The latest version's adapter as it is served: made by this process, or read once. */
+  const adapterOf = async ({ adapter }: VersionRow): Promise<ServedAdapter> => {
+    if (latestAdapter?.reference.digest !== adapter) {
+      const bytes = await blobs.get(adapter);
+      latestAdapter = { bytes, reference: await served.announce(bytes) };
+    }
+    return latestAdapter;
+  };
+  const updatesOf = async (roundIndex: number, contributors: readonly ClientId[]): Promise<UpdateRecord[]> => {
+    const counted = new Set(contributors);
+    return (await store.updatesOf(roundIndex)).filter(({ clientId }) => counted.has(clientId));
   };
 
   return {
@@ -125,7 +143,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       });
       const roundHash = roundHashOf(encodeRoundParams(roundParams));
       await store.openRound(roundIndex, roundHash, askedCount);
-      const adapter = await served.announce(await blobs.get(latest.adapter));
+      const { reference: adapter } = await adapterOf(latest);
       const offer = sealOffer(identity, { roundParams, plan: ports.planReference, base: ports.base, adapter });
       const uploads = createUploads({ demands: { roundIndex, roundHash, dim, weightMax }, store, blobs });
       const records = { announcements: new Map(), evaluations: new Map(), rejections: new Map() };
@@ -135,12 +153,14 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
     makeCandidate: async (round, contributors) => {
       await round.uploads.close();
       const latest = await latestVersion();
-      const stored = await store.updatesOf(round.roundIndex);
-      const updates = stored.filter(({ clientId }) => contributors.includes(clientId));
+      const updates = await updatesOf(round.roundIndex, contributors);
       assert(updates.length === contributors.length, 'every contributor has a durable update');
-      const candidate = await aggregate({ plan, dim, latest, updates, blobs });
+      const { bytes: startBytes } = await adapterOf(latest);
+      const candidate = await aggregate({ plan, dim, startBytes, ruleState: latest.ruleState, updates, blobs });
+      // The disk writes while the model is hashed.
+      const stored = served.announce(candidate.adapterBytes);
       const modelHash = modelHashOf(record.baseDigest, candidate.adapterBytes);
-      round.candidate = { ...candidate, modelHash, reference: await served.announce(candidate.adapterBytes) };
+      round.candidate = { ...candidate, modelHash, reference: await stored };
       return modelHash;
     },
     sealEvaluation: ({ roundHash, candidate }) => {
@@ -152,14 +172,14 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       assert(candidate !== null, 'a candidate exists before it is published');
       const latest = await latestVersion();
       const metrics = poolEvaluations(round.evaluations.values(), plan.task.labels.length);
-      const stored = await store.updatesOf(roundIndex);
-      const updates = stored.filter(({ clientId }) => contributors.includes(clientId));
+      const updates = await updatesOf(roundIndex, contributors);
       const publishedMs = clock.nowMs();
       const closed = { roundIndex, roundHash, cohort: asked, updates, rejections: round.rejections };
       const made = makeVersion({ identity, plan, record, latest, candidate, round: closed, metrics, publishedMs });
       const { version } = made.version;
-      await forget(await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`));
-      const { modelHash, totalWeight, exampleCount } = candidate;
+      const forgotten = await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`);
+      const { modelHash, totalWeight, exampleCount, reference } = candidate;
+      latestAdapter = { bytes: candidate.adapterBytes, reference };
       const result = sealResult(identity, {
         roundHash,
         roundIndex,
@@ -171,7 +191,8 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       });
       const counted = { asked: asked.length, contributors: contributors.length, exampleCount };
       const seconds = (publishedMs - round.startedMs) / 1000;
-      return { result, event: { type: 'published', version, roundIndex, modelHash, ...counted, metrics, seconds } };
+      const event = { type: 'published', version, roundIndex, modelHash, ...counted, metrics, seconds } as const;
+      return { result, event, sweep: () => forget(forgotten) };
     },
     makeVoid: async (round, { roundIndex, contributed, detail }) => {
       await round?.uploads.close();

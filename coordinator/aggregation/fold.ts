@@ -1,17 +1,18 @@
 /**
  * The weighted mean of the deltas of a round (McMahan 2017, algorithm 1), folded one durable blob after the other in client-id order with
- * float64 accumulation: the result does not depend on the order of arrival, and memory is one accumulator and one delta however many
- * clients there are.
+ * float64 accumulation: the result does not depend on the order of arrival, and memory is one accumulator and one part of a delta however
+ * many clients there are.
  */
 import { assert } from '../../shared/core/assert.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 
-/** One client's share: `weight` >= 0; `read` gives its delta as float32 little-endian bytes when its turn comes. */
+/** One client's share: `weight` >= 0; `scan` hands over its delta when its turn comes. */
 export interface Contribution {
   readonly clientId: ClientId;
   readonly weight: number;
-  readonly read: () => Promise<Uint8Array>;
+  /** Gives the delta as float32 little-endian bytes, in parts of whole values, one after the other; parts are lent. */
+  readonly scan: (take: (part: Uint8Array) => void) => Promise<void>;
 }
 
 /** How clients count in the mean: by their number of examples, or one each. */
@@ -30,10 +31,16 @@ export async function foldMean(contributions: readonly Contribution[], dim: numb
   const mean = new Float64Array(dim);
   const ordered = [...contributions].sort((left, right) => (left.clientId < right.clientId ? -1 : 1));
   let total = 0;
-  for (const { weight, read } of ordered) {
+  for (const { weight, scan } of ordered) {
     assert(weight >= 0 && Number.isFinite(weight), 'weights are finite and not negative');
     if (weight === 0) continue;
-    addWeighted(mean, float32Of(await read()), weight);
+    let offset = 0;
+    await scan((part) => {
+      const values = float32Of(part);
+      addWeighted(mean.subarray(offset, offset + values.length), values, weight);
+      offset += values.length;
+    });
+    assert(offset === dim, 'every delta of a round has the length of its layout');
     total += weight;
   }
   if (total > 0) for (let index = 0; index < dim; index++) mean[index]! /= total;
@@ -42,6 +49,6 @@ export async function foldMean(contributions: readonly Contribution[], dim: numb
 
 /** Adds `weight * delta` to `sum` in place. A function of its own, so that the engine compiles the loop once and well. */
 function addWeighted(sum: Float64Array, delta: Float32Array, weight: number): void {
-  assert(delta.length === sum.length, 'every delta of a round has the length of its layout');
+  assert(delta.length === sum.length, 'a delta is no longer than its layout');
   for (let index = 0; index < sum.length; index++) sum[index]! += weight * delta[index]!;
 }

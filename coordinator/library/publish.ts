@@ -3,6 +3,7 @@ import { toHex } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import type { BlobReference } from '../../shared/protocol/messages.ts';
 import type { VersionRecord } from '../../shared/protocol/version-record.ts';
 import { resultHashOf, sealVersionRecord, transcriptHashOf } from '../../shared/protocol/version-record.ts';
 import type { Metrics } from '../../shared/training/metrics.ts';
@@ -90,7 +91,7 @@ export function makeInitialVersion(lineage: Lineage, adapterDigest: Digest, mode
 export function makeVersion(
   options: Lineage & {
     readonly latest: VersionRow;
-    readonly candidate: Candidate & { readonly modelHash: Digest };
+    readonly candidate: Candidate & { readonly modelHash: Digest; readonly reference: BlobReference };
     readonly round: ClosedRound;
     readonly metrics: Metrics | null;
   },
@@ -106,7 +107,7 @@ export function makeVersion(
     round: { roundIndex, roundHash, transcriptHash },
     modelHash: candidate.modelHash,
     parentModelHash: latest.modelHash,
-    adapterDigest: candidate.adapter,
+    adapterDigest: candidate.reference.digest,
     contributors: updates.map(({ clientId }) => clientId),
     cohort,
     rejections,

@@ -1,5 +1,5 @@
 /**
- * Judges updates, purely: what was announced, every chunk, and the whole. A judgement is null or the violation; it is counted, answered, and
+ * Judges updates, purely: what was announced, and every chunk as it arrives. A judgement is null or the violation; it is counted, answered, and
  * the round goes on. Signature, sequence and time are judged before (`shared/protocol/envelope.ts`), the cohort by the round machine.
  */
 
@@ -68,15 +68,10 @@ export function judgeChunk(
   return fault === null ? null : { ...fault, roundIndex };
 }
 
-/** Judges a whole delta, float32 little-endian: every value is a number. */
-export function judgeDelta({ roundIndex, dim }: RoundDemands, bytes: Uint8Array): Violation | null {
-  if (bytes.length !== dim * 4)
-    return violation('wrong-length', `expected ${dim * 4} bytes, got ${bytes.length}`, roundIndex);
+/** Judges the values of chunk `index`, float32 little-endian: every one is a number. */
+export function judgeValues({ roundIndex, dim }: RoundDemands, index: number, bytes: Uint8Array): Violation | null {
   const place = firstNonFinite(float32Of(bytes));
   if (place === null) return null;
-  return violation(
-    'non-finite',
-    `value ${place} of ${dim} is not a finite number; the training diverged or overflowed`,
-    roundIndex,
-  );
+  const detail = `value ${(index * chunkBytesMax) / 4 + place} of ${dim} is not a finite number`;
+  return violation('non-finite', `${detail}; the training diverged or overflowed`, roundIndex);
 }

@@ -1,11 +1,10 @@
 /**
- * The uploads of one round: chunks go to the disk as they arrive, and an update counts once its blob and its record are durable. Everything
- * is idempotent, because a client repeats what it got no answer to. Memory: a few hundred bytes per client, and `commitsAtOnce` deltas while
- * they are checked, whatever the number of clients.
+ * The uploads of one round: chunks are checked as they arrive, and an update counts once its blob and its record are durable. Everything is
+ * idempotent, because a client repeats what it got no answer to. Memory: a few hundred bytes per client; the blob store bounds what it keeps
+ * of the chunks, whatever the number of clients.
  */
 import { fromHex, utf8 } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
-import { chunkBytesMax } from '../../shared/core/limits.ts';
 import type { Result } from '../../shared/core/result.ts';
 import { refuse, succeed } from '../../shared/core/result.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
@@ -14,16 +13,13 @@ import { violation } from '../../shared/protocol/violations.ts';
 import type { CoordinatorBlobs, StagedBlob } from '../store/blobs.ts';
 import type { CoordinatorStore, UpdateRecord } from '../store/store.ts';
 import type { Announcement, RoundDemands } from './admission.ts';
-import { judgeAnnouncement, judgeChunk, judgeDelta } from './admission.ts';
+import { judgeAnnouncement, judgeChunk, judgeValues } from './admission.ts';
 
 /** An update that is durable; `isNew` when this commit made it so. */
 export interface Committed {
   readonly update: UpdateRecord;
   readonly isNew: boolean;
 }
-
-/** Deltas that are checked and flushed at once: enough to overlap the disk's flushes, little enough to bound memory. */
-const commitsAtOnce = 4;
 
 /** Uploads of one round. */
 export interface Uploads {
@@ -43,8 +39,10 @@ export interface Uploads {
 interface Upload {
   readonly bodyHash: Digest;
   readonly announced: Announcement;
-  readonly staged: Promise<StagedBlob>;
+  readonly staged: StagedBlob;
   readonly missing: Set<number>;
+  /** What is wrong with the values that arrived: told at the commit, once for the whole update. */
+  fault: Violation | null;
   /** The commit under way: a client that asks again hears the same. */
   commit: Promise<Result<Committed, Violation>> | null;
 }
@@ -65,7 +63,6 @@ export function createUploads(options: {
   const uploads = new Map<ClientId, Upload>();
   const done = new Map<ClientId, UpdateRecord>();
   let isOpen = true;
-  const inTurn = createSlots(commitsAtOnce);
 
   const closed = (hash: Digest): Violation | null =>
     isOpen && hash === roundHash
@@ -74,17 +71,15 @@ export function createUploads(options: {
   const unknown = (): Violation => violation('unknown-upload', 'announce the update before its chunks', roundIndex);
   const discard = async (clientId: ClientId, upload: Upload): Promise<void> => {
     uploads.delete(clientId);
-    await (await upload.staged).discard();
+    await upload.staged.discard();
   };
 
   const finish = async (clientId: ClientId, upload: Upload): Promise<Result<Committed, Violation>> => {
-    const staged = await upload.staged;
     try {
-      const whole = await staged.bytes();
-      const refused = judgeDelta(demands, whole);
-      if (refused !== null) return refuse(refused);
+      if (upload.fault !== null) return refuse(upload.fault);
       const { bodyHash, announced } = upload;
-      const delta = await staged.commit(whole);
+      const delta = announced.vecRoot;
+      await upload.staged.commit(delta);
       const receipt = receiptOf(roundHash, clientId, bodyHash);
       const record = { roundIndex, clientId, bodyHash, delta, exampleCount: announced.exampleCount, receipt };
       const update = await store.addUpdate(record);
@@ -109,15 +104,8 @@ export function createUploads(options: {
       let upload = uploads.get(clientId);
       if (upload === undefined) {
         const missing = new Set(announced.chunkDigests.keys());
-        upload = { bodyHash, announced, staged: blobs.stage(demands.dim * 4), missing, commit: null };
+        upload = { bodyHash, announced, staged: blobs.stage(), missing, fault: null, commit: null };
         uploads.set(clientId, upload);
-      }
-      try {
-        await upload.staged;
-      } catch (thrown) {
-        // A full disk now may have room later: the client announces again.
-        uploads.delete(clientId);
-        throw thrown;
       }
       return succeed([...upload.missing]);
     },
@@ -130,9 +118,8 @@ export function createUploads(options: {
       const refused = judgeChunk(demands, upload.announced, index, bytes);
       if (refused !== null) return refuse(refused);
       if (!upload.missing.has(index)) return succeed(null);
-      const staged = await upload.staged;
-      if (uploads.get(clientId) !== upload) return refuse(closed(hash) ?? unknown());
-      await staged.write(index * chunkBytesMax, bytes);
+      upload.fault ??= judgeValues(demands, index, bytes);
+      await upload.staged.write(index, bytes);
       upload.missing.delete(index);
       return succeed(null);
     },
@@ -150,7 +137,7 @@ export function createUploads(options: {
         const first = await upload.commit;
         return first.ok ? succeed({ ...first.value, isNew: false }) : first;
       }
-      upload.commit = inTurn(() => finish(clientId, upload));
+      upload.commit = finish(clientId, upload);
       return upload.commit;
     },
     close: async () => {
@@ -159,22 +146,5 @@ export function createUploads(options: {
       await Promise.allSettled([...uploads.values()].flatMap(({ commit }) => commit ?? []));
       for (const [clientId, upload] of new Map(uploads)) await discard(clientId, upload);
     },
-  };
-}
-
-/** Runs at most `count` tasks at once, the others in the order in which they came. */
-function createSlots(count: number): <Value>(task: () => Promise<Value>) => Promise<Value> {
-  const waiting: (() => void)[] = [];
-  let free = count;
-  return async (task) => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await task();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) free += 1;
-      else next();
-    }
   };
 }

@@ -1,82 +1,58 @@
 /**
  * Blobs as files `sha256/ab/cdef…` below a folder. A blob is written to a temporary file, flushed, renamed, and its folder flushed: after
- * a power failure it is there whole or not at all. Whatever is read whole is checked against its digest.
+ * a power failure it is there whole or not at all. Whatever is read whole is checked against its digest. Uploads lie in the same folders,
+ * named by the root of their chunks (`uploads-on-disk.ts`).
  */
 import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { access, constants, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { InvariantError } from '../../shared/core/assert.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
-import type { CoordinatorBlobs, StagedBlob } from './blobs.ts';
+import type { CoordinatorBlobs } from './blobs.ts';
+import { createUploadFiles, residentBytesMax } from './uploads-on-disk.ts';
 
-/** Opens (and makes) the blob folder; other processes may use it at the same time. @throws StoreError when it cannot be used. */
-export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
+/**
+ * Opens (and makes) the blob folder; other processes may use it at the same time. `residentBytesMax` bounds what stays in memory of uploads.
+ * @throws StoreError when it cannot be used.
+ */
+export async function openFileBlobs(
+  folder: string,
+  limits: { readonly residentBytesMax: number } = { residentBytesMax },
+): Promise<CoordinatorBlobs> {
   const temporary = join(folder, 'tmp');
-  await attempt('open', folder, () => mkdir(temporary, { recursive: true, mode: 0o700 }));
-  const pathOf = (digest: Digest): string => join(folder, 'sha256', digest.slice(0, 2), digest.slice(2));
+  const stored = join(folder, 'sha256');
+  await attempt('open', folder, async () => {
+    for (const part of [temporary, stored]) await mkdir(part, { recursive: true, mode: 0o700 });
+    await syncFolder(folder);
+  });
+  const pathOf = (digest: Digest): string => join(stored, digest.slice(0, 2), digest.slice(2));
 
+  /** Folders that were made durable by this process: once each, also when many blobs want one at the same time. */
+  const made = new Map<string, Promise<void>>();
+  const makeFolder = (path: string): Promise<void> => {
+    const known = made.get(path);
+    if (known !== undefined) return known;
+    const making = mkdir(path, { recursive: true, mode: 0o700 }).then(() => syncFolder(stored));
+    made.set(path, making);
+    making.catch(() => made.delete(path));
+    return making;
+  };
   /** Flushes the file at `path` and moves it to its place. */
   const settle = async (handle: FileHandle, path: string, digest: Digest): Promise<void> => {
     try {
-      await handle.sync();
+      await handle.datasync();
     } finally {
       await handle.close();
     }
     const target = pathOf(digest);
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(target));
     await rename(path, target);
     await syncFolder(dirname(target));
   };
-
-  /** No file stays open between calls: thousands of uploads may be under way, and a process has about a thousand descriptors. */
-  const stage = async (size: number): Promise<StagedBlob> => {
-    const path = join(temporary, randomUUID());
-    const openStaged = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-    let isSettled = false;
-    let isDiscarded = false;
-    return {
-      write: (offset, part) =>
-        attempt('write', path, async () => {
-          const handle = await openStaged();
-          try {
-            for (let done = 0; done < part.length; )
-              done += (await handle.write(part, done, part.length - done, offset + done)).bytesWritten;
-          } finally {
-            await handle.close();
-            // The part arrived while its upload was given up, and made the file again.
-            if (isDiscarded) await rm(path, { force: true });
-          }
-        }),
-      bytes: () =>
-        attempt('read', path, async () => {
-          const handle = await openStaged();
-          try {
-            const whole = new Uint8Array(size);
-            for (let offset = 0; offset < size; ) {
-              const { bytesRead } = await handle.read(whole, offset, size - offset, offset);
-              if (bytesRead === 0) throw new Error(`the file ends after ${offset} of ${size} bytes`);
-              offset += bytesRead;
-            }
-            return whole;
-          } finally {
-            await handle.close();
-          }
-        }),
-      commit: (whole) =>
-        attempt('commit', path, async () => {
-          const digest = digestOf(whole);
-          await settle(await openStaged(), path, digest);
-          isSettled = true;
-          return digest;
-        }),
-      discard: async () => {
-        isDiscarded = !isSettled;
-        if (isDiscarded) await rm(path, { force: true });
-      },
-    };
-  };
+  const uploads = createUploadFiles({ temporary, pathOf, settle }, limits.residentBytesMax);
 
   const has = (digest: Digest): Promise<boolean> =>
     access(pathOf(digest)).then(
@@ -84,10 +60,17 @@ export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
       () => false,
     );
   return {
-    stage,
+    stage: () => {
+      const staged = uploads.stage();
+      return {
+        write: (index, chunk) => attempt('write', temporary, () => staged.write(index, chunk)),
+        commit: (root) => attempt('commit', pathOf(root), () => staged.commit(root)),
+        discard: () => attempt('delete', temporary, () => staged.discard()),
+      };
+    },
+    scan: (root, take) => attempt('read', pathOf(root), () => uploads.scan(root, take)),
     has,
-    put: async (bytes) => {
-      const digest = digestOf(bytes);
+    put: async (bytes, digest = digestOf(bytes)) => {
       if (await has(digest)) return digest;
       return attempt('write', pathOf(digest), async () => {
         const path = join(temporary, randomUUID());
@@ -114,15 +97,19 @@ export async function openFileBlobs(folder: string): Promise<CoordinatorBlobs> {
           await handle.close();
         }
       }),
-    delete: (digest) => attempt('delete', pathOf(digest), () => rm(pathOf(digest), { force: true })),
+    delete: (digest) => {
+      uploads.forget(digest);
+      return attempt('delete', pathOf(digest), () => rm(pathOf(digest), { force: true }));
+    },
     retain: (digests) =>
       attempt('clean', folder, async () => {
         for (const name of await readdir(temporary)) await rm(join(temporary, name), { force: true });
-        const stored = join(folder, 'sha256');
-        await mkdir(stored, { recursive: true, mode: 0o700 });
         for (const start of await readdir(stored)) {
           for (const rest of await readdir(join(stored, start))) {
-            if (!digests.has(`${start}${rest}` as Digest)) await rm(join(stored, start, rest), { force: true });
+            const digest = `${start}${rest}` as Digest;
+            if (digests.has(digest)) continue;
+            uploads.forget(digest);
+            await rm(pathOf(digest), { force: true });
           }
         }
       }),
@@ -141,6 +128,7 @@ async function attempt<Value>(what: string, path: string, action: () => Promise<
   try {
     return await action();
   } catch (cause) {
+    if (cause instanceof StoreError || cause instanceof InvariantError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' && what === 'read') throw new StoreError('blob-missing', `no blob at ${path}`, { cause });
     throw new StoreError(

@@ -1,4 +1,5 @@
 /** A blob store in memory, for tests and simulations. */
+import { assert } from '../../shared/core/assert.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
@@ -7,33 +8,42 @@ import type { CoordinatorBlobs } from './blobs.ts';
 /** An empty store. */
 export function createMemoryBlobs(): CoordinatorBlobs {
   const blobs = new Map<Digest, Uint8Array>();
-  const find = (digest: Digest): Uint8Array => {
-    const bytes = blobs.get(digest);
-    if (bytes === undefined) throw new StoreError('blob-missing', `no blob ${digest} in memory`);
-    return bytes;
-  };
-  const put = async (bytes: Uint8Array): Promise<Digest> => {
-    const digest = digestOf(bytes);
-    if (!blobs.has(digest)) blobs.set(digest, bytes.slice());
-    return digest;
+  const uploads = new Map<Digest, readonly Uint8Array[]>();
+  const find = <Value>(within: ReadonlyMap<Digest, Value>, digest: Digest): Value => {
+    const found = within.get(digest);
+    if (found === undefined) throw new StoreError('blob-missing', `no blob ${digest} in memory`);
+    return found;
   };
   return {
-    put,
-    get: async (digest) => find(digest).slice(),
-    has: async (digest) => blobs.has(digest),
-    read: async (digest, offset, length) => find(digest).slice(offset, offset + length),
-    delete: async (digest) => void blobs.delete(digest),
-    retain: async (digests) => {
-      for (const digest of new Set(blobs.keys())) if (!digests.has(digest)) blobs.delete(digest);
+    put: async (bytes, digest = digestOf(bytes)) => {
+      if (!blobs.has(digest)) blobs.set(digest, bytes.slice());
+      return digest;
     },
-    stage: async (size) => {
-      const bytes = new Uint8Array(size);
+    get: async (digest) => find(blobs, digest).slice(),
+    has: async (digest) => blobs.has(digest) || uploads.has(digest),
+    read: async (digest, offset, length) => find(blobs, digest).slice(offset, offset + length),
+    delete: async (digest) => {
+      blobs.delete(digest);
+      uploads.delete(digest);
+    },
+    retain: async (digests) => {
+      for (const kept of [blobs, uploads]) {
+        for (const digest of new Set(kept.keys())) if (!digests.has(digest)) kept.delete(digest);
+      }
+    },
+    stage: () => {
+      const chunks: Uint8Array[] = [];
       return {
-        write: async (offset, part) => bytes.set(part, offset),
-        bytes: async () => bytes,
-        commit: async (whole) => put(whole),
+        write: async (index, chunk) => {
+          chunks[index] = chunk;
+        },
+        commit: async (root) => {
+          assert(Object.keys(chunks).length === chunks.length, 'an upload is complete when it is committed');
+          uploads.set(root, chunks);
+        },
         discard: async () => undefined,
       };
     },
+    scan: async (root, take) => find(uploads, root).forEach(take),
   };
 }

@@ -1,23 +1,33 @@
-/** The blob store as the coordinator needs it: with staging, so that chunks of an upload reach the disk as they arrive. */
+/**
+ * The blob store as the coordinator needs it: beside content by its SHA-256 it holds uploads, which arrive in chunks and are named by the
+ * root of their chunk digests (`vectorRoot`). That root is what a client signs, so an upload is hashed once, chunk by chunk as it arrives,
+ * and whoever reads it later checks it against the very name that was signed.
+ */
 import type { Digest } from '../../shared/core/ids.ts';
 import type { BlobStore } from '../../shared/core/ports.ts';
 
 /** A blob that is still being written. One owner; not durable before `commit`. */
 export interface StagedBlob {
-  /** Writes `part` at `offset`; offset + length within the staged size. */
-  write(offset: number, part: Uint8Array): Promise<void>;
-  /** The whole staged bytes, for checks. */
-  bytes(): Promise<Uint8Array>;
-  /** Makes the blob durable under its digest; `whole` is what {@link bytes} gave, so that it is read once. */
-  commit(whole: Uint8Array): Promise<Digest>;
+  /** Takes chunk `index` and keeps it: its bytes are not changed afterwards. The caller has checked its length and digest. */
+  write(index: number, chunk: Uint8Array): Promise<void>;
+  /** Makes the whole durable under `root`, which is the root of the chunks that were written. */
+  commit(root: Digest): Promise<void>;
   /** Forgets what was staged. Does nothing after `commit`. */
   discard(): Promise<void>;
 }
 
+/** Takes one chunk of an upload; the bytes are lent until it returns. */
+export type ChunkReader = (chunk: Uint8Array, index: number) => void;
+
 /** A blob store with staging. Passes `test/contracts/blob-store.ts`. */
 export interface CoordinatorBlobs extends BlobStore {
-  /** Begins a blob of `size` bytes. */
-  stage(size: number): Promise<StagedBlob>;
+  /** Begins an upload. */
+  stage(): StagedBlob;
+  /**
+   * Hands the chunks of a committed upload to `take`, in order, and then checks them against `root`: what was taken counts only when this
+   * resolves. Memory: one chunk. @throws StoreError `blob-missing` or `blob-corrupt`.
+   */
+  scan(root: Digest, take: ChunkReader): Promise<void>;
   /**
    * Deletes everything but these blobs: what a process that was killed left half-written, or made durable and never got to use. For a
    * coordinator that starts, before it stages anything.

@@ -8,6 +8,7 @@ import type { BlobStore } from '../../shared/core/ports.ts';
 import type { Manifest } from '../../shared/protocol/blob-reference.ts';
 import { referenceTo } from '../../shared/protocol/blob-reference.ts';
 import type { BlobReference } from '../../shared/protocol/messages.ts';
+import { chunkLengthOf } from '../../shared/protocol/vector.ts';
 
 /** Blobs that are open to every admitted client. */
 export interface ServedBlobs {
@@ -15,17 +16,28 @@ export interface ServedBlobs {
   announce(bytes: Uint8Array): Promise<BlobReference>;
   /** Size and chunk digests of an announced blob, or null. */
   manifest(digest: Digest): Manifest | null;
-  /** One chunk of an announced blob, or null when there is no such blob or chunk. */
+  /** One chunk of an announced blob, not to be changed; null when there is no such blob or chunk. */
   chunk(digest: Digest, index: number): Promise<Uint8Array | null>;
 }
+
+/** Chunks that stay in memory: a cohort fetches the same adapter at the same time, and the disk is asked once. At most 32 MiB. */
+const chunksKeptMax = 128;
 
 /** Nothing announced yet. */
 export function serveBlobs(blobs: BlobStore): ServedBlobs {
   const manifests = new Map<Digest, Manifest>();
+  /** By digest and index, the one that was asked for longest ago first. */
+  const kept = new Map<string, Promise<Uint8Array>>();
+  const keep = (key: string, chunk: Promise<Uint8Array>): void => {
+    kept.delete(key);
+    kept.set(key, chunk);
+    const oldest = kept.keys().next();
+    if (kept.size > chunksKeptMax && !oldest.done) kept.delete(oldest.value);
+  };
   return {
     announce: async (bytes) => {
       const { reference, manifest } = referenceTo(bytes);
-      await blobs.put(bytes);
+      await blobs.put(bytes, reference.digest);
       manifests.set(reference.digest, manifest);
       return reference;
     },
@@ -34,7 +46,12 @@ export function serveBlobs(blobs: BlobStore): ServedBlobs {
       const found = manifests.get(digest);
       if (found === undefined || !Number.isSafeInteger(index) || index < 0 || index >= found.chunkDigests.length)
         return null;
-      return blobs.read(digest, index * chunkBytesMax, Math.min(chunkBytesMax, found.size - index * chunkBytesMax));
+      const key = `${digest} ${index}`;
+      const chunk = kept.get(key) ?? blobs.read(digest, index * chunkBytesMax, chunkLengthOf(found.size, index));
+      keep(key, chunk);
+      // A disk that failed once is asked again.
+      chunk.catch(() => kept.delete(key));
+      return chunk;
     },
   };
 }

@@ -20,8 +20,11 @@ export interface Entropy {
 
 /** Content-addressed storage of immutable bytes. Every implementation passes `test/contracts/blob-store.ts`. */
 export interface BlobStore {
-  /** Stores `bytes` durably and returns their SHA-256; storing the same bytes again changes nothing. */
-  put(bytes: Uint8Array): Promise<Digest>;
+  /**
+   * Stores `bytes` durably and returns their SHA-256; storing the same bytes again changes nothing. Whoever has just computed the digest
+   * gives it along, so that large content is hashed once.
+   */
+  put(bytes: Uint8Array, digest?: Digest): Promise<Digest>;
   /** The bytes of a digest, checked against it. @throws StoreError `blob-missing` or `blob-corrupt`. */
   get(digest: Digest): Promise<Uint8Array>;
   /** Whether the blob is there. */

@@ -25,17 +25,13 @@ export interface LoadReport {
 /** Uploads that are under way at once; all updates are announced before the first chunk is sent. */
 const lanes = 8;
 
-/** Does `work` on every item, `lanes` at once; the lane's number is the second argument. */
-async function inLanes<Item>(
-  items: readonly Item[],
-  work: (item: Item, lane: number) => Promise<unknown>,
-): Promise<void> {
+/** Does `work` on every item, `lanes` at once. */
+async function inLanes<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>): Promise<void> {
   let next = 0;
-  await Promise.all(
-    Array.from({ length: lanes }, async (_, lane) => {
-      while (next < items.length) await work(items[next++]!, lane);
-    }),
-  );
+  const lane = async (): Promise<void> => {
+    while (next < items.length) await work(items[next++]!);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
 }
 
 async function load(clientCount: number, dim: number): Promise<LoadReport> {
@@ -43,13 +39,12 @@ async function load(clientCount: number, dim: number): Promise<LoadReport> {
   try {
     const transport = memoryTransport();
     const events: CoordinatorProgress[] = [];
-    const started = Promise.withResolvers<void>();
     const coordinator = await startCoordinator({
       ...benchmarkFederation({ clientCount, roundCount: 1, dim }),
-      ...{ stateFolder, transport },
+      stateFolder,
+      transport,
       onEvent: (event) => {
         if (event.type === 'rejected' || event.type === 'published') events.push(event);
-        if (event.type === 'round-started') started.resolve();
       },
     });
     const random = seededRandom(1, 'load');
@@ -58,15 +53,15 @@ async function load(clientCount: number, dim: number): Promise<LoadReport> {
     for (let mark = 1; mark <= clientCount; mark++) {
       clients.push(await joinLoadClient({ coordinator, transport, delta, mark, random: random.fork('client', mark) }));
     }
-    await started.promise;
-    await new Promise((resolve) => setImmediate(resolve));
-    for (const client of clients) client.prepare();
+    for (const client of clients) {
+      await client.offered;
+      client.prepare();
+    }
     await inLanes(clients, (client) => client.accept());
-    const buffers = Array.from({ length: lanes }, () => new Uint8Array(dim * 4));
     const cpu = process.cpuUsage();
     const startMs = performance.now();
     await inLanes(clients, (client) => client.announce());
-    await inLanes(clients, (client, lane) => client.upload(buffers[lane]!));
+    await inLanes(clients, (client) => client.upload());
     await coordinator.ended;
     const seconds = (performance.now() - startMs) / 1000;
     const { user, system } = process.cpuUsage(cpu);

@@ -24,18 +24,17 @@ import { envelopeCalls, openOffer, replies } from '../../shared/protocol/message
 import { chunkCountOf, vectorRoot } from '../../shared/protocol/vector.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 
-/** Bytes that an upload is copied into while it is under way; one lane carries one upload at a time. */
-export type Lane = Uint8Array;
-
 /** A connected client. */
 export interface LoadClient {
+  /** Resolves when the offer of the round is heard. */
+  readonly offered: Promise<void>;
   /** The client's frames of this round, signed ahead, so that signing is no part of what is measured. */
   prepare(): void;
   accept(): Promise<void>;
   /** Announces the update. */
   announce(): Promise<void>;
   /** Sends all chunks with the protocol's window, and commits. */
-  upload(lane: Lane): Promise<void>;
+  upload(): Promise<void>;
 }
 
 /** Prefix of an Ed25519 private key in PKCS #8 (RFC 8410 section 7). */
@@ -58,23 +57,16 @@ function expectOk<Value>(what: string, result: Result<Value, unknown>): Value {
   return result.value;
 }
 
-/** Digests of the chunks of `delta` with the mark of one client in each. */
-function markedDigests(delta: Uint8Array, mark: number, lane: Lane): Digest[] {
-  return Array.from({ length: chunkCountOf(delta.length) }, (_, index) =>
-    digestOf(markedChunk(delta, { index, mark, lane })),
-  );
+/** Chunk `index` of the shared delta as a network would hand it over, a copy of its own; its first value is the client's mark. */
+function markedChunk(delta: Uint8Array, index: number, mark: number): Uint8Array {
+  const chunk = delta.slice(index * chunkBytesMax, (index + 1) * chunkBytesMax);
+  new DataView(chunk.buffer).setFloat32(0, mark, true);
+  return chunk;
 }
 
-/** Chunk `index` in the lane: the shared delta, its first value replaced by the client's mark. */
-function markedChunk(
-  delta: Uint8Array,
-  { index, mark, lane }: { readonly index: number; readonly mark: number; readonly lane: Lane },
-): Uint8Array {
-  const start = index * chunkBytesMax;
-  const end = Math.min(start + chunkBytesMax, delta.length);
-  lane.set(delta.subarray(start, end), start);
-  new DataView(lane.buffer, lane.byteOffset + start, 4).setFloat32(0, mark, true);
-  return lane.subarray(start, end);
+/** Digests of the chunks of `delta` with the mark of one client in each. */
+function markedDigests(delta: Uint8Array, mark: number): Digest[] {
+  return Array.from({ length: chunkCountOf(delta.length) }, (_, index) => digestOf(markedChunk(delta, index, mark)));
 }
 
 /** Enrols and connects one client; `random` gives its key and nonces, `mark` makes its update different from all others. */
@@ -98,10 +90,13 @@ export async function joinLoadClient(options: {
   const nonces = { serverNonce, clientNonce: drawn(nonceBytes) };
   const auth = sealAuth(identity, { ...nonces, coordinatorKey, timestampMs: Date.now() });
   let offer: Offer | null = null;
+  const offered = Promise.withResolvers<void>();
   const connection: MemoryConnection = expectOk(
     'the connection',
     await transport.connect(auth, (event, frame) => {
-      if (event === 'offer') offer = expectOk('the offer', openOffer(coordinatorKey, frame));
+      if (event !== 'offer') return;
+      offer = expectOk('the offer', openOffer(coordinatorKey, frame));
+      offered.resolve();
     }),
   );
   const call = async <Name extends CallName>(
@@ -120,13 +115,13 @@ export async function joinLoadClient(options: {
     return prepared;
   };
   return {
+    offered: offered.promise,
     prepare: () => {
       assert(offer !== null, 'an offer is heard before it is answered');
       const { roundHash, roundParams } = offer as Offer;
-      const facts = () => ({
-        ...{ identity, sessionId: roundParams.sessionId, sequence: ++sequence, timeMs: Date.now() },
-      });
-      const chunkDigests = markedDigests(delta, mark, new Uint8Array(delta.length));
+      const { sessionId } = roundParams;
+      const facts = () => ({ identity, sessionId, sequence: ++sequence, timeMs: Date.now() });
+      const chunkDigests = markedDigests(delta, mark);
       const vecRoot = vectorRoot(chunkBytesMax, chunkDigests);
       const body = { roundHash, vecRoot, chunkDigests, exampleCount: 10, trainLoss: null, seconds: 1 };
       const accept = sealEnvelope({ ...facts(), ...envelopeCalls.accept, body: { roundHash } });
@@ -134,14 +129,14 @@ export async function joinLoadClient(options: {
     },
     accept: async () => void (await call('accept', ready().accept)),
     announce: async () => void (await call('update', ready().update)),
-    upload: async (lane) => {
+    upload: async () => {
       const { roundHash } = ready();
       const count = chunkCountOf(delta.length);
       let next = 0;
       const window = async (): Promise<void> => {
         while (next < count) {
           const index = next++;
-          await call('upload-chunk', encodeMessage({ roundHash, index }), markedChunk(delta, { index, mark, lane }));
+          await call('upload-chunk', encodeMessage({ roundHash, index }), markedChunk(delta, index, mark));
         }
       };
       await Promise.all(Array.from({ length: chunksInFlightMax }, window));

@@ -101,7 +101,7 @@ export const bench: Benchmark = async (flags, progress) => {
     for (let mark = 1; mark <= clientCount; mark++) children.push(await startClient(stage, mark));
     const turns = await takeTurns(stage, rounds, progress);
     await watch.unlessFailed(coordinator.ended);
-    await Promise.all(children.map((child) => child.exitCode ?? once(child, 'exit')));
+    for (const child of children) if (child.exitCode === null) await once(child, 'exit');
     await coordinator.close();
     const part = (name: keyof Turns['parts'][number]): number => median(turns.parts.map((parts) => parts[name]));
     return {

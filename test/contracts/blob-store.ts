@@ -2,9 +2,26 @@
 import { strict as assert } from 'node:assert';
 import type { CoordinatorBlobs } from '../../coordinator/store/blobs.ts';
 import type { Digest } from '../../shared/core/ids.ts';
+import { chunkBytesMax } from '../../shared/core/limits.ts';
+import { chunkDigests, vectorRoot } from '../../shared/protocol/vector.ts';
 
 const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' as Digest;
 const bytes = Uint8Array.from({ length: 1000 }, (_, index) => index % 251);
+
+/** An upload of two whole chunks and a part of one, different for every `seed`. */
+function upload(seed: number): { readonly chunks: readonly Uint8Array[]; readonly root: Digest } {
+  const whole = Uint8Array.from({ length: 2 * chunkBytesMax + 12 }, (_, index) => (index * seed) % 251);
+  const chunks = [0, 1, 2].map((index) => whole.slice(index * chunkBytesMax, (index + 1) * chunkBytesMax));
+  return { chunks, root: vectorRoot(chunkBytesMax, chunkDigests(whole)) };
+}
+
+async function scanned(blobs: CoordinatorBlobs, root: Digest): Promise<Uint8Array[]> {
+  const found: Uint8Array[] = [];
+  await blobs.scan(root, (chunk, index) => {
+    found[index] = chunk.slice();
+  });
+  return found;
+}
 
 /** Registers the suite. */
 export function blobStoreContract(name: string, create: () => Promise<CoordinatorBlobs>): void {
@@ -47,25 +64,36 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       assert.equal(await blobs.has(digest), false);
     });
 
-    it('[BLB-6] a staged blob is filled in any order and appears at its commit only', async () => {
-      const digest = await blobs.put(bytes);
-      await blobs.delete(digest);
-      const staged = await blobs.stage(bytes.length);
-      await staged.write(600, bytes.slice(600));
-      await staged.write(0, bytes.slice(0, 600));
-      const whole = await staged.bytes();
-      assert.deepEqual(whole, bytes);
-      assert.equal(await blobs.has(digest), false);
-      assert.equal(await staged.commit(whole), digest);
-      assert.deepEqual(await blobs.get(digest), bytes);
+    it('[BLB-6] an upload is filled in any order, appears at its commit only, and is read in order', async () => {
+      const { chunks, root } = upload(2);
+      const staged = blobs.stage();
+      for (const index of [2, 0, 1]) await staged.write(index, chunks[index]!);
+      assert.equal(await blobs.has(root), false);
+      await staged.commit(root);
       await staged.discard();
-      assert.equal(await blobs.has(digest), true);
+      assert.equal(await blobs.has(root), true);
+      assert.deepEqual(await scanned(blobs, root), chunks);
+      await blobs.delete(root);
+      assert.equal(await blobs.has(root), false);
+      await assert.rejects(scanned(blobs, root), { code: 'blob-missing' });
     });
 
-    it('[BLB-7] a discarded blob leaves nothing', async () => {
-      const staged = await blobs.stage(0);
+    it('[BLB-7] a discarded upload leaves nothing', async () => {
+      const { chunks, root } = upload(3);
+      const staged = blobs.stage();
+      await staged.write(0, chunks[0]!);
       await staged.discard();
-      assert.equal(await blobs.has(empty), false);
+      assert.equal(await blobs.has(root), false);
+    });
+
+    it('[BLB-9] many uploads are under way at once, and two with the same bytes are one blob', async () => {
+      const all = [4, 5, 4].map(upload);
+      const staged = all.map(() => blobs.stage());
+      for (const index of [0, 1, 2]) {
+        await Promise.all(staged.map((one, which) => one.write(index, all[which]!.chunks[index]!)));
+      }
+      await Promise.all(staged.map((one, which) => one.commit(all[which]!.root)));
+      for (const { chunks, root } of all) assert.deepEqual(await scanned(blobs, root), chunks);
     });
 
     it('[BLB-8] retains the blobs that are named, and nothing else', async () => {

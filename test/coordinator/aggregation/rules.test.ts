@@ -13,7 +13,7 @@ const clientOf = (index: number): ClientId => index.toString(16).padStart(64, '0
 const contribution = (index: number, weight: number, delta: readonly number[]): Contribution => ({
   clientId: clientOf(index),
   weight,
-  read: async () => bytesOf(Float32Array.from(delta)),
+  scan: async (take) => take(bytesOf(Float32Array.from(delta))),
 });
 const deltas = fc.array(fc.array(fc.float({ min: -8, max: 8, noNaN: true }), { minLength: 3, maxLength: 3 }), {
   minLength: 1,

@@ -1,0 +1,173 @@
+/**
+ * Uploads as files. Chunks wait in memory, up to a bound for all uploads together, and are written in one go at the commit; beyond the bound
+ * they are written as they arrive. What was committed stays in memory as long as nothing else needs the room, so that a round of the usual
+ * size is aggregated without being read back. No file stays open between calls: thousands of uploads may be under way, and a process has
+ * about a thousand descriptors.
+ */
+import { randomUUID } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { constants, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assert } from '../../shared/core/assert.ts';
+import { StoreError } from '../../shared/core/errors.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import { chunkBytesMax } from '../../shared/core/limits.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import { vectorRoot } from '../../shared/protocol/vector.ts';
+import type { ChunkReader, StagedBlob } from './blobs.ts';
+
+/** Bytes of uploads in memory, all together: ten updates of 1.6 million values. More clients or larger adapters need no more. */
+export const residentBytesMax = 64 * 2 ** 20;
+
+/** Where uploads go. */
+export interface UploadFolder {
+  readonly temporary: string;
+  readonly pathOf: (root: Digest) => string;
+  /** Flushes the file and moves it from `path` to its place; closes `handle`. */
+  readonly settle: (handle: FileHandle, path: string, root: Digest) => Promise<void>;
+}
+
+/** The uploads of a blob folder. */
+export interface UploadFiles {
+  stage(): StagedBlob;
+  scan(root: Digest, take: ChunkReader): Promise<void>;
+  /** Drops a committed upload from memory. */
+  forget(root: Digest): void;
+}
+
+/** Uploads below a folder; `bytesMax` is the bound of what stays in memory. */
+export function createUploadFiles(folder: UploadFolder, bytesMax: number): UploadFiles {
+  /** Committed uploads that are whole in memory, the oldest first. */
+  const committed = new Map<Digest, readonly Uint8Array[]>();
+  let residentBytes = 0;
+
+  const forget = (root: Digest): void => {
+    for (const { length } of committed.get(root) ?? []) residentBytes -= length;
+    committed.delete(root);
+  };
+  /** Whether `count` more bytes may stay in memory; committed uploads, which are on the disk, give way. */
+  const takeRoom = (count: number): boolean => {
+    for (const root of committed.keys()) {
+      if (residentBytes + count <= bytesMax) break;
+      forget(root);
+    }
+    if (residentBytes + count > bytesMax) return false;
+    residentBytes += count;
+    return true;
+  };
+
+  const stage = (): StagedBlob => {
+    const path = join(folder.temporary, randomUUID());
+    /** Chunks in memory by index; what is not here is in the file. */
+    let chunks = new Map<number, Uint8Array>();
+    let isOpen = true;
+    let isSpilled = false;
+    const openFile = (): Promise<FileHandle> => open(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+    const release = (): void => {
+      for (const { length } of chunks.values()) residentBytes -= length;
+      chunks = new Map();
+    };
+    return {
+      write: async (index, chunk) => {
+        assert(isOpen, 'nothing is written into a closed upload');
+        if (chunks.has(index)) return;
+        if (takeRoom(chunk.length)) {
+          chunks.set(index, chunk);
+          return;
+        }
+        isSpilled = true;
+        const handle = await openFile();
+        try {
+          await writeAll(handle, [[index, chunk]]);
+        } finally {
+          await handle.close();
+          // The chunk arrived while its upload was given up, and made the file again.
+          if (!isOpen) await rm(path, { force: true });
+        }
+      },
+      commit: async (root) => {
+        isOpen = false;
+        try {
+          const inOrder = [...chunks].sort(([left], [right]) => left - right);
+          const handle = await openFile();
+          try {
+            await writeAll(handle, inOrder);
+          } catch (thrown) {
+            await handle.close();
+            throw thrown;
+          }
+          await folder.settle(handle, path, root);
+          if (isSpilled || committed.has(root)) return;
+          committed.set(
+            root,
+            inOrder.map(([, chunk]) => chunk),
+          );
+          chunks = new Map();
+        } catch (thrown) {
+          await rm(path, { force: true });
+          throw thrown;
+        } finally {
+          release();
+        }
+      },
+      discard: async () => {
+        if (!isOpen) return;
+        isOpen = false;
+        release();
+        await rm(path, { force: true });
+      },
+    };
+  };
+
+  return {
+    stage,
+    forget,
+    scan: async (root, take) => {
+      const resident = committed.get(root);
+      if (resident === undefined) await scanFile(folder.pathOf(root), root, take);
+      else resident.forEach(take);
+    },
+  };
+}
+
+/** Writes chunks at their places: runs of neighbours in one call each. */
+async function writeAll(handle: FileHandle, inOrder: readonly (readonly [number, Uint8Array])[]): Promise<void> {
+  for (let from = 0; from < inOrder.length; ) {
+    const [first] = inOrder[from]!;
+    let to = from + 1;
+    while (to < inOrder.length && inOrder[to]![0] === first + to - from) to++;
+    const run = inOrder.slice(from, to).map(([, chunk]) => chunk);
+    const length = run.reduce((sum, chunk) => sum + chunk.length, 0);
+    const { bytesWritten } = await handle.writev(run, first * chunkBytesMax);
+    if (bytesWritten !== length) {
+      throw new StoreError(
+        'blob-failed',
+        `only ${bytesWritten} of ${length} bytes were written; check the disk's space`,
+      );
+    }
+    from = to;
+  }
+}
+
+async function scanFile(path: string, root: Digest, take: ChunkReader): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    const buffer = new Uint8Array(chunkBytesMax);
+    const digests: Digest[] = [];
+    for (let index = 0; ; index++) {
+      let length = 0;
+      for (let count = -1; count !== 0 && length < chunkBytesMax; length += count) {
+        count = (await handle.read(buffer, length, chunkBytesMax - length, index * chunkBytesMax + length)).bytesRead;
+      }
+      if (length === 0) break;
+      const chunk = buffer.subarray(0, length);
+      digests.push(digestOf(chunk));
+      take(chunk, index);
+    }
+    const found = vectorRoot(chunkBytesMax, digests);
+    if (found === root) return;
+    throw new StoreError('blob-corrupt', `${path} holds other bytes (root ${found}); its round cannot be finished`);
+  } finally {
+    await handle.close();
+  }
+}
