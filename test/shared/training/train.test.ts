@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { memory, ready, setBackend } from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs';
+import { memory } from '@tensorflow/tfjs-core';
+import { useBackend } from '../../../shared/compute/backend.ts';
 import { createClassifier } from '../../../shared/training/classifier.ts';
 import { defaultTraining, type TrainingConfiguration } from '../../../shared/training/configuration.ts';
 import { evaluate, evaluateCounts } from '../../../shared/training/evaluate.ts';
@@ -12,14 +12,13 @@ const configuration: TrainingConfiguration = { ...defaultTraining, localEpochs: 
 
 describe('trainLocally', () => {
   before(async () => {
-    await setBackend('cpu');
-    await ready();
+    await useBackend('cpu');
   });
 
   const classifierWith = (adapter = fakeAdapter) =>
     createClassifier({ base: fakeBase(), adapter, labels: ['low', 'high'], pooling: 'mean' });
 
-  it('learns: the loss falls and held-out examples are told apart, with an adapter and with a head alone', async () => {
+  it('[TRN-1] learns: the loss falls and held-out examples are told apart, with an adapter and with a head alone', async () => {
     for (const adapter of [fakeAdapter, noAdapter]) {
       const classifier = classifierWith(adapter);
       const start = classifier.initialise(1);
@@ -39,7 +38,7 @@ describe('trainLocally', () => {
     }
   });
 
-  it('gives the same bytes for the same seed and others for another', async () => {
+  it('[TRN-2] gives the same bytes for the same seed and others for another', async () => {
     const examples = fakeExamples(40, 1);
     const run = (seed: number) => {
       const classifier = classifierWith();
@@ -52,7 +51,7 @@ describe('trainLocally', () => {
     assert.notDeepEqual(other.parameters, first.parameters);
   });
 
-  it('returns the delta in layout order and leaves the start and frozen tensors as they were', async () => {
+  it('[TRN-3] returns the delta in layout order and leaves the start and frozen tensors as they were', async () => {
     const classifier = classifierWith();
     const start = classifier.initialise(1);
     const untouched = start.slice();
@@ -74,7 +73,7 @@ describe('trainLocally', () => {
     );
   });
 
-  it('holds as many tensors after the tenth step as after the first, and none when it is over', async () => {
+  it('[TRN-4] holds as many tensors after the tenth step as after the first, and none when it is over', async () => {
     for (const adapter of [fakeAdapter, noAdapter]) {
       const classifier = classifierWith(adapter);
       const before = memory().numTensors;
@@ -95,7 +94,7 @@ describe('trainLocally', () => {
     }
   });
 
-  it('stays nearer to the start with a proximal term (FedProx)', async () => {
+  it('[TRN-5] stays nearer to the start with a proximal term (FedProx)', async () => {
     const examples = fakeExamples(40, 1);
     const distance = async (proximalMu: number) => {
       const classifier = classifierWith();
@@ -108,7 +107,7 @@ describe('trainLocally', () => {
     assert.ok(weak < free && strong < weak / 2, `distances ${free}, ${weak}, ${strong}`);
   });
 
-  it('continues the schedule of all rounds: the last round moves less than the first', async () => {
+  it('[TRN-6] continues the schedule of all rounds: the last round moves less than the first', async () => {
     const examples = fakeExamples(40, 1);
     const moved = async (index: number) => {
       const classifier = classifierWith();
@@ -122,7 +121,7 @@ describe('trainLocally', () => {
     assert.ok(last < first / 4, `first ${first}, last ${last}`);
   });
 
-  it('gives the event loop a turn after every step and stops when asked, without leaving tensors', async () => {
+  it('[TRN-7] gives the event loop a turn after every step and stops when asked, without leaving tensors', async () => {
     const classifier = classifierWith();
     const before = memory().numTensors;
     const controller = new AbortController();
@@ -151,7 +150,7 @@ describe('trainLocally', () => {
     assert.equal(memory().numTensors, before);
   });
 
-  it('refuses to go on from a loss that is not finite', async () => {
+  it('[TRN-8] refuses to go on from a loss that is not finite', async () => {
     const classifier = classifierWith();
     const start = classifier.initialise(1);
     start[start.length - 1] = Number.NaN;
@@ -163,8 +162,36 @@ describe('trainLocally', () => {
   });
 });
 
+describe('trainLocally on WebAssembly', () => {
+  before(async () => {
+    await useBackend('wasm');
+  });
+  after(async () => {
+    await useBackend('cpu');
+  });
+
+  it('[TRN-9] gives the same bytes twice, and nearly those of the plain back end', async () => {
+    const run = () => {
+      const classifier = createClassifier({
+        base: fakeBase(),
+        adapter: fakeAdapter,
+        labels: ['low', 'high'],
+        pooling: 'mean',
+      });
+      const settings = { ...configuration, localEpochs: 1 };
+      const start = classifier.initialise(1);
+      return trainLocally({ classifier, start, examples: fakeExamples(40, 1), configuration: settings, seed: 3 });
+    };
+    const [first, again] = [await run(), await run()];
+    assert.deepEqual(again.parameters, first.parameters);
+    await useBackend('cpu');
+    const plain = await run();
+    assert.ok(Math.abs(plain.meanLoss - first.meanLoss) < 1e-4, `${plain.meanLoss} and ${first.meanLoss}`);
+  });
+});
+
 describe('evaluate', () => {
-  it('gives the same metrics for sites pooled by counts as for all rows at once, at any batch size', async () => {
+  it('[TRN-10] gives the same metrics for sites pooled by counts as for all rows at once, at any batch size', async () => {
     const classifier = createClassifier({
       base: fakeBase(),
       adapter: fakeAdapter,
