@@ -113,7 +113,7 @@ describe('upload of an update', () => {
           if (count !== cut) return receiver.answer(call);
           if (reached) await receiver.answer(call);
           link.down();
-          queueMicrotask(link.up);
+          queueMicrotask(() => link.up());
           throw new TransportError('no-answer', 'the connection was cut');
         });
         const receipt = await outcome;
