@@ -90,9 +90,9 @@ function settle(state: FederationState, atMs: number, effects: readonly Federati
     state: step.state,
     effects: [...effects, ...step.effects],
   });
-  const answered = phase.asked.every(
-    (id) => phase.accepted.includes(id) || phase.declined.includes(id) || !state.present.includes(id),
-  );
+  const [accepted, declined] = [new Set(phase.accepted), new Set(phase.declined)];
+  const [stored, present] = [new Set(phase.stored), new Set(state.present)];
+  const answered = phase.asked.every((id) => accepted.has(id) || declined.has(id) || !present.has(id));
   if (phase.name === 'recruit') {
     const enough = phase.accepted.length >= state.settings.quorum;
     const possible = phase.asked.length - phase.declined.length >= state.settings.quorum;
@@ -102,9 +102,9 @@ function settle(state: FederationState, atMs: number, effects: readonly Federati
   }
   if (phase.asked.length - phase.declined.length < state.settings.quorum)
     return then(closeTraining(state, phase, atMs));
-  const missing = phase.asked.filter((id) => !phase.stored.includes(id) && !phase.declined.includes(id));
+  const missing = phase.asked.filter((id) => !stored.has(id) && !declined.has(id));
   if (missing.length === 0) return then(closeTraining(state, phase, atMs));
-  if (phase.stored.length >= state.settings.quorum && missing.every((id) => !state.present.includes(id))) {
+  if (phase.stored.length >= state.settings.quorum && missing.every((id) => !present.has(id))) {
     // Only absent clients are missing: they get a short while to come back, not the whole training time.
     const graceMs = Math.min(30_000, state.settings.trainMs / 4);
     return {

@@ -1,13 +1,15 @@
 /**
  * The store in one SQLite file (`node:sqlite`): write-ahead log, `synchronous=FULL` so that a commit survives a power failure, and a busy
- * timeout because `tributary invite` writes while the coordinator runs. Statements that belong together run in one immediate transaction.
+ * timeout because `tributary invite` writes while the coordinator runs. Writes of the same moment share one
+ * immediate transaction (`group-commit.ts`).
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { SQLInputValue } from 'node:sqlite';
+import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
+import { createGroupCommit } from './group-commit.ts';
 import type {
   ClientRecord,
   CoordinatorStore,
@@ -34,37 +36,36 @@ const schema = `
 /** Opens or creates the database at `path`. @throws StoreError when it cannot be opened or is of a newer version. */
 export function openSqliteStore(path: string): CoordinatorStore {
   const database = open(path);
-  const guard = <Value>(action: () => Value): Promise<Value> => {
-    try {
-      return Promise.resolve(action());
-    } catch (cause) {
-      if (cause instanceof StoreError) return Promise.reject(cause);
-      return Promise.reject(
-        new StoreError('store-failed', `${path}: ${errorMessage(cause)}; check the disk and its permissions`, {
+  const commits = createGroupCommit(database);
+  const failed = (cause: unknown): StoreError =>
+    cause instanceof StoreError
+      ? cause
+      : new StoreError('store-failed', `${path}: ${errorMessage(cause)}; check the disk and its permissions`, {
           cause,
-        }),
-      );
+        });
+  const guard = async <Value>(action: () => Value): Promise<Value> => {
+    try {
+      return action();
+    } catch (cause) {
+      throw failed(cause);
     }
   };
   const together = <Value>(action: () => Value): Promise<Value> =>
-    guard(() => {
-      database.exec('BEGIN IMMEDIATE');
-      try {
-        const value = action();
-        database.exec('COMMIT');
-        return value;
-      } catch (thrown) {
-        database.exec('ROLLBACK');
-        throw thrown;
-      }
+    commits.write(action).catch((cause: unknown) => {
+      throw failed(cause);
     });
+  const statements = new Map<string, StatementSync>();
+  const prepare = (sql: string): StatementSync => {
+    const known = statements.get(sql) ?? database.prepare(sql);
+    statements.set(sql, known);
+    return known;
+  };
   const all = <Row>(sql: string, ...values: SQLInputValue[]): Row[] =>
-    database
-      .prepare(sql)
+    prepare(sql)
       .all(...values)
       .map((row) => JSON.parse(String(row.record)) as Row);
   const one = <Row>(sql: string, ...values: SQLInputValue[]): Row | null => all<Row>(sql, ...values)[0] ?? null;
-  const run = (sql: string, ...values: SQLInputValue[]): number => Number(database.prepare(sql).run(...values).changes);
+  const run = (sql: string, ...values: SQLInputValue[]): number => Number(prepare(sql).run(...values).changes);
 
   const clientSql = 'SELECT record FROM clients WHERE client_id = ?';
   const updatesSql = 'SELECT record FROM updates WHERE round_index = ? ORDER BY client_id';
@@ -92,32 +93,30 @@ export function openSqliteStore(path: string): CoordinatorStore {
   return {
     federation: () => guard(() => one<FederationRecord>('SELECT record FROM federation')),
     createFederation: (record) =>
-      guard(() => {
+      together(() => {
         if (run('INSERT OR IGNORE INTO federation VALUES (1, ?)', JSON.stringify(record)) === 0)
           throw new StoreError('federation-exists', 'this state already holds a federation');
       }),
     address: () =>
       guard(() => {
-        const row = database.prepare('SELECT url FROM address').get();
+        const row = prepare('SELECT url FROM address').get();
         return row === undefined ? null : String(row.url);
       }),
-    setAddress: (url) => guard(() => void run('INSERT OR REPLACE INTO address VALUES (1, ?)', url)),
+    setAddress: (url) => together(() => void run('INSERT OR REPLACE INTO address VALUES (1, ?)', url)),
     client: (clientId) => guard(() => one<ClientRecord>(clientSql, clientId)),
     clients: () => guard(() => all<ClientRecord>('SELECT record FROM clients ORDER BY client_id')),
     approveClient: (clientId) => changeStatus(clientId, ['pending'], 'approved'),
     revokeClient: (clientId) => changeStatus(clientId, ['pending', 'approved'], 'revoked'),
     sequenceOf: (clientId) =>
-      guard(() =>
-        Number(database.prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0),
-      ),
+      guard(() => Number(prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0)),
     advanceSequence: (clientId, sequence) =>
-      guard(
+      together(
         () =>
           run('UPDATE clients SET sequence = ? WHERE client_id = ? AND sequence < ?', sequence, clientId, sequence) ===
           1,
       ),
     addInvite: (invite) =>
-      guard(() => void run('INSERT INTO invites VALUES (?, ?)', invite.tokenHash, JSON.stringify(invite))),
+      together(() => void run('INSERT INTO invites VALUES (?, ?)', invite.tokenHash, JSON.stringify(invite))),
     invites: () => guard(() => all<InviteRecord>('SELECT record FROM invites')),
     redeemInvite: (tokenHash, client, nowMs) =>
       together(() => {
@@ -140,7 +139,7 @@ export function openSqliteStore(path: string): CoordinatorStore {
         return record;
       }),
     openRound: (roundIndex, roundHash, asked) =>
-      guard(() => {
+      together(() => {
         const record: RoundRecord = { roundIndex, roundHash, status: 'open', asked, contributed: 0, detail: '' };
         if (run('INSERT OR IGNORE INTO rounds VALUES (?, ?)', roundIndex, JSON.stringify(record)) === 0)
           throw new StoreError('round-exists', `round ${roundIndex} was opened before`);
@@ -182,7 +181,11 @@ export function openSqliteStore(path: string): CoordinatorStore {
       }),
     versions: () => guard(() => all<VersionRow>('SELECT record FROM versions ORDER BY version')),
     latestVersion: () => guard(() => one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1')),
-    close: () => guard(() => database.close()),
+    close: () =>
+      guard(() => {
+        commits.flush();
+        database.close();
+      }),
   };
 }
 

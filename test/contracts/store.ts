@@ -141,6 +141,24 @@ export function storeContract(name: string, { open, durable }: StoreMaker): void
       ]);
     });
 
+    it('[STO-14] writes of the same moment count one by one: what fails takes nothing else along', async () => {
+      await store.openRound(0, digest('e1'), 2);
+      const outcomes = await Promise.allSettled([
+        store.openRound(1, digest('e1'), 2),
+        store.openRound(0, digest('e1'), 2),
+        store.publish(version(7, 0), 'too early'),
+        store.openRound(2, digest('e1'), 2),
+      ]);
+      assert.deepEqual(
+        outcomes.map(({ status }) => status),
+        ['fulfilled', 'rejected', 'rejected', 'fulfilled'],
+      );
+      assert.deepEqual(
+        (await store.rounds()).map(({ roundIndex, status }) => [roundIndex, status]),
+        [0, 1, 2].map((roundIndex) => [roundIndex, 'open']),
+      );
+    });
+
     it('[STO-7] the first update of a client stays; others see it', async () => {
       await store.addUpdate(update(second));
       await store.addUpdate(update(first));

@@ -40,4 +40,43 @@ describe('SQLite store', () => {
     await one.close();
     await other.close();
   });
+
+  it('[SQL-4] writes of the same moment are one transaction, and each is durable when it resolves', async () => {
+    const path = join(folder, 'group.sqlite');
+    const store = openSqliteStore(path);
+    const other = new DatabaseSync(path, { readOnly: true });
+    const seen = (): unknown => other.prepare('SELECT count(*) AS count FROM rounds').get()?.count;
+    const writes = [0, 1, 2].map((index) => store.openRound(index, 'ab'.repeat(32) as never, 1));
+    assert.equal(seen(), 0);
+    await writes[0];
+    assert.equal(seen(), 3);
+    other.close();
+    await store.close();
+  });
+
+  it('[SQL-5] what waits when the store is closed is written', async () => {
+    const path = join(folder, 'closing.sqlite');
+    const store = openSqliteStore(path);
+    const write = store.openRound(0, 'ab'.repeat(32) as never, 1);
+    await store.close();
+    await write;
+    const again = openSqliteStore(path);
+    assert.equal((await again.rounds()).length, 1);
+    await again.close();
+  });
+
+  it('[SQL-6] when nothing can be committed every write hears it', async () => {
+    const path = join(folder, 'broken.sqlite');
+    const store = openSqliteStore(path);
+    const thief = new DatabaseSync(path);
+    thief.exec('DROP TABLE rounds');
+    const outcomes = await Promise.allSettled(
+      [0, 1].map((index) => store.openRound(index, 'ab'.repeat(32) as never, 1)),
+    );
+    for (const outcome of outcomes) {
+      assert.equal(outcome.status === 'rejected' && (outcome.reason as { code: string }).code, 'store-failed');
+    }
+    thief.close();
+    await store.close();
+  });
 });
