@@ -1,0 +1,53 @@
+/** Runs a base with an adapter whose values come from a reference: outputs, loss, and gradients of all parameters. */
+import { type Tensor, type Tensor3D, tensor, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
+import type { BoundAdapter } from '../../shared/adapters/registry.ts';
+import { seededRandom } from '../../shared/core/random.ts';
+import type { BaseModel, TokenBatch } from '../../shared/model/base-model.ts';
+import type { TensorSpecification } from '../../shared/update/layout.ts';
+import { type ReferenceTensor, toOurs, toReference } from './reference-tensors.ts';
+
+/** What {@link runAdapted} needs. */
+export interface AdaptedRun {
+  readonly base: BaseModel;
+  readonly batch: TokenBatch;
+  readonly adapter: BoundAdapter;
+  /** Parameters beside the adapter's, such as a classifier's. */
+  readonly further?: readonly TensorSpecification[];
+  readonly references: readonly ReferenceTensor[];
+  /** From the last hidden state to what the reference calls its output. */
+  readonly outputOf: (hidden: Tensor3D, parameters: ReadonlyMap<string, Tensor>) => Tensor;
+  /** The reference's loss of that output. */
+  readonly lossOf: (output: Tensor) => Tensor;
+}
+
+/** What came out. */
+export interface AdaptedFindings {
+  readonly output: Float32Array;
+  readonly loss: Float32Array;
+  /** By the reference's names. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+}
+
+/** Runs forward and backward, without dropout. */
+export function runAdapted(run: AdaptedRun): AdaptedFindings {
+  const { base, batch, adapter, further = [], references, outputOf, lossOf } = run;
+  const specifications = [...adapter.tensors, ...further];
+  const values = toOurs(specifications, references);
+  let findings: AdaptedFindings | null = null;
+  tidy(() => {
+    const leaves = specifications.map(({ name, shape }) => tensor(values.get(name)!, [...shape]));
+    const forward = (tensors: readonly Tensor[]): Tensor => {
+      const parameters = new Map(specifications.map(({ name }, index) => [name, tensors[index]!]));
+      const hooks = adapter.hooks({ parameters, training: false, random: seededRandom(0) });
+      return outputOf(base.encode(batch, hooks), parameters);
+    };
+    const { value, grads } = valueAndGrads((...tensors: Tensor[]) => lossOf(forward(tensors)).asScalar())(leaves);
+    const ours = new Map(specifications.map(({ name }, index) => [name, grads[index]!.dataSync() as Float32Array]));
+    findings = {
+      output: forward(leaves).dataSync() as Float32Array,
+      loss: value.dataSync() as Float32Array,
+      gradients: new Map(references.map((reference) => [reference.mapping.reference, toReference(reference, ours)])),
+    };
+  });
+  return findings!;
+}
