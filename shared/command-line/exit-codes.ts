@@ -17,13 +17,9 @@ export const exitCodes = { done: 0, failed: 1, wrongUse: 2 } as const;
 /** One of {@link exitCodes}. */
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** The exit code for something thrown. Commander throws also for help and version, which are no failure. */
+/** The exit code for something thrown. Commander throws also for help and version that were asked for, which are no failure. */
 export function exitCodeOf(thrown: unknown): ExitCode {
-  if (thrown instanceof CommanderError) {
-    return thrown.code === 'commander.helpDisplayed' || thrown.code === 'commander.version'
-      ? exitCodes.done
-      : exitCodes.wrongUse;
-  }
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.wrongUse;
   return thrown instanceof UsageError || thrown instanceof FormatError ? exitCodes.wrongUse : exitCodes.failed;
 }
 

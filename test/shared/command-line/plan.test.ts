@@ -1,0 +1,83 @@
+import { strict as assert } from 'node:assert';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { register } from '../../../shared/command-line/plan.node.ts';
+import { runCommandLine } from '../../../shared/command-line/program.ts';
+import { describeBase } from '../../../shared/model/load.node.ts';
+import { planHashOf } from '../../../shared/plan/plan.ts';
+import { readPlan } from '../../../shared/plan/read-plan.node.ts';
+import { writeTinyBase } from '../../helpers/tiny-base.ts';
+import { minimalPlan } from '../plan/minimal-plan.ts';
+import { fakeTerminal } from './fake-terminal.ts';
+
+describe('plan check', () => {
+  let folder = '';
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'tributary-plan-check-'));
+    await writeTinyBase(join(folder, 'base'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  const write = (name: string, value: unknown): string => {
+    const path = join(folder, name);
+    writeFileSync(path, JSON.stringify(value));
+    return path;
+  };
+  const check = async (...argv: string[]) => {
+    const terminal = fakeTerminal();
+    const { signal } = new AbortController();
+    const groups = [{ commands: { plan: 'check a plan' }, load: async () => ({ register }) }];
+    const code = await runCommandLine({ groups, argv: ['plan', 'check', ...argv], version: '0', terminal, signal });
+    return { code, output: terminal.output.join(''), errors: terminal.errors.join('') };
+  };
+
+  it('[PLC-1] prints hash and defaults of a correct plan, as text and as one document', async () => {
+    const path = write('good.json', minimalPlan());
+    const hash = planHashOf(await readPlan(path));
+    const people = await check(path);
+    assert.equal(people.code, 0, people.errors);
+    assert.ok(people.output.startsWith(`${path}: correct\n`) && people.output.includes(hash));
+    const document = JSON.parse((await check(path, '--json')).output);
+    assert.equal(document.planHash, hash);
+    assert.equal(document.base, null);
+    assert.equal(document.plan.training.localEpochs, 1);
+  });
+
+  it('[PLC-2] checks a plan against its base: digest, length, pooling, adapter; and says what is trained', async () => {
+    const base = join(folder, 'base');
+    const { digest, positionsMax } = await describeBase(base);
+    const plan = minimalPlan();
+    const task = { labels: ['a', 'b'], pooling: 'mean', lengthMax: positionsMax };
+    const fitting = { ...plan, base: { digest }, task, adapter: { method: 'bottleneck', size: 4 } };
+    const good = await check(write('fits.json', fitting), '--base', base, '--json');
+    assert.equal(good.code, 0, good.errors);
+    const report = JSON.parse(good.output).base;
+    // One block of width 16: down 16 x 4 + 4, up 4 x 16 + 16; the head 16 x 2 + 2.
+    assert.equal(report.trainableCount, 16 * 4 + 4 + 4 * 16 + 16 + 16 * 2 + 2);
+    assert.equal(report.updateBytes, 4 * report.trainableCount);
+    const wrong = {
+      ...fitting,
+      base: { digest: 'ab'.repeat(32) },
+      task: { ...task, pooling: 'first', lengthMax: positionsMax + 1 },
+    };
+    const bad = await check(write('unfit.json', wrong), '--base', base);
+    assert.equal(bad.code, 2);
+    assert.match(bad.errors, new RegExp(`base.digest must be ${digest}`));
+    assert.match(bad.errors, /task\.lengthMax must be at most 32/);
+    assert.match(bad.errors, /task\.pooling must be last or mean/);
+    const method = write('method.json', { ...fitting, adapter: { method: 'bottelneck' } });
+    assert.match((await check(method, '--base', base)).errors, /did you mean bottleneck/);
+  });
+
+  it('[PLC-3] refuses with the reason of a policy, and a broken plan with its field', async () => {
+    const plan = write('policed.json', minimalPlan());
+    const strict = write('policy.json', { methods: ['none'] });
+    const refused = await check(plan, '--policy', strict);
+    assert.equal(refused.code, 2);
+    assert.match(refused.errors, /refused by .*policy\.json: the plan trains with/);
+    const broken = await check(write('broken.json', { ...minimalPlan(), rounds: { count: 0, quorum: 1 } }));
+    assert.equal(broken.code, 2);
+    assert.match(broken.errors, /rounds\.count must be a whole number from 1 to \d+, found 0/);
+  });
+});
