@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { Entropy } from '../../shared/core/ports.ts';
+import { engineCrypto } from '../../shared/crypto/engine.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { identityFromSeed } from '../../shared/crypto/identity.ts';
 
@@ -20,7 +21,7 @@ export function openIdentity(stateFolder: string, entropy: Entropy): Identity {
       `${path} must hold 64 hex digits; restore it from a backup: with another key clients refuse this coordinator`,
     );
   }
-  return identityFromSeed(fromHex(text));
+  return identityFromSeed(fromHex(text), engineCrypto);
 }
 
 function readKey(path: string): string | null {

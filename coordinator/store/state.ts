@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { UsageError } from '../../shared/core/errors.ts';
 import { lockFolder } from '../../shared/core/folder-lock.node.ts';
 import type { Entropy } from '../../shared/core/ports.ts';
+import { engineCrypto } from '../../shared/crypto/engine.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { createIdentity } from '../../shared/crypto/identity.ts';
@@ -32,7 +33,12 @@ const databaseOf = (stateFolder: string): string => join(stateFolder, 'coordinat
 /** State that ends with the process, for tests and simulations. */
 export function memoryState(entropy: Entropy): CoordinatorState {
   const store = createMemoryStore();
-  return { store, blobs: createMemoryBlobs(), identity: createIdentity(entropy), close: once(() => store.close()) };
+  return {
+    store,
+    blobs: createMemoryBlobs(),
+    identity: createIdentity(entropy, engineCrypto),
+    close: once(() => store.close()),
+  };
 }
 
 /**

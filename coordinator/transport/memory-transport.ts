@@ -1,5 +1,6 @@
 /** A network without a network, for tests, benchmarks and simulations: connections are function calls. */
 import { assert } from '../../shared/core/assert.ts';
+import { TransportError } from '../../shared/core/errors.ts';
 import type { Result } from '../../shared/core/result.ts';
 import type { CallName, CoordinatorEvent } from '../../shared/protocol/messages.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
@@ -16,23 +17,29 @@ export interface MemoryTransport extends Transport {
   challenge(): Promise<HttpAnswer>;
   health(): Promise<HttpAnswer>;
   enrol(body: unknown): Promise<HttpAnswer>;
-  /** Connects with what a socket would send as `auth`. `listener` hears every event, the welcome first. */
+  /** Connects with what a socket would send as `auth`. `listener` hears every event, the welcome first; `onClosed` the end. */
   connect(
     auth: unknown,
     listener: (event: CoordinatorEvent, body: Uint8Array) => void,
+    onClosed?: () => void,
   ): Promise<Result<MemoryConnection, Violation>>;
 }
 
 /** A transport that nobody serves yet. */
 export function memoryTransport(): MemoryTransport {
   let handlers: TransportHandlers | null = null;
-  const peers = new Set<Peer>();
+  /** Whom to tell when a connection ends. */
+  const peers = new Map<Peer, () => void>();
   const served = (): TransportHandlers => {
     assert(handlers !== null, 'a memory transport is served before clients use it');
     return handlers;
   };
   const drop = (peer: Peer): void => {
-    if (peers.delete(peer)) served().disconnected(peer);
+    const onClosed = peers.get(peer);
+    if (onClosed === undefined) return;
+    peers.delete(peer);
+    served().disconnected(peer);
+    onClosed();
   };
   return {
     listen: async (given) => {
@@ -40,12 +47,12 @@ export function memoryTransport(): MemoryTransport {
       return 'memory:';
     },
     close: async () => {
-      for (const peer of new Set(peers)) drop(peer);
+      for (const peer of new Set(peers.keys())) drop(peer);
     },
     challenge: () => served().challenge(),
     health: () => served().health(),
     enrol: (body) => served().enrol(body),
-    connect: async (auth, listener) => {
+    connect: async (auth, listener, onClosed = () => undefined) => {
       const admission = await served().admit(auth);
       if (!admission.ok) return admission;
       const { clientId, welcome } = admission.value;
@@ -54,12 +61,19 @@ export function memoryTransport(): MemoryTransport {
         send: (event, body) => peers.has(peer) && listener(event, body),
         close: () => drop(peer),
       };
-      for (const older of new Set(peers)) if (older.clientId === clientId) drop(older);
-      peers.add(peer);
+      for (const older of new Set(peers.keys())) if (older.clientId === clientId) drop(older);
+      peers.set(peer, onClosed);
       peer.send('welcome', welcome);
       served().connected(peer);
-      const call: MemoryConnection['call'] = (name, body, attachment) =>
-        served().call(peer, name, body, attachment ?? null);
+      const call: MemoryConnection['call'] = async (name, body, attachment) => {
+        if (!peers.has(peer)) throw new TransportError('not-connected', 'this connection is closed');
+        try {
+          return await served().call(peer, name, body, attachment ?? null);
+        } catch (thrown) {
+          drop(peer);
+          throw thrown;
+        }
+      };
       return { ok: true, value: { call, close: () => drop(peer) } };
     },
   };

@@ -1,12 +1,14 @@
 /**
- * Who signs: an Ed25519 key (RFC 8032) of a client or of the coordinator, kept by tweetnacl. The seed is the only secret; it never appears
- * in a message. Signatures are deterministic.
+ * Who signs: an Ed25519 key (RFC 8032) of a client or of the coordinator. tweetnacl signs, portably and audited; a coordinator, which signs
+ * for everybody who asks, signs through its engine. The seed is the only secret; it never appears in a message. Signatures are
+ * deterministic, so both give the same bytes.
  */
 import nacl from 'tweetnacl';
 import { assert } from '../core/assert.ts';
-import { utf8 } from '../core/bytes.ts';
+import { bytesOf, toBase64Url, utf8 } from '../core/bytes.ts';
 import type { ClientId } from '../core/ids.ts';
 import type { Entropy } from '../core/ports.ts';
+import type { engineCrypto } from './engine.ts';
 import { digestOf, sha256 } from './hash.ts';
 import { signatureInput } from './signature-input.ts';
 
@@ -19,7 +21,7 @@ export interface Identity {
   readonly publicKey: Uint8Array;
   /** SHA-256 of `"TRIB-ID"` and the public key. */
   readonly clientId: ClientId;
-  /** Signs `body` under the domain `type`: 64 bytes. Costs about 3 ms whatever the size of the body. */
+  /** Signs `body` under the domain `type`: 64 bytes. Costs about 3 ms with tweetnacl and 0.05 ms with an engine, and one SHA-256. */
   sign(type: string, body: Uint8Array): Uint8Array;
 }
 
@@ -28,23 +30,27 @@ export function createSeed(entropy: Entropy): Uint8Array {
   return entropy.bytes(keyBytes.seed);
 }
 
-/** A fresh identity whose seed nobody keeps: for one process. */
-export function createIdentity(entropy: Entropy): Identity {
+/** A fresh identity whose seed nobody keeps: for one process. `engine` as in {@link identityFromSeed}. */
+export function createIdentity(entropy: Entropy, engine: typeof engineCrypto = null): Identity {
   const seed = createSeed(entropy);
-  const identity = identityFromSeed(seed);
+  const identity = identityFromSeed(seed, engine);
   seed.fill(0);
   return identity;
 }
 
-/** The identity of a 32-byte seed; the seed is copied and may be zeroed afterwards. */
-export function identityFromSeed(seed: Uint8Array): Identity {
+/** The identity of a 32-byte seed; the seed is copied and may be zeroed afterwards. It signs through `engine`, or tweetnacl without one. */
+export function identityFromSeed(seed: Uint8Array, engine: typeof engineCrypto = null): Identity {
   assert(seed.length === keyBytes.seed, `an identity seed has ${keyBytes.seed} bytes`);
   const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(Uint8Array.from(seed));
-  return {
-    publicKey,
-    clientId: clientIdOf(publicKey),
-    sign: (type, body) => nacl.sign.detached(signatureInput(type, body), secretKey),
-  };
+  const clientId = clientIdOf(publicKey);
+  if (engine === null)
+    return { publicKey, clientId, sign: (type, body) => nacl.sign.detached(signatureInput(type, body), secretKey) };
+  const key = engine.createPrivateKey({
+    key: { kty: 'OKP', crv: 'Ed25519', d: toBase64Url(seed), x: toBase64Url(publicKey) },
+    format: 'jwk',
+  });
+  secretKey.fill(0);
+  return { publicKey, clientId, sign: (type, body) => bytesOf(engine.sign(null, signatureInput(type, body), key)) };
 }
 
 const idPrefix = utf8('TRIB-ID');

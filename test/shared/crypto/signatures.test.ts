@@ -51,6 +51,7 @@ describe('signatures', () => {
       const made = identity.sign('UPDATE', body);
       assert.equal(toHex(made), toHex(ed25519.sign(input, fromHex(seed))));
       assert.equal(toHex(made), signWithEngine(seed, identity.publicKey, input));
+      assert.equal(toHex(identityFromSeed(fromHex(seed), engineCrypto).sign('UPDATE', body)), toHex(made));
       assert.equal(identity.clientId, digestOf(utf8('TRIB-ID'), fromHex(publicKey)));
       assert.equal(clientIdOf(identity.publicKey), identity.clientId);
     });
