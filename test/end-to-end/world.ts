@@ -1,5 +1,6 @@
 /** A federation over real sockets in one process: a coordinator with its state on disk, and clients with theirs. */
 import { strict as assert } from 'node:assert';
+import { fork } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,15 +11,14 @@ import { nodePlatform } from '../../client/platform/node.node.ts';
 import type { FinishReason } from '../../client/session/machine.ts';
 import type { Coordinator, CoordinatorProgress } from '../../coordinator/coordinator.ts';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
-import { openState } from '../../coordinator/store/state.ts';
-import { socketServer } from '../../coordinator/transport/socket-server.ts';
-import type { Transport } from '../../coordinator/transport/transport.ts';
+import type { Clock } from '../../shared/core/ports.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import type { Policy } from '../../shared/plan/policy.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import type { FixedLearning } from '../client/fixed-learner.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import type { Request, Said } from './coordinator-process.ts';
 
 /** Values of the adapter: three chunks, the last one not full. */
 export const dim = 150_000;
@@ -84,8 +84,15 @@ export function listen<Event extends { readonly type: string }>(): Heard<Event> 
 export interface RunningCoordinator {
   readonly coordinator: Coordinator;
   readonly events: Heard<CoordinatorProgress>;
-  /** As if the process was killed: nothing more can be written, all connections are cut, nobody is told. */
-  kill(): Promise<void>;
+}
+
+/** A coordinator in a process of its own. */
+export interface CoordinatorProcess {
+  readonly url: string;
+  readonly invites: readonly string[];
+  readonly events: Heard<CoordinatorProgress>;
+  /** Ends the process without giving it a chance to do anything, and resolves when it is gone. */
+  readonly kill: () => Promise<void>;
 }
 
 /** A client that is under way. */
@@ -99,7 +106,12 @@ export interface RunningClient {
 /** Where a test runs; everything in it is closed at its end. */
 export interface World {
   readonly folder: string;
-  startCoordinator(plan: Plan, options?: { readonly port?: number }): Promise<RunningCoordinator>;
+  startCoordinator(
+    plan: Plan,
+    options?: { readonly clock?: Clock; readonly port?: number },
+  ): Promise<RunningCoordinator>;
+  /** Starts a coordinator process on the state folder of this world. */
+  spawnCoordinator(request: Omit<Request, 'stateFolder'>): Promise<CoordinatorProcess>;
   /** Starts the client of a site; a site keeps its state folder under its name. */
   startClient(name: string, learning: Partial<FixedLearning>, options?: Partial<ClientOptions>): Promise<RunningClient>;
   close(): Promise<void>;
@@ -111,9 +123,7 @@ export async function openWorld(): Promise<World> {
   const closers: (() => Promise<unknown>)[] = [];
   return {
     folder,
-    startCoordinator: async (plan, { port = 0 } = {}) => {
-      const transport: Transport = socketServer({ port });
-      const state = await openState(join(folder, 'coordinator'));
+    startCoordinator: async (plan, options = {}) => {
       const events = listen<CoordinatorProgress>();
       const coordinator = await startCoordinator({
         plan,
@@ -121,17 +131,29 @@ export async function openWorld(): Promise<World> {
         baseDigest: fixedBaseDigest(fixedBase),
         layout: fixedLayout(dim),
         initialAdapter: new Float32Array(dim),
-        stateFolder: null,
-        state,
-        transport,
+        stateFolder: join(folder, 'coordinator'),
         onEvent: events.add,
+        ...options,
       });
       closers.push(() => coordinator.close());
-      const kill = async (): Promise<void> => {
-        await state.close();
-        await transport.close();
+      return { coordinator, events };
+    },
+    spawnCoordinator: async (request) => {
+      const child = fork(join(import.meta.dirname, 'coordinator-process.ts'));
+      const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      const kill = (): Promise<void> => {
+        child.kill('SIGKILL');
+        return gone;
       };
-      return { coordinator, events, kill };
+      closers.push(kill);
+      const events = listen<CoordinatorProgress>();
+      const ready = new Promise<Extract<Said, { type: 'ready' }>>((resolve, reject) => {
+        child.on('message', (said: Said) => (said.type === 'ready' ? resolve(said) : events.add(said.event)));
+        child.once('exit', (code) => reject(new Error(`the coordinator ended with code ${code} before it was ready`)));
+      });
+      child.send({ ...request, stateFolder: join(folder, 'coordinator') } satisfies Request);
+      const { url, invites } = await ready;
+      return { url, invites, events, kill };
     },
     startClient: async (name, { delta = () => new Float32Array(dim).fill(1), ...learning }, options = {}) => {
       const events = listen<ClientEvent>();
@@ -146,6 +168,7 @@ export async function openWorld(): Promise<World> {
       });
       const ended = client.run(controller.signal);
       ended.catch(() => undefined);
+      // Clients end first, then coordinators.
       closers.unshift(async () => {
         controller.abort();
         await ended.catch(() => undefined);

@@ -1,0 +1,41 @@
+/** A coordinator in a process of its own, so that a test can kill it. Says its invites and everything that happens to its parent. */
+import process from 'node:process';
+import { startCoordinator } from '../../coordinator/coordinator.ts';
+import type { CoordinatorProgress } from '../../coordinator/events.ts';
+import { fixedBase, fixedBaseDigest, fixedLayout } from '../client/fixed-learner.ts';
+import { dim, federationPlan } from './world.ts';
+
+/** What the parent asks for. */
+export interface Request {
+  readonly rounds: object;
+  readonly stateFolder: string;
+  readonly port: number;
+  readonly inviteCount: number;
+}
+
+/** What the parent hears. */
+export type Said =
+  | { readonly type: 'ready'; readonly url: string; readonly invites: readonly string[] }
+  | { readonly type: 'event'; readonly event: CoordinatorProgress };
+
+const say = (said: Said): void => void process.send?.(said);
+
+async function run({ rounds, stateFolder, port, inviteCount }: Request): Promise<void> {
+  const coordinator = await startCoordinator({
+    plan: federationPlan(rounds),
+    baseFiles: fixedBase,
+    baseDigest: fixedBaseDigest(fixedBase),
+    layout: fixedLayout(dim),
+    initialAdapter: new Float32Array(dim),
+    stateFolder,
+    port,
+    onEvent: (event) => say({ type: 'event', event }),
+  });
+  const invites: string[] = [];
+  for (let index = 0; index < inviteCount; index++)
+    invites.push(await coordinator.invite({ organisation: `site ${index + 1}` }));
+  say({ type: 'ready', url: coordinator.url, invites });
+}
+
+// A failure ends the process, and with it the test that waits for it.
+process.once('message', (request: Request) => void run(request));
