@@ -2,7 +2,7 @@
 import type { SeededRandom } from '../core/random.ts';
 
 /** Number of values of a shape. */
-export function sizeOf(shape: readonly number[]): number {
+function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 

@@ -154,7 +154,7 @@ describe('bottleneck: layout', () => {
         .tensors.filter(({ name }) => name.endsWith('.down.bias'))
         .map(({ shape }) => shape[0]);
     assert.deepEqual(widths({ '0': 16, default: 4 }), [2, 8, 8]);
-    assert.deepEqual(widths({ '0': 16, '1': 5, '2': 1 }), [2, 6, 32]);
+    assert.deepEqual(widths({ '0': 16, '1': 9, '2': 1 }), [2, 3, 32]);
     assert.deepEqual(widths(64), [1, 1, 1]);
     assert.deepEqual(widths(0.5), [64, 64, 64]);
   });
