@@ -69,7 +69,7 @@ export function isPooled(method: Method): boolean {
 }
 
 /** Learning rates that `--tune` tries for adapters and for heads. */
-const tunedRates = { adapter: [2e-3, 5e-3, 1e-2], head: [1e-2, 3e-2, 1e-1] } as const;
+const tunedRates = { adapter: [3e-3, 1e-2, 2e-2], head: [1e-2, 3e-2, 1e-1, 3e-1] } as const;
 
 /** The cells of `--tune`: the trained methods on the validation split with seed 0, on the first dealing of every set. */
 export function tuningCells(names: readonly SetName[], override: CellOverride): Cell[] {

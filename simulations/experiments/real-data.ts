@@ -16,7 +16,7 @@ import { type Cell, type CellOverride, type CellResult, cellKey, cellsOf, tuning
 import { runCells } from './pool.ts';
 import { markdownOf } from './report.ts';
 import { appendResult, readResults } from './results-file.ts';
-import { adapter, pooling, type SetName, type SetSettings, setNames, sets } from './settings.ts';
+import { adapter, batchSize, pooling, type SetName, type SetSettings, setNames, sets } from './settings.ts';
 
 interface Options {
   readonly data: string;
@@ -96,7 +96,7 @@ function settingsText({ sets: names, seeds, override }: Options): string[] {
   const width = adapter['size'];
   return [
     `Accuracy in percent on test rows, mean ± standard deviation over ${seeds.length} seeds, each of which draws rows, dealing, start and batches anew.`,
-    `Base: the one that ships. Adapter: bottleneck of width ${width} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of 16, linear schedule over all rounds; learning rates chosen on the validation split (\`--tune\`).`,
+    `Base: the one that ships. Adapter: bottleneck of width ${width} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of ${batchSize}, linear schedule over all rounds; learning rates chosen on the validation split (\`--tune\`).`,
     ...names.map((name) => {
       const set = sets[name];
       return `${name}: ${override.rows ?? set.rows} training rows, ${set.testRows} test rows, ${set.clientCount} clients, ${override.rounds ?? set.rounds} rounds of one local epoch; local and pooled trainings run as many epochs; texts cut to ${set.lengthMax} tokens; learning rates ${ratesText(set)}.`;

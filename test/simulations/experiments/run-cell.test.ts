@@ -1,0 +1,122 @@
+import { strict as assert } from 'node:assert';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { parseAdapter } from '../../../shared/adapters/registry.ts';
+import { useBackend } from '../../../shared/compute/backend.ts';
+import { seededRandom } from '../../../shared/core/random.ts';
+import { baseModelFrom, type LoadedBase } from '../../../shared/model/load.ts';
+import { createClassifier } from '../../../shared/training/classifier.ts';
+import { trainLocally } from '../../../shared/training/train.ts';
+import type { Cell } from '../../../simulations/experiments/cells.ts';
+import { drawRows } from '../../../simulations/experiments/data.ts';
+import { federate } from '../../../simulations/experiments/in-process.ts';
+import { runCell } from '../../../simulations/experiments/run-cell.ts';
+import { methods, sets, trainingOf } from '../../../simulations/experiments/settings.ts';
+import { tinyBaseFiles } from '../../helpers/tiny-base.ts';
+
+const owners = ['GARD', 'GHR', 'NIDDK', 'NINDS', 'NHLBI', 'MPlus', 'CancerGov', 'Senior', 'CDC'];
+
+function lines(count: number, seed: number): string {
+  const random = seededRandom(seed, 'cells');
+  const rows = Array.from({ length: count }, (_, index) => {
+    const letters = index % 2 === 0 ? 'abc' : 'xyz';
+    const text = Array.from({ length: 4 + random.integer(5) }, () => letters[random.integer(3)]).join('');
+    return JSON.stringify({ text, label: index % 2 === 0 ? 'early' : 'late', client: owners[index % 9] });
+  });
+  return rows.join('\n');
+}
+
+describe('runCell', () => {
+  let folder = '';
+  let base: LoadedBase;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'tributary-cells-'));
+    mkdirSync(join(folder, 'medquad'));
+    for (const [part, count] of [
+      ['train', 144],
+      ['validation', 20],
+      ['test', 40],
+    ] as const)
+      writeFileSync(join(folder, 'medquad', `${part}.jsonl.gz`), gzipSync(lines(count, count)));
+    await useBackend('cpu');
+    base = await baseModelFrom(tinyBaseFiles());
+  });
+  after(() => {
+    base.model.dispose();
+    rmSync(folder, { recursive: true });
+  });
+
+  const cellOf = (method: Cell['method']): Cell => ({
+    set: 'medquad',
+    dealing: method.startsWith('pooled') || method === 'naive-bayes' ? null : sets.medquad.dealings[0]!.label,
+    seed: 1,
+    method,
+    split: 'test',
+    override: { rows: 90, rounds: 2, learningRate: 0.02 },
+  });
+
+  it('[EXP-11] computes every method, twice the same', async () => {
+    for (const method of methods) {
+      const notes: number[] = [];
+      const options = { cell: cellOf(method), folder, base };
+      const first = await runCell({ ...options, onProgress: ({ done, total }) => notes.push(done / total) });
+      const { seconds: _, ...again } = await runCell({ ...options, onProgress: () => {} });
+      const { seconds, ...rest } = first;
+      assert.deepEqual(again, rest, method);
+      assert.ok(seconds > 0);
+      assert.ok(first.accuracy >= 0.5, `${method}: ${first.accuracy}`);
+      assert.deepEqual([first.trainRows, first.testRows], [90, 40]);
+      assert.equal(first.clients.length, method === 'local-adapter' ? 9 : 0);
+      if (method === 'naive-bayes') assert.deepEqual(notes, []);
+      else assert.ok(Math.abs(notes.at(-1)! - 1) < 1e-9, `${method} ends at ${notes.at(-1)}`);
+    }
+  });
+
+  it('[EXP-12] federates a single client as if it trained alone, round by round', async () => {
+    const adapter = parseAdapter({ method: 'bottleneck', size: 2 }, base.model.description);
+    const classifier = createClassifier({ base: base.model, adapter, labels: ['a', 'b'], pooling: 'mean' });
+    const random = seededRandom(5);
+    const examples = Array.from({ length: 20 }, (_, index) => {
+      return { ids: Int32Array.from({ length: 4 }, () => 4 + random.integer(100)), label: index % 2 };
+    });
+    const configuration = trainingOf(0.01);
+    const found = await federate({ classifier, clients: [examples], rounds: 2, configuration, seed: 7 });
+    let expected = classifier.initialise(7);
+    for (const index of [0, 1]) {
+      const { delta } = await trainLocally({
+        classifier,
+        start: expected,
+        examples,
+        configuration,
+        seed: 7 + index,
+        round: { index, count: 2 },
+      });
+      expected = expected.map((value, place) => value + delta[place]!);
+    }
+    assert.deepEqual(found, expected);
+  });
+});
+
+describe('drawRows', () => {
+  const rows = Array.from({ length: 50 }, (_, index) => ({ text: `${index}`, label: 'a', line: index + 1 }));
+
+  it('[EXP-13] draws without replacement in order, by seed, and takes all when there are not more', () => {
+    const drawn = drawRows(rows, 20, 1).map(({ line }) => line);
+    assert.equal(new Set(drawn).size, 20);
+    assert.deepEqual(
+      drawn,
+      drawn.toSorted((left, right) => left - right),
+    );
+    assert.deepEqual(
+      drawRows(rows, 20, 1).map(({ line }) => line),
+      drawn,
+    );
+    assert.notDeepEqual(
+      drawRows(rows, 20, 2).map(({ line }) => line),
+      drawn,
+    );
+    assert.deepEqual(drawRows(rows, 50, 1), rows);
+  });
+});
