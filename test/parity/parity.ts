@@ -1,3 +1,4 @@
+/** The parity suite: every case of a folder of fixtures, on several back ends, against the reference's outputs and gradients. */
 import { engine } from '@tensorflow/tfjs-core';
 import { type BackendName, useBackend } from '../../shared/compute/backend.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
