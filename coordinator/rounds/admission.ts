@@ -28,9 +28,11 @@ export interface Announcement {
   readonly vecRoot: Digest;
   readonly chunkDigests: readonly Digest[];
   readonly exampleCount: number;
+  /** Seconds of local training. */
+  readonly seconds: number;
 }
 
-/** Judges an announcement on its own: round, size by the layout, root of its chunk digests, weight. */
+/** Judges an announcement on its own: round, size by the layout, root of its chunk digests, weight, time. */
 export function judgeAnnouncement(demands: RoundDemands, announced: Announcement): Violation | null {
   const { roundIndex, roundHash, dim, weightMax } = demands;
   if (announced.roundHash !== roundHash) {
@@ -49,11 +51,11 @@ export function judgeAnnouncement(demands: RoundDemands, announced: Announcement
   if (vectorRoot(chunkBytesMax, announced.chunkDigests) !== announced.vecRoot) {
     return violation('root-mismatch', 'the announced root is not that of the announced chunk digests', roundIndex);
   }
-  const weight = announced.exampleCount;
-  if (!Number.isSafeInteger(weight) || weight < 0 || weight > weightMax) {
-    return violation('bad-weight', `expected an example count from 0 to ${weightMax}, got ${weight}`, roundIndex);
+  const { exampleCount: weight, seconds } = announced;
+  if (!Number.isSafeInteger(weight) || weight < 1 || weight > weightMax) {
+    return violation('bad-weight', `expected an example count from 1 to ${weightMax}, got ${weight}`, roundIndex);
   }
-  return null;
+  return seconds >= 0 ? null : violation('bad-metrics', `training took ${seconds} seconds`, roundIndex);
 }
 
 /** Judges one chunk against its announcement: index, exact length, digest. */
