@@ -246,12 +246,18 @@ describe('federation over sockets', () => {
   it('[E2E-8] connections that break in the middle of everything cost nothing', async () => {
     const plan = federationPlan({ count: 1, cohortSize: 2, quorum: 2 }, { everyRounds: 0 });
     const running = await world.startCoordinator(plan);
-    const clients = await startClients(world, running, [{}, {}]);
+    const broken = Promise.withResolvers<void>();
+    const delta = async () => {
+      await broken.promise;
+      return filled(1);
+    };
+    const clients = await startClients(world, running, [{}, { delta }]);
     const [{ client, events }] = clients as [RunningClient, RunningClient];
     await events.wait('uploading');
     // The same key connects a second time: the coordinator ends the older connection, whatever is under way on it.
     await replaceConnection(join(world.folder, 'site-1'));
     await events.wait('disconnected');
+    broken.resolve();
     assert.equal((await running.coordinator.ended).status, 'completed');
     assert.deepEqual(await kinds(clients), ['completed', 'completed']);
     assert.ok((await latestRecord(running)).contributors.includes(client.clientId));

@@ -49,6 +49,8 @@ export const policyWith = (changes: object = {}): Policy =>
 export interface Heard<Event extends { readonly type: string }> {
   readonly all: Event[];
   readonly add: (event: Event) => void;
+  /** Nothing more will be heard: whoever waits, now or later, gets `reason`. */
+  readonly fail: (reason: Error) => void;
   /** The `count`-th event that fits, also when it was heard before. Mocha's time limit ends a wait in vain. */
   wait<Type extends Event['type']>(
     type: Type,
@@ -61,19 +63,28 @@ export interface Heard<Event extends { readonly type: string }> {
 export function listen<Event extends { readonly type: string }>(): Heard<Event> {
   const all: Event[] = [];
   let waiting: (() => void)[] = [];
+  let failure: Error | null = null;
+  const wakeAll = (): void => {
+    const woken = waiting;
+    waiting = [];
+    for (const wake of woken) wake();
+  };
   return {
     all,
     add: (event) => {
       all.push(event);
-      const woken = waiting;
-      waiting = [];
-      for (const wake of woken) wake();
+      wakeAll();
+    },
+    fail: (reason) => {
+      failure = reason;
+      wakeAll();
     },
     wait: async (type, fits = () => true, count = 1) => {
       type Wanted = Extract<Event, { type: typeof type }>;
       for (;;) {
         const found = all.filter((event): event is Wanted => event.type === type && fits(event as Wanted));
         if (found.length >= count) return found[count - 1]!;
+        if (failure !== null) throw failure;
         await new Promise<void>((resolve) => waiting.push(resolve));
       }
     },
@@ -149,7 +160,11 @@ export async function openWorld(): Promise<World> {
       const events = listen<CoordinatorProgress>();
       const ready = new Promise<Extract<Said, { type: 'ready' }>>((resolve, reject) => {
         child.on('message', (said: Said) => (said.type === 'ready' ? resolve(said) : events.add(said.event)));
-        child.once('exit', (code) => reject(new Error(`the coordinator ended with code ${code} before it was ready`)));
+        child.once('exit', (code, signal) => {
+          const ended = new Error(`the coordinator's process ended with ${code ?? signal}`);
+          events.fail(ended);
+          reject(ended);
+        });
       });
       child.send({ ...request, stateFolder: join(folder, 'coordinator') } satisfies Request);
       const { url, invites } = await ready;
