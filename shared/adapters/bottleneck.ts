@@ -11,7 +11,7 @@
  */
 import { add, mul, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
-import { trainableMatMul } from '../compute/products.ts';
+import { trainableLinear } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
 import type { BaseDescription, Sublayer, SublayerSite } from '../model/base-model.ts';
 import { choiceField, numberField, sectionField, wholeField } from '../plan/fields.ts';
@@ -125,9 +125,9 @@ function adapt(
     return tensor as Kind;
   };
   const rows: Tensor2D = reshape(input, [-1, input.shape[2]]);
-  const down: Tensor2D = add(trainableMatMul(rows, named<Tensor2D>('down.kernel')), named<Tensor1D>('down.bias'));
+  const down = trainableLinear(rows, named<Tensor2D>('down.kernel'), named<Tensor1D>('down.bias'));
   const active = activate(configuration.activation, down);
-  const up: Tensor2D = add(trainableMatMul(active, named<Tensor2D>('up.kernel')), named<Tensor1D>('up.bias'));
+  const up = trainableLinear(active, named<Tensor2D>('up.kernel'), named<Tensor1D>('up.bias'));
   const scaled = configuration.scaling === 1 ? up : mul(up, configuration.scaling);
   return reshape(dropout(scaled as Tensor2D, configuration.dropout, context, site), input.shape);
 }

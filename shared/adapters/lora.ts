@@ -156,6 +156,7 @@ export const lora: AdapterMethod<LoraConfiguration> = {
     };
     return {
       lowestLayerIndex: Math.min(...layers),
+      linearTargets: new Set(targets),
       linear: (site, input, output) => {
         if (!layers.includes(site.layerIndex) || !targets.includes(site.target)) return undefined;
         const name = siteName(site);

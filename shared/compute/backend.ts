@@ -17,6 +17,7 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { errorMessage, FederationError } from '../core/errors.ts';
+import { registerWasmKernels } from './wasm-kernels.ts';
 
 /** The back ends, the fastest first. */
 export const backendNames = ['node-gpu', 'node', 'wasm', 'cpu'] as const;
@@ -124,6 +125,7 @@ async function loadWasm(threads: number): Promise<() => number> {
   if (!hasStarted) {
     if (isNode()) wasm.setWasmPaths((await import('./backend.node.ts')).wasmFolder());
     wasm.setThreadsCount(threads);
+    registerWasmKernels();
   }
   return () => Math.max(1, wasm.getThreadsCount());
 }

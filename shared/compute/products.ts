@@ -2,7 +2,17 @@
  * Matrix products whose gradients never use a product with a transposed operand: on WebAssembly those are 10 to 70 times slower than the
  * plain product, even counting an explicit transposition (decision 5).
  */
-import { fused, keep, matMul, type Tensor, type Tensor1D, type Tensor2D, tidy, transpose } from '@tensorflow/tfjs-core';
+import {
+  fused,
+  keep,
+  matMul,
+  ones,
+  reshape,
+  type Tensor1D,
+  type Tensor2D,
+  tidy,
+  transpose,
+} from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
 
 /** A frozen linear map y = x W + c. */
@@ -93,12 +103,27 @@ export function trainableMatMul(x: Tensor2D, w: Tensor2D): Tensor2D {
   }));
 }
 
+/**
+ * Linear map `x w + c` in which everything may be trained: `[rows, in] × [in, out] + [out]`. The gradient of the bias is a product with a row
+ * of ones: summing columns costs the library a transposition of all of `g`.
+ */
+export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D {
+  return withGradient([x, w, c], (...inputs: [Tensor2D, Tensor2D, Tensor1D]) => {
+    const [input, weight, bias] = inputs;
+    return {
+      value: product(input, weight, bias),
+      saved: [input, weight],
+      backward: (upstream: Tensor2D, saved) => {
+        const [keptInput, keptWeight] = saved as [Tensor2D, Tensor2D];
+        const inputGradient: Tensor2D = matMul(upstream, transpose(keptWeight));
+        const biasGradient: Tensor1D = reshape(matMul(ones([1, upstream.shape[0]]), upstream), [-1]);
+        return [inputGradient, transposedProduct(keptInput, upstream), biasGradient];
+      },
+    };
+  });
+}
+
 /** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`, with an explicit transposition of the narrower one. */
 export function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
   return tidy(() => (a.shape[1] <= b.shape[1] ? matMul(transpose(a), b) : transpose(matMul(transpose(b), a))));
-}
-
-/** Products of `count` pairs: `[count, m, k] × [count, k, n]`. No gradient of its own: for use inside operations that have one. */
-export function batchedProduct(a: Tensor, b: Tensor): Tensor {
-  return matMul(a, b);
 }

@@ -66,6 +66,11 @@ export interface SiteHooks {
    */
   readonly linear?: (site: LinearSite, input: Tensor2D, output: Tensor2D) => Tensor2D | undefined;
   /**
+   * The targets at which `linear` may act; it is called for no other. Absent means all. On a base with a fused `qkv` it saves cutting the
+   * output into slices for a hook that will not use them.
+   */
+  readonly linearTargets?: ReadonlySet<LinearTarget>;
+  /**
    * At the end of a sublayer: `output` h is the sublayer's result, `residual` x its residual input, both `[batch, sequence, hidden]`;
    * `norm` is the host's own frozen layer norm on post-norm bases and `undefined` on pre-norm ones. Returns what replaces
    * `norm(h + x)` (post) or `h + x` (pre).

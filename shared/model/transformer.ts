@@ -2,15 +2,14 @@
  * The frozen transformer that all families share: embeddings, blocks of attention and feed-forward with their layer norms before or after,
  * and the sites at which adapters act. A family supplies the parts; nothing here knows a tensor's name.
  */
-import { add, reshape, type Tensor, type Tensor2D, type Tensor3D, tidy } from '@tensorflow/tfjs-core';
-import { type AttentionShape, attention } from '../compute/attention.ts';
+import { add, reshape, split, type Tensor, type Tensor2D, type Tensor3D, tidy } from '@tensorflow/tfjs-core';
+import { type AttentionShape, attention, fusedAttention } from '../compute/attention.ts';
 import { withoutGradient } from '../compute/custom-gradient.ts';
 import type { FrozenNorm } from '../compute/layer-norm.ts';
 import type { FrozenLinear } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
 import { attentionMaskOf } from './attention-mask.ts';
 import type { BaseDescription, BaseModel, LinearTarget, SiteHooks, Sublayer, TokenBatch } from './base-model.ts';
-import { splitColumns } from './split-columns.ts';
 
 /** The query, key and value maps of a block: three, or one whose output is their concatenation. */
 export type Projections =
@@ -147,12 +146,20 @@ function attend(input: Tensor2D, { projections, o }: Block, layerIndex: number, 
   return applyLinear(o, 'o', mixed, layerIndex, pass);
 }
 
-/** Attention on a fused projection: hooks for q, k and v get their slices. */
-function attendFused(input: Tensor2D, fused: Tensor2D, layerIndex: number, { hooks, shape, mask }: Pass): Tensor2D {
+/** Attention on a fused projection. Hooks for q, k and v need their slices, which are cut only where one may act. */
+function attendFused(
+  input: Tensor2D,
+  fused: Tensor2D,
+  layerIndex: number,
+  { hooks: { linear, linearTargets }, shape, mask }: Pass,
+): Tensor2D {
   const targets = ['q', 'k', 'v'] as const;
-  const [q, k, v] = splitColumns(fused, 3).map(
-    (slice, index) => hooks.linear?.({ layerIndex, target: targets[index]! }, input, slice) ?? slice,
-  );
+  const isHooked = linear !== undefined && targets.some((target) => linearTargets?.has(target) ?? true);
+  if (!isHooked) return fusedAttention(fused, mask, shape);
+  const slices: Tensor2D[] = split(fused, 3, 1);
+  const replaced = slices.map((slice, index) => linear({ layerIndex, target: targets[index]! }, input, slice));
+  if (replaced.every((part) => part === undefined)) return fusedAttention(fused, mask, shape);
+  const [q, k, v] = slices.map((slice, index) => replaced[index] ?? slice);
   return attention(q!, k!, v!, mask, shape);
 }
 
@@ -164,6 +171,7 @@ function applyLinear(
   { hooks }: Pass,
 ): Tensor2D {
   const output = map.apply(input);
+  if (hooks.linearTargets?.has(target) === false) return output;
   return hooks.linear?.({ layerIndex, target }, input, output) ?? output;
 }
 

@@ -2,9 +2,18 @@
  * A sequence classifier: frozen base, adapter, and a linear head on the pooled last hidden state. It binds what is trained to one flat
  * layout: first the adapter's tensors in their order, then `head.kernel` and `head.bias`.
  */
-import { add, mul, sum, type Tensor, type Tensor2D, type Tensor3D, tensor2d, tensor3d } from '@tensorflow/tfjs-core';
+import {
+  mul,
+  sum,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+  tensor2d,
+  tensor3d,
+} from '@tensorflow/tfjs-core';
 import type { AdapterContext } from '../adapters/method.ts';
-import { trainableMatMul } from '../compute/products.ts';
+import { trainableLinear } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
 import type { SeededRandom } from '../core/random.ts';
 import type { EncodedBatch } from '../data/batches.ts';
@@ -72,7 +81,7 @@ export function createClassifier({ base, adapter, labels, pooling, padId = 0 }: 
     return sum(mul(hidden, poolingWeights(batch, pooling)), 1) as Tensor2D;
   };
   const score: Classifier['score'] = (parameters, pooled) =>
-    add(trainableMatMul(pooled, named(parameters, 'head.kernel') as Tensor2D), named(parameters, 'head.bias'));
+    trainableLinear(pooled, named(parameters, 'head.kernel') as Tensor2D, named(parameters, 'head.bias') as Tensor1D);
   return {
     labels,
     layout,

@@ -73,8 +73,8 @@ describe('adapters on WebAssembly', () => {
           hooks.linear!({ layerIndex: 0, target: 'up' }, randomMatrix(6, 8, random), randomMatrix(6, 16, random))!,
       ),
     );
-    // Two products forward, and two for the gradients of each.
-    assert.deepEqual(bottleneck, { all: 6, transposed: 0 });
+    // Two products forward, and two for the gradients of each; the bottleneck has two biases, whose gradients are products too.
+    assert.deepEqual(bottleneck, { all: 8, transposed: 0 });
     assert.deepEqual(lora, { all: 6, transposed: 0 });
   });
 });
