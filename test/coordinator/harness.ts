@@ -109,11 +109,11 @@ export interface World {
   readonly events: CoordinatorProgress[];
 }
 
-/** Starts a coordinator in memory, or on `stateFolder`. */
+/** Starts a coordinator in memory, or on `stateFolder`. One that is doomed is killed by its test and closed by nobody. */
 export async function startWorld(
-  options: Partial<CoordinatorOptions> & { readonly dim?: number } = {},
+  options: Partial<CoordinatorOptions> & { readonly dim?: number; readonly isDoomed?: boolean } = {},
 ): Promise<World> {
-  const { dim = 3, ...rest } = options;
+  const { dim = 3, isDoomed = false, ...rest } = options;
   const transport = memoryTransport();
   const clock = manualClock();
   const events: CoordinatorProgress[] = [];
@@ -134,6 +134,6 @@ export async function startWorld(
   coordinator.ended.catch((thrown: Error) => {
     watched.broken = thrown;
   });
-  worlds.add(watched);
+  if (!isDoomed) worlds.add(watched);
   return { coordinator, transport, clock, events };
 }

@@ -1,0 +1,245 @@
+/**
+ * A coordinator that is killed between any two of its steps on durable state, before or after the step took effect. The next one goes on from
+ * what is left. Restarts of real processes stand in `test/end-to-end`.
+ */
+import { strict as assert } from 'node:assert';
+import type { StagedBlob } from '../../coordinator/store/blobs.ts';
+import type { CoordinatorState } from '../../coordinator/store/state.ts';
+import { memoryState } from '../../coordinator/store/state.ts';
+import { float32Of } from '../../shared/core/bytes.ts';
+import type { FakeClient } from './fake-client.ts';
+import { enrolClient } from './fake-client.ts';
+import type { World } from './harness.ts';
+import { closeWorlds, seededEntropy, settled, startWorld, testPlan } from './harness.ts';
+
+type Moment = 'before' | 'after';
+type Step = (...parameters: never[]) => unknown;
+
+/** State that does nothing any more from its step number `killAt` on: that step is not done, or done without an answer. */
+function killable(state: CoordinatorState, killAt: number, moment: Moment) {
+  let count = 0;
+  const names: string[] = [];
+  const never = () => new Promise<never>(() => undefined);
+  const wrap = <Part extends object>(part: Part): Part =>
+    Object.fromEntries(
+      Object.entries(part).map(([name, value]) => [
+        name,
+        (...parameters: never[]) => {
+          const step = value as Step;
+          // Begins an upload in memory: no step on durable state.
+          if (name === 'stage') return wrap(step(...parameters) as StagedBlob);
+          count += 1;
+          names.push(name);
+          if (count > killAt || (count === killAt && moment === 'before')) return never();
+          const done = step(...parameters);
+          return count === killAt ? never() : done;
+        },
+      ]),
+    ) as Part;
+  const doomed: CoordinatorState = { ...state, store: wrap(state.store), blobs: wrap(state.blobs) };
+  return { doomed, isDead: () => count >= killAt, names };
+}
+
+const ones = Float32Array.of(1, 1, 1);
+const plan = testPlan({ rounds: { count: 2 }, aggregation: { rule: 'fedavgm', momentum: 0.5 } });
+/** Momentum buffer 1 then 1.5: what a first and a second round make of deltas of ones, each applied once. */
+const expectedValues = [0, 1, 2.5];
+
+/** A receipt that a client holds. */
+interface Receipt {
+  readonly roundIndex: number;
+  readonly clientId: string;
+}
+
+/** Does whatever the clients are asked to do, until nothing happens any more. Nothing is awaited but the quiet. */
+async function play(world: World, clients: readonly FakeClient[], receipts: Receipt[]): Promise<void> {
+  const ignore = (): void => undefined;
+  for (const client of clients) client.connect(world).catch(ignore);
+  await settled();
+  const seen = new Map(
+    clients.map((client) => [client, { offers: new Set<string>(), evaluations: new Set<unknown>() }]),
+  );
+  for (let isBusy = true; isBusy; ) {
+    isBusy = false;
+    for (const client of clients) {
+      const { offers, evaluations } = seen.get(client)!;
+      const { roundHash = '', roundParams } = client.heard.includes('offer') ? client.offer() : {};
+      if (roundParams !== undefined && !offers.has(roundHash)) {
+        offers.add(roundHash);
+        isBusy = true;
+        const { roundIndex } = roundParams;
+        client
+          .accept()
+          .then(() => client.upload(ones))
+          .then((receipt) => receipt.ok && receipts.push({ roundIndex, clientId: client.identity.clientId }))
+          .catch(ignore);
+      }
+      const request = client.evaluations.at(-1);
+      if (request !== undefined && !evaluations.has(request)) {
+        evaluations.add(request);
+        isBusy = true;
+        client.evaluate(null, 0).catch(ignore);
+      }
+    }
+    await settled();
+  }
+}
+
+async function checkLedger(world: World, state: CoordinatorState, receipts: readonly Receipt[]): Promise<void> {
+  assert.equal((await world.coordinator.ended).status, 'completed');
+  const versions = await world.coordinator.library();
+  assert.equal(versions.length, 3);
+  for (const [index, { row }] of versions.entries()) {
+    const values = float32Of(await world.coordinator.adapter(row));
+    assert.ok(
+      values.every((value) => value === expectedValues[index]),
+      `version ${index} holds ${values[0]}`,
+    );
+  }
+  const rounds = await world.coordinator.rounds();
+  assert.deepEqual(
+    rounds.map(({ roundIndex }) => roundIndex),
+    [...rounds.keys()],
+  );
+  assert.equal(rounds.filter(({ status }) => status === 'published').length, 2);
+  for (const { roundIndex, status } of rounds) {
+    assert.notEqual(status, 'open');
+    assert.deepEqual(await state.store.updatesOf(roundIndex), []);
+    const version = versions.find(({ row }) => row.roundIndex === roundIndex);
+    assert.equal(version !== undefined, status === 'published');
+    for (const { clientId } of receipts.filter((receipt) => receipt.roundIndex === roundIndex))
+      assert.ok(version === undefined || version.record.contributors.includes(clientId as never), 'a receipt counts');
+  }
+}
+
+/** Runs a federation with a coordinator that is killed, then one that goes on. Returns the steps that the first one did. */
+async function runKilled(
+  killAt: number,
+  moment: Moment,
+): Promise<{ readonly isDead: boolean; readonly names: string[] }> {
+  const state = memoryState(seededEntropy(1));
+  const preparing = await startWorld({ plan, state });
+  const clients = [await enrolClient(preparing, 11), await enrolClient(preparing, 12)];
+  await preparing.coordinator.close();
+  const { doomed, isDead, names } = killable(state, killAt, moment);
+  const receipts: Receipt[] = [];
+  let first: World | null = null;
+  startWorld({ plan, state: doomed, entropy: seededEntropy(2), isDoomed: true }).then(
+    (world) => {
+      first = world;
+    },
+    () => undefined,
+  );
+  await settled();
+  if (first !== null) await play(first, clients, receipts);
+  if (!isDead()) return { isDead: false, names };
+  const second = await startWorld({ plan, state, entropy: seededEntropy(3) });
+  await play(second, clients, receipts);
+  await checkLedger(second, state, receipts);
+  await closeWorlds();
+  return { isDead: true, names };
+}
+
+describe('durability', () => {
+  afterEach(closeWorlds);
+
+  for (const moment of ['before', 'after'] as const) {
+    it(`[DUR-1] kill-9-server-at-every-await: killed ${moment} any step on durable state, the next start finishes the federation`, async function () {
+      // A hundred coordinators, killed and started again.
+      this.timeout(120_000);
+      let last = { isDead: true, names: [] as string[] };
+      let killAt = 1;
+      for (; last.isDead; killAt++) {
+        try {
+          last = await runKilled(killAt, moment);
+        } catch (thrown) {
+          throw new Error(`killed ${moment} step ${killAt}`, { cause: thrown });
+        }
+      }
+      // The sweep saw every kind of step, and the run that nobody killed did all of them.
+      for (const name of [
+        'openRound',
+        'advanceSequence',
+        'write',
+        'commit',
+        'addUpdate',
+        'scan',
+        'put',
+        'publish',
+        'delete',
+      ])
+        assert.ok(last.names.includes(name), `${name} was never done`);
+      assert.ok(killAt > 60, `${killAt} steps`);
+    });
+  }
+
+  it('[DUR-2] a store that fails ends the federation, and nothing more is written', async () => {
+    const state = memoryState(seededEntropy(1));
+    let isBroken = false;
+    const written: string[] = [];
+    const store = {
+      ...state.store,
+      openRound: async (...parameters: Parameters<typeof state.store.openRound>) => {
+        if (isBroken) throw new Error('disk full');
+        await state.store.openRound(...parameters);
+      },
+      voidRound: async (...parameters: Parameters<typeof state.store.voidRound>) => {
+        written.push('voidRound');
+        return state.store.voidRound(...parameters);
+      },
+    };
+    const world = await startWorld({ state: { ...state, store }, isDoomed: true });
+    const clients = [await enrolClient(world, 11), await enrolClient(world, 12)];
+    isBroken = true;
+    for (const client of clients) await client.connect();
+    await assert.rejects(world.coordinator.ended, /disk full/);
+    await world.clock.advance(600_000);
+    await world.coordinator.close();
+    assert.deepEqual(written, []);
+  });
+
+  it('[DUR-3] stopped in any phase, no update is kept, the round is void, and the next start goes on', async () => {
+    for (const phase of ['waiting', 'recruit', 'train', 'evaluate']) {
+      const state = memoryState(seededEntropy(1));
+      const first = await startWorld({ plan, state });
+      const clients = [await enrolClient(first, 11), await enrolClient(first, 12)] as const;
+      if (phase !== 'waiting') for (const client of clients) await client.connect();
+      if (phase !== 'waiting' && phase !== 'recruit') for (const client of clients) await client.accept();
+      if (phase === 'train' || phase === 'evaluate') await clients[0].upload(ones);
+      if (phase === 'evaluate') await clients[1].upload(ones);
+      await settled();
+      await first.coordinator.close();
+      const { detail } = await first.coordinator.ended;
+      assert.match(detail, phase === 'waiting' ? /^stopped by its operator; 0 of 2/ : /published, 1 void$/, phase);
+      for (const { roundIndex, status } of await state.store.rounds()) {
+        assert.equal(status, 'void');
+        assert.deepEqual(await state.store.updatesOf(roundIndex), []);
+      }
+      const second = await startWorld({ plan, state, entropy: seededEntropy(3) });
+      await play(second, clients, []);
+      await checkLedger(second, state, []);
+    }
+  });
+
+  it('[DUR-4] stopped while a version is being published, the version counts and the end says so', async () => {
+    const state = memoryState(seededEntropy(1));
+    const disk = Promise.withResolvers<void>();
+    const store = {
+      ...state.store,
+      publish: async (...parameters: Parameters<typeof state.store.publish>) => {
+        await disk.promise;
+        return state.store.publish(...parameters);
+      },
+    };
+    const once = testPlan({ rounds: { count: 1 }, evaluation: { everyRounds: 0 } });
+    const world = await startWorld({ plan: once, state: { ...state, store } });
+    const clients = [await enrolClient(world, 11), await enrolClient(world, 12)];
+    await play(world, clients, []);
+    world.coordinator.stop();
+    disk.resolve();
+    assert.deepEqual(await world.coordinator.ended, {
+      status: 'completed',
+      detail: '1 of 1 rounds published, all clients that were asked contributed',
+    });
+  });
+});
