@@ -77,7 +77,11 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   const credentials = chooseCredentials(stored, code === null ? null : credentialsOf(code, identity));
   const transport =
     options.transportOf?.(credentials, identity) ??
-    socketTransport({ url: credentials.url, handshake: createHandshake({ platform, identity, credentials }) });
+    socketTransport({
+      url: credentials.url,
+      handshake: createHandshake({ platform, identity, credentials }),
+      transports: platform.socketTransports,
+    });
   const link = createLink(transport);
   return {
     clientId: identity.clientId,

@@ -26,6 +26,7 @@ import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
 import type { ContentCache } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
 import type { Calls, RoundName } from './transport/calls.ts';
+import type { FetchOptions } from './transport/download.ts';
 import { fetchBlob } from './transport/download.ts';
 import { uploadUpdate } from './transport/upload.ts';
 
@@ -96,16 +97,29 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
   const fetchNamed = (
     what: string,
     reference: BlobReference,
-    from: { readonly cache: ContentCache; readonly sizeMax: number; readonly signal: AbortSignal },
+    from: Pick<FetchOptions, 'cache' | 'sizeMax' | 'signal' | 'isWhole'>,
   ): Promise<Uint8Array> => {
     const onProgress = (bytes: number): void => onEvent({ type: 'downloaded', what, bytes, size: reference.size });
     return fetchBlob({ reference, calls, ...from, onProgress });
   };
-  const fetchAdapter = (reference: BlobReference, dim: number, signal: AbortSignal): Promise<Uint8Array> => {
-    if (reference.size !== 4 * dim) {
-      throw new FormatError('layout-mismatch', `an adapter has ${4 * dim} bytes, offered are ${reference.size}`);
+  /** An adapter with its model hash, which `expected` names if nothing is wrong. */
+  const fetchAdapter = async (
+    reference: BlobReference,
+    expected: Digest,
+    { learning, signal }: { readonly learning: PreparedLearning; readonly signal: AbortSignal },
+  ): Promise<{ readonly bytes: Uint8Array; readonly modelHash: Digest }> => {
+    const { baseDigest, layout } = learning;
+    const sizeMax = 4 * layout.dim;
+    if (reference.size !== sizeMax) {
+      throw new FormatError('layout-mismatch', `an adapter has ${sizeMax} bytes, offered are ${reference.size}`);
     }
-    return fetchNamed('adapter', reference, { cache: lastAdapter, sizeMax: 4 * dim, signal });
+    let isExpected = false;
+    const isWhole = (bytes: Uint8Array): boolean => {
+      isExpected = modelHashOf(baseDigest, bytes) === expected;
+      return isExpected;
+    };
+    const bytes = await fetchNamed('adapter', reference, { cache: lastAdapter, sizeMax, signal, isWhole });
+    return { bytes, modelHash: isExpected ? expected : modelHashOf(baseDigest, bytes) };
   };
 
   /** Loads the base for a plan, unless it is loaded. */
@@ -144,8 +158,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       return { modelHash, exampleCount: 0, metrics: null };
     }
     const { learning } = ready;
-    const bytes = await fetchAdapter(request.adapter, learning.layout.dim, signal);
-    const found = modelHashOf(learning.baseDigest, bytes);
+    const { bytes, modelHash: found } = await fetchAdapter(request.adapter, modelHash, { learning, signal });
     if (found !== modelHash) {
       throw new FormatError('model-mismatch', `the candidate has model hash ${found}, the request says ${modelHash}`);
     }
@@ -162,9 +175,9 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const planHash = planHashOf(plan);
       const { learning } = await makeReady(offer, plan, planHash, signal);
       const { baseDigest, layout } = learning;
-      const bytes = await fetchAdapter(offer.adapter, layout.dim, signal);
+      const expected = offer.roundParams.modelHash;
+      const { bytes, modelHash } = await fetchAdapter(offer.adapter, expected, { learning, signal });
       round = { offer, start: float32Of(bytes) };
-      const modelHash = modelHashOf(baseDigest, bytes);
       return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim: layout.dim, modelHash });
     },
     train: async (signal) => {

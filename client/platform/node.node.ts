@@ -14,6 +14,7 @@ import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
 import type { ContentCache, Journal, JournalEntry, JsonAnswer, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
+import { ZeroMaskWebSocket } from './web-socket.node.ts';
 
 const hex64 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 const journalSchema = z.strictObject({
@@ -162,6 +163,7 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
     });
   }
   return {
+    socketTransports: [ZeroMaskWebSocket],
     clock: systemClock,
     entropy: systemEntropy,
     journal: fileJournal(join(stateFolder, 'journal.json')),

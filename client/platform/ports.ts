@@ -2,6 +2,7 @@
  * What the client needs from the place it runs in. The core of the client uses no global of Node or of a browser: keys, journal, cache,
  * time, randomness and HTTP come through these ports, and every place brings its own (`node.node.ts` is the first).
  */
+import type { ManagerOptions } from 'socket.io-client';
 import type { ClientId, Digest, FederationId, SessionId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
 
@@ -50,6 +51,9 @@ export interface ContentCache {
   put(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 
+/** Ways in which socket.io reaches a server. */
+export type SocketTransports = NonNullable<ManagerOptions['transports']>;
+
 /** An HTTP answer with a JSON body. */
 export interface JsonAnswer {
   readonly status: number;
@@ -58,6 +62,8 @@ export interface JsonAnswer {
 
 /** Everything a client takes from its surroundings. */
 export interface Platform {
+  /** How socket.io reaches a server from here; its own WebSocket when it is left out. */
+  readonly socketTransports?: SocketTransports;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly journal: Journal;

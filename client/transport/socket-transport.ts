@@ -7,6 +7,7 @@ import * as z from 'zod/mini';
 import { errorMessage, TransportError } from '../../shared/core/errors.ts';
 import type { ViolationCode } from '../../shared/protocol/violations.ts';
 import { describe, violation, violationSchema } from '../../shared/protocol/violations.ts';
+import type { SocketTransports } from '../platform/ports.ts';
 import type { Handshake } from './handshake.ts';
 import type { Answer, Transport, TransportListener } from './transport.ts';
 import { incomingEvents } from './transport.ts';
@@ -17,6 +18,8 @@ export interface SocketTransportOptions {
   readonly url: string;
   /** Fetches and answers challenges. */
   readonly handshake: Handshake;
+  /** How to reach it; default socket.io's own WebSocket. */
+  readonly transports?: SocketTransports | undefined;
   /** Milliseconds until a connection counts as failed and an answer as lost; default 20 s. */
   readonly timeoutMs?: number;
 }
@@ -28,7 +31,8 @@ function bytesFrom(value: unknown): Uint8Array | null {
 }
 
 /** A transport that is not connected yet. */
-export function socketTransport({ url, handshake, timeoutMs = 20_000 }: SocketTransportOptions): Transport {
+export function socketTransport(options: SocketTransportOptions): Transport {
+  const { url, handshake, transports = ['websocket'], timeoutMs = 20_000 } = options;
   let current: Socket | null = null;
   let offsetMs = 0;
   /** Counts what the owner asked for, so that an opening that was waited for meanwhile comes too late. */
@@ -48,7 +52,7 @@ export function socketTransport({ url, handshake, timeoutMs = 20_000 }: SocketTr
       if (own !== wish) throw new TransportError('closed', 'the connection was closed before it stood');
       offsetMs = opening.clockOffsetMs;
       const socket = io(url, {
-        transports: ['websocket'],
+        transports,
         reconnection: false,
         forceNew: true,
         autoConnect: false,

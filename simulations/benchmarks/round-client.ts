@@ -19,8 +19,9 @@ export interface RoundClientOrder {
   readonly mark: number;
 }
 
-/** What a client tells its parent. */
+/** What a client tells its parent; `cpu` is the processor time that it has used so far. */
 export type RoundClientReport =
+  | { readonly type: 'cpu'; readonly ms: number }
   | { readonly type: 'result'; readonly roundIndex: number }
   | { readonly type: 'finished' }
   | { readonly type: 'failed'; readonly detail: string };
@@ -65,7 +66,12 @@ async function run({ invite, stateFolder, bareUrl, dim, mark }: RoundClientOrder
   process.disconnect();
 }
 
-process.once('message', (order: RoundClientOrder) => {
+process.on('message', (order: RoundClientOrder | 'cpu') => {
+  if (order === 'cpu') {
+    const { user, system } = process.cpuUsage();
+    report({ type: 'cpu', ms: (user + system) / 1000 });
+    return;
+  }
   run(order).catch((thrown: unknown) => {
     report({ type: 'failed', detail: errorMessage(thrown) });
     process.exit(1);

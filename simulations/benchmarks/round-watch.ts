@@ -18,6 +18,8 @@ export interface RoundParts {
 
 /** Knows when what happened. */
 export interface RoundWatch {
+  /** Processor time of all clients so far, in milliseconds; `ask` makes every client tell it. */
+  clientsCpuMs(ask: () => void): Promise<number>;
   readonly happened: (event: CoordinatorProgress) => void;
   heard(report: RoundClientReport): void;
   fail(detail: string): void;
@@ -35,11 +37,22 @@ export function createRoundWatch(clientCount: number): RoundWatch {
   let [acceptedMs, storedMs, endedMs, previousEndMs] = [0, 0, 0, performance.now()];
   let awaited: { readonly roundIndex: number; readonly resolve: () => void } | null = null;
   const fail = (detail: string): void => failed.reject(new Error(`the benchmark's federation failed: ${detail}`));
+  let [cpuMs, cpuMissing, onCpu] = [0, 0, (): void => undefined];
   const check = (): void => {
     if (awaited !== null && results.get(awaited.roundIndex) === clientCount) awaited.resolve();
   };
   const unlessFailed = <Value>(promise: Promise<Value>): Promise<Value> => Promise.race([promise, failed.promise]);
   return {
+    clientsCpuMs: async (ask) => {
+      [cpuMs, cpuMissing] = [0, clientCount];
+      await unlessFailed(
+        new Promise<void>((resolve) => {
+          onCpu = resolve;
+          ask();
+        }),
+      );
+      return cpuMs;
+    },
     fail,
     unlessFailed,
     happened: (event) => {
@@ -49,6 +62,11 @@ export function createRoundWatch(clientCount: number): RoundWatch {
     },
     heard: (report) => {
       if (report.type === 'failed') fail(report.detail);
+      if (report.type === 'cpu') {
+        cpuMs += report.ms;
+        cpuMissing -= 1;
+        if (cpuMissing === 0) onCpu();
+      }
       if (report.type !== 'result') return;
       results.set(report.roundIndex, (results.get(report.roundIndex) ?? 0) + 1);
       endedMs = performance.now();

@@ -21,7 +21,7 @@ import { benchmarkFederation } from './federation.ts';
 import type { HeldOffers } from './held-offers.ts';
 import { holdOffers } from './held-offers.ts';
 import type { RoundClientOrder, RoundClientReport } from './round-client.ts';
-import type { RoundWatch } from './round-watch.ts';
+import type { RoundParts, RoundWatch } from './round-watch.ts';
 import { createRoundWatch } from './round-watch.ts';
 
 const program = fileURLToPath(new URL('round-client.ts', import.meta.url));
@@ -36,6 +36,7 @@ interface Stage {
   readonly offers: HeldOffers;
   readonly watch: RoundWatch;
   readonly coordinator: Coordinator;
+  readonly children: ChildProcess[];
 }
 
 /** Starts one client process. A client that fails ends the benchmark through the watch. */
@@ -52,32 +53,46 @@ async function startClient(stage: Stage, mark: number): Promise<ChildProcess> {
   return child;
 }
 
+interface Turns {
+  readonly floor: number[];
+  readonly floorCpu: number[];
+  readonly round: number[];
+  readonly roundCpu: number[];
+  readonly parts: RoundParts[];
+}
+
 /** Alternates between the two; the first rounds are not measured. */
 async function takeTurns(stage: Stage, rounds: number, progress: (line: string) => void): Promise<Turns> {
-  const { clientCount, bare, offers, watch } = stage;
-  const turns: Turns = { floor: [], round: [], parts: [] };
+  const { clientCount, bare, offers, watch, children } = stage;
+  const turns: Turns = { floor: [], floorCpu: [], round: [], roundCpu: [], parts: [] };
+  /** Processor time of all processes together. */
+  const cpuMs = async (): Promise<number> => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000 + (await watch.clientsCpuMs(() => children.map((child) => child.send('cpu'))));
+  };
   await bare.complete;
+  let startCpu = await cpuMs();
   for (let roundIndex = 0; roundIndex < warmUpRounds + rounds; roundIndex++) {
     const heldMs = await watch.unlessFailed(offers.held(clientCount));
+    const heldCpu = await cpuMs();
     const floorMs = await watch.unlessFailed(bare.exchange());
+    const floorCpu = await cpuMs();
     const releasedMs = performance.now();
     offers.release();
     const parts = await watch.roundEnded(roundIndex, { heldMs, releasedMs });
-    if (roundIndex < warmUpRounds) continue;
-    turns.floor.push(floorMs);
-    turns.round.push(parts.wholeMs);
-    turns.parts.push(parts);
-    progress(
-      `round ${roundIndex - warmUpRounds + 1} of ${rounds}: ${parts.wholeMs.toFixed(0)} ms, floor ${floorMs.toFixed(0)} ms`,
-    );
+    const endCpu = await cpuMs();
+    if (roundIndex >= warmUpRounds) {
+      turns.floor.push(floorMs);
+      turns.floorCpu.push(floorCpu - heldCpu);
+      turns.round.push(parts.wholeMs);
+      turns.roundCpu.push(endCpu - floorCpu + heldCpu - startCpu);
+      turns.parts.push(parts);
+      const times = `${parts.wholeMs.toFixed(0)} ms, floor ${floorMs.toFixed(0)} ms`;
+      progress(`round ${roundIndex - warmUpRounds + 1} of ${rounds}: ${times}`);
+    }
+    startCpu = endCpu;
   }
   return turns;
-}
-
-interface Turns {
-  readonly floor: number[];
-  readonly round: number[];
-  readonly parts: Awaited<ReturnType<RoundWatch['roundEnded']>>[];
 }
 
 /** `--clients 10 --dim 1000000 --rounds 12`. */
@@ -97,13 +112,13 @@ export const bench: Benchmark = async (flags, progress) => {
       transport: offers.transport,
       onEvent: watch.happened,
     });
-    const stage: Stage = { clientCount, dim, folder, bare, offers, watch, coordinator };
+    const stage: Stage = { clientCount, dim, folder, bare, offers, watch, coordinator, children };
     for (let mark = 1; mark <= clientCount; mark++) children.push(await startClient(stage, mark));
     const turns = await takeTurns(stage, rounds, progress);
     await watch.unlessFailed(coordinator.ended);
     for (const child of children) if (child.exitCode === null) await once(child, 'exit');
     await coordinator.close();
-    const part = (name: keyof Turns['parts'][number]): number => median(turns.parts.map((parts) => parts[name]));
+    const part = (name: keyof RoundParts): number => median(turns.parts.map((parts) => parts[name]));
     return {
       name: 'round',
       machine: machineName(),
@@ -113,6 +128,8 @@ export const bench: Benchmark = async (flags, progress) => {
         medianMs: median(turns.round),
         floorMs: median(turns.floor),
         ratio: median(turns.round) / median(turns.floor),
+        cpuMs: median(turns.roundCpu),
+        floorCpuMs: median(turns.floorCpu),
         fastestMs: Math.min(...turns.round),
         fastestFloorMs: Math.min(...turns.floor),
         openMs: part('openMs'),

@@ -4,6 +4,7 @@ import { fetchBlob } from '../../../client/transport/download.ts';
 import type { Digest } from '../../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../../shared/core/limits.ts';
 import { refuse, succeed } from '../../../shared/core/result.ts';
+import { digestOf } from '../../../shared/crypto/hash.ts';
 import { referenceTo } from '../../../shared/protocol/blob-reference.ts';
 import { violation } from '../../../shared/protocol/violations.ts';
 
@@ -38,7 +39,10 @@ describe('chunked download', () => {
   it('[CLI-81] fetches every chunk once, keeps the whole, and finds it in the cache', async () => {
     const { asked, fetch, progress } = setting(part);
     assert.deepEqual(await fetch(), bytes);
-    assert.deepEqual(asked.toSorted((left, right) => left - right), [0, 1, 2, 3, 4, 5]);
+    assert.deepEqual(
+      asked.toSorted((left, right) => left - right),
+      [0, 1, 2, 3, 4, 5],
+    );
     assert.equal(progress.at(-1), bytes.length);
     assert.deepEqual(await fetch(), bytes);
     assert.equal(asked.length, 6);
@@ -79,5 +83,40 @@ describe('chunked download', () => {
     await assert.rejects(fetch({ calls: unknown }), { code: 'blob-refused', message: /blob-unknown.*gone/ });
     const lost = { ...calls, fetchChunk: async () => refuse(violation('blob-unknown', 'gone')) };
     await assert.rejects(fetch({ calls: lost }), { code: 'blob-refused' });
+  });
+
+  it('[CLI-90] looks at single chunks only when the signed hash of the whole does not fit, and fetches the wrong ones again', async () => {
+    const isWhole = (whole: Uint8Array): boolean => digestOf(whole) === reference.digest;
+    const right = setting(part);
+    let manifests = 0;
+    const counting = {
+      ...right.calls,
+      fetchManifest: async () => {
+        manifests++;
+        return succeed(manifest);
+      },
+    };
+    assert.deepEqual(await right.fetch({ isWhole, calls: counting }), bytes);
+    assert.equal(manifests, 0);
+    assert.equal(right.progress.at(-1), bytes.length);
+    const corrupt = part(2).slice();
+    corrupt[100]! ^= 1;
+    const once = setting((index, count) => {
+      if (count > 1) return part(index);
+      return index === 2 ? corrupt : index === 4 ? part(4).subarray(1) : part(index);
+    });
+    assert.deepEqual(await once.fetch({ isWhole }), bytes);
+    assert.deepEqual(
+      once.asked.toSorted((left, right_) => left - right_),
+      [0, 1, 2, 2, 3, 4, 4, 5],
+    );
+    const always = setting((index) => (index === 2 ? corrupt : part(index)));
+    await assert.rejects(always.fetch({ isWhole }), { code: 'blob-mismatch', message: /chunk-mismatch.*chunk 2/ });
+    assert.equal(always.kept.size, 0);
+  });
+
+  it('[CLI-91] bytes of the reference that are not what the signed hash names are given back for its reader to refuse', async () => {
+    const { fetch } = setting(part);
+    assert.deepEqual(await fetch({ isWhole: () => false }), bytes);
   });
 });
