@@ -1,15 +1,12 @@
 import { strict as assert } from 'node:assert';
-import { UsageError } from '../../../shared/core/errors.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { batchOf, epochBatches, sortedBatches } from '../../../shared/data/batches.ts';
-import { encodeRows, type TextEncoding } from '../../../shared/data/encode.ts';
-import { labelsOf } from '../../../shared/data/row.ts';
 
 const random = seededRandom(4, 'lengths');
 const lengths = Array.from({ length: 333 }, () => 1 + random.integer(60));
 
 describe('epochBatches', () => {
-  it('holds every example once, in batches of the asked size but for one', () => {
+  it('[BAT-1] holds every example once, in batches of the asked size but for one', () => {
     for (const batchSize of [1, 16, 333, 1000]) {
       const batches = epochBatches(lengths, batchSize, seededRandom(1));
       assert.equal(batches.length, Math.ceil(lengths.length / batchSize));
@@ -21,7 +18,7 @@ describe('epochBatches', () => {
     }
   });
 
-  it('pads far less than batches without buckets, and differs from epoch to epoch', () => {
+  it('[BAT-2] pads far less than batches without buckets, and differs from epoch to epoch', () => {
     const padded = (batches: number[][]) =>
       batches.reduce((sum, batch) => sum + batch.length * Math.max(...batch.map((index) => lengths[index]!)), 0);
     const tokens = lengths.reduce((sum, length) => sum + length, 0);
@@ -33,7 +30,7 @@ describe('epochBatches', () => {
 });
 
 describe('batchOf', () => {
-  it('pads on the right to a multiple of four, never beyond the positions of the base', () => {
+  it('[BAT-3] pads on the right to a multiple of four, never beyond the positions of the base', () => {
     const examples = [
       { ids: Int32Array.of(5, 6, 7, 8, 9), label: 1 },
       { ids: Int32Array.of(4), label: 0 },
@@ -48,37 +45,5 @@ describe('batchOf', () => {
     });
     assert.equal(batchOf(examples, 3, 6).sequenceLength, 6);
     assert.throws(() => batchOf(examples, 3, 4), /does not fit/);
-  });
-});
-
-describe('encodeRows', () => {
-  const tokenizer: TextEncoding = {
-    encode: (text, lengthMax) => Int32Array.from(text.split(' ').filter(Boolean), Number).slice(0, lengthMax),
-  };
-  const row = (text: string, label: string) => ({ text, label, line: 1 });
-
-  it('maps labels to indices, cuts long texts and counts them', () => {
-    const encoded = encodeRows([row('1 2 3', 'b'), row('4 5 6 7', 'a')], {
-      tokenizer,
-      labels: ['a', 'b'],
-      lengthMax: 3,
-    });
-    assert.deepEqual(encoded, {
-      examples: [
-        { ids: Int32Array.of(1, 2, 3), label: 1 },
-        { ids: Int32Array.of(4, 5, 6), label: 0 },
-      ],
-      truncatedCount: 1,
-    });
-  });
-
-  it('names a label that the task does not have, and a text without tokens', () => {
-    const options = { tokenizer, labels: labelsOf([row('', 'b'), row('', 'a')]), lengthMax: 3 };
-    assert.deepEqual(options.labels, ['a', 'b']);
-    assert.throws(
-      () => encodeRows([row('1', 'z')], options),
-      (thrown: Error) => thrown instanceof UsageError && /"z".*"a", "b"/.test(thrown.message),
-    );
-    assert.throws(() => encodeRows([row(' ', 'a')], options), /no token/);
   });
 });

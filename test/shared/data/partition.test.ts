@@ -4,7 +4,6 @@ import { UsageError } from '../../../shared/core/errors.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { parsePartition, partitionRows } from '../../../shared/data/partition.ts';
 import type { Row } from '../../../shared/data/row.ts';
-import { splitHeldOut } from '../../../shared/data/split.ts';
 
 function sampleRows(count: number): Row[] {
   const random = seededRandom(99, 'rows');
@@ -22,7 +21,7 @@ const deal = (spec: string, clientCount: number, seed = 1, of = rows) =>
 const digest = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
 
 describe('partitionRows', () => {
-  it('gives every row to exactly one client, in order, and every client at least one', () => {
+  it('[PAR-1] gives every row to exactly one client, in order, and every client at least one', () => {
     for (const spec of ['iid', 'natural', 'dirichlet:0.05', 'dirichlet:100', 'dirichlet:0.0001']) {
       for (const clientCount of [1, 4, 9]) {
         const clients = deal(spec, clientCount, clientCount);
@@ -48,7 +47,7 @@ describe('partitionRows', () => {
     );
   });
 
-  it('is frozen: golden digests', () => {
+  it('[PAR-2] is frozen: golden digests', () => {
     assert.deepEqual(
       {
         iid: digest(deal('iid', 7)),
@@ -59,7 +58,7 @@ describe('partitionRows', () => {
     );
   });
 
-  it('deals evenly for iid, keeps owners whole for natural, and skews labels the more the smaller alpha is', () => {
+  it('[PAR-3] deals evenly for iid, keeps owners whole for natural, and skews labels the more the smaller alpha is', () => {
     assert.deepEqual(
       deal('iid', 7)
         .map(({ length }) => length)
@@ -85,13 +84,13 @@ describe('partitionRows', () => {
     assert.ok(skew('dirichlet:1000') < 0.27, `${skew('dirichlet:1000')}`);
   });
 
-  it('changes with the seed where there is chance', () => {
+  it('[PAR-4] changes with the seed where there is chance', () => {
     assert.notDeepEqual(deal('iid', 4, 1), deal('iid', 4, 2));
     assert.notDeepEqual(deal('dirichlet:0.5', 4, 1), deal('dirichlet:0.5', 4, 2));
     assert.deepEqual(deal('natural', 4, 1), deal('natural', 4, 2));
   });
 
-  it('refuses what cannot be, and says what can', () => {
+  it('[PAR-5] refuses what cannot be, and says what can', () => {
     for (const spec of [
       '',
       'IID',
@@ -110,33 +109,5 @@ describe('partitionRows', () => {
     assert.throws(() => deal('natural', 40), /ask for at most 9/);
     const { text, label, line } = rows[0]!;
     assert.throws(() => deal('natural', 1, 1, [{ text, label, line }]), /no value in "client"/);
-  });
-});
-
-describe('splitHeldOut', () => {
-  it('keeps every row on one side, about the asked share, and equal texts together', () => {
-    const twice = [...rows, ...rows];
-    const { train, heldOut } = splitHeldOut(twice, 0.2, 1);
-    assert.equal(train.length + heldOut.length, twice.length);
-    assert.ok(Math.abs(heldOut.length / twice.length - 0.2) < 0.06, `${heldOut.length} of ${twice.length}`);
-    const held = new Set(heldOut.map(({ text }) => text));
-    assert.ok(train.every(({ text }) => !held.has(text)));
-    assert.deepEqual(splitHeldOut(rows, 0, 1), { train: rows, heldOut: [] });
-  });
-
-  it('leaves a row on its side when others are added', () => {
-    const before = splitHeldOut(rows.slice(0, 200), 0.2, 1);
-    const after = splitHeldOut(rows, 0.2, 1);
-    assert.deepEqual(after.heldOut.slice(0, before.heldOut.length), before.heldOut);
-    assert.notDeepEqual(splitHeldOut(rows, 0.2, 2), after);
-  });
-
-  it('leaves neither side empty where there are two texts', () => {
-    for (const fraction of [0.001, 0.5, 0.999]) {
-      for (let seed = 0; seed < 20; seed++) {
-        const { train, heldOut } = splitHeldOut(rows.slice(0, 2), fraction, seed);
-        assert.deepEqual([train.length, heldOut.length], [1, 1]);
-      }
-    }
   });
 });

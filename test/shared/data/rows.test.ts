@@ -27,7 +27,7 @@ describe('readRows', () => {
     });
   };
 
-  it('reads JSON Lines, plain and compressed, with a byte order mark, blank lines and Windows line ends', async () => {
+  it('[ROW-1] reads JSON Lines, plain and compressed, with a byte order mark, blank lines and Windows line ends', async () => {
     const expected = [
       { text: 'open an account', label: 'open', line: 1 },
       { text: 'größer\nzwei 🙂', label: '3', line: 3 },
@@ -37,7 +37,7 @@ describe('readRows', () => {
     assert.deepEqual(await read('a.jsonl.gz', gzipSync(content)), expected);
   });
 
-  it('reads long files whose characters fall across the borders of chunks', async () => {
+  it('[ROW-2] reads long files whose characters fall across the borders of chunks', async () => {
     const lines = Array.from({ length: 20_000 }, (_, index) =>
       JSON.stringify({ text: `größe ${'é'.repeat(index % 50)}🙂`, label: index % 3 }),
     );
@@ -49,7 +49,7 @@ describe('readRows', () => {
     );
   });
 
-  it('reads CSV with quoted newlines, a byte order mark and mapped columns; a row has the line on which it begins', async () => {
+  it('[ROW-3] reads CSV with quoted newlines, a byte order mark and mapped columns; a row has the line on which it begins', async () => {
     const content = '\uFEFFid,message,intent,bank\n1,"first\nsecond ""quoted""",pay,A\n\n2,"a,b",block,B\n';
     const mapping = { text: 'message', label: 'intent', group: 'bank' };
     const expected = [
@@ -60,7 +60,7 @@ describe('readRows', () => {
     assert.deepEqual(await read('b.csv.gz', gzipSync(content), mapping), expected);
   });
 
-  it('reports a bad row with file, line and reason', async () => {
+  it('[ROW-4] reports a bad row with file, line and reason', async () => {
     const good = '{"text":"a","label":"b"}\n';
     await refuses('c.jsonl', `${good}{"text":"a"}`, /line 2: the column "label" is missing; there are: "text"/);
     await refuses('c.jsonl', `${good}\n{"text":"a",`, /line 3: expected one JSON object, found invalid JSON/);
@@ -85,7 +85,7 @@ describe('readRows', () => {
     await refuses('f.jsonl.gz', gzipSync(good.repeat(100)).subarray(0, 40), /gzip stream is broken/);
   });
 
-  it('never quotes the text of a row', async () => {
+  it('[ROW-5] never quotes the text of a row', async () => {
     await assert.rejects(
       read('g.jsonl', '{"text":"secret diagnosis","label":{}}'),
       (thrown: Error) => !/secret/.test(thrown.message),
@@ -96,7 +96,7 @@ describe('readRows', () => {
     );
   });
 
-  it('tells a file that is not there, or has an unknown ending, as a mistake of the user', async () => {
+  it('[ROW-6] tells a file that is not there, or has an unknown ending, as a mistake of the user', async () => {
     await assert.rejects(readRows(join(folder, 'none.jsonl')), UsageError);
     await assert.rejects(readRows(join(folder, 'none.csv')), UsageError);
     await assert.rejects(read('rows.xlsx', 'x'), UsageError);

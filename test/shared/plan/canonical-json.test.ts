@@ -6,7 +6,7 @@ import { canonicalJson } from '../../../shared/plan/canonical-json.ts';
 const text = (value: unknown): string => new TextDecoder().decode(canonicalJson(value));
 
 describe('canonicalJson', () => {
-  it('sorts keys by code units at every level and writes no white space', () => {
+  it('[CJS-1] sorts keys by code units at every level and writes no white space', () => {
     assert.equal(
       text({ b: 1, a: { d: [1, 2], c: null }, '': true, é: 'x' }),
       '{"":true,"a":{"c":null,"d":[1,2]},"b":1,"é":"x"}',
@@ -14,15 +14,15 @@ describe('canonicalJson', () => {
     assert.equal(text({ Z: 1, a: 2, '10': 3, '9': 4 }), '{"10":3,"9":4,"Z":1,"a":2}');
   });
 
-  it('writes numbers as ECMAScript does, minus zero as zero', () => {
+  it('[CJS-2] writes numbers as ECMAScript does, minus zero as zero', () => {
     assert.equal(text([1e21, 1e-7, 0.1, -0, 100]), '[1e+21,1e-7,0.1,0,100]');
   });
 
-  it('leaves out undefined fields', () => {
+  it('[CJS-3] leaves out undefined fields', () => {
     assert.equal(text({ a: undefined, b: 1 }), '{"b":1}');
   });
 
-  it('refuses what JSON cannot hold, naming the path', () => {
+  it('[CJS-4] refuses what JSON cannot hold, naming the path', () => {
     const refused: [unknown, RegExp][] = [
       [{ a: [0, { b: Number.NaN }] }, /^UsageError: a\[1\]\.b must be plain JSON data with finite numbers, found NaN/],
       [{ a: Number.POSITIVE_INFINITY }, /found Infinity/],
@@ -38,7 +38,7 @@ describe('canonicalJson', () => {
     assert.throws(() => canonicalJson(deep), UsageError);
   });
 
-  it('gives the same bytes again after JSON.parse, whatever the order of keys', () => {
+  it('[CJS-5] gives the same bytes again after JSON.parse, whatever the order of keys', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
         const once = text(value);

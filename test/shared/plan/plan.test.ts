@@ -16,7 +16,7 @@ function faultsOf(changes: Record<string, unknown>): string[] {
 }
 
 describe('parsePlan', () => {
-  it('fills in the defaults that the documentation names', () => {
+  it('[PLN-1] fills in the defaults that the documentation names', () => {
     const plan = parsePlan(minimalPlan(), 'plan.yaml');
     assert.deepEqual(plan, {
       format: 'tributary-plan-1',
@@ -62,7 +62,7 @@ describe('parsePlan', () => {
     });
   });
 
-  it('does not change its argument and shares no default between plans', () => {
+  it('[PLN-2] does not change its argument and shares no default between plans', () => {
     const value = minimalPlan();
     const before = structuredClone(value);
     const first = parsePlan(value, 'a');
@@ -70,7 +70,7 @@ describe('parsePlan', () => {
     assert.notEqual(first.training, parsePlan(value, 'b').training);
   });
 
-  it('names place, field, what is allowed and what was found', () => {
+  it('[PLN-3] names place, field, what is allowed and what was found', () => {
     assert.deepEqual(faultsOf({ training: { learningRate: 'fast' } }), [
       'plan.yaml: training.learningRate must be a number above 0 and at most 1, found "fast"',
     ]);
@@ -88,7 +88,7 @@ describe('parsePlan', () => {
     ]);
   });
 
-  it('refuses an unknown field with the nearest known name', () => {
+  it('[PLN-4] refuses an unknown field with the nearest known name', () => {
     assert.match(
       faultsOf({ training: { learningrate: 0.1 } })[0]!,
       /^plan\.yaml: training\.learningrate is not a known field; did you mean learningRate\? \(known here: localEpochs, /,
@@ -96,13 +96,13 @@ describe('parsePlan', () => {
     assert.match(faultsOf({ wholly: 1 })[0]!, /^plan\.yaml: wholly is not a known field \(known here: format, name, /);
   });
 
-  it('suggests the nearest of several words', () => {
+  it('[PLN-5] suggests the nearest of several words', () => {
     assert.deepEqual(faultsOf({ aggregation: { rule: 'fedadan' } }), [
       'plan.yaml: aggregation.rule must be one of fedavg, fedavgm, fedadagrad, fedadam, fedyogi (did you mean fedadam?), found "fedadan"',
     ]);
   });
 
-  it('lists several faults at once, one per field', () => {
+  it('[PLN-6] lists several faults at once, one per field', () => {
     const faults = faultsOf({ training: { batchSize: 1.5, beta1: 1 }, task: { labels: ['a'], pooling: 'middle' } });
     assert.deepEqual(
       faults.map((line) => line.split(' ')[1]),
@@ -110,7 +110,7 @@ describe('parsePlan', () => {
     );
   });
 
-  it('checks fields against each other', () => {
+  it('[PLN-7] checks fields against each other', () => {
     assert.deepEqual(faultsOf({ rounds: { count: 3, cohortSize: 4, quorum: 5 } }), [
       'plan.yaml: rounds.quorum must be at most rounds.cohortSize, which is 4, found 5',
     ]);
@@ -127,20 +127,20 @@ describe('parsePlan', () => {
     );
   });
 
-  it('takes labels as text only', () => {
+  it('[PLN-8] takes labels as text only', () => {
     assert.deepEqual(faultsOf({ task: { labels: [0, 'b'], pooling: 'first' } }), [
       'plan.yaml: task.labels[0] must be text (in quotes if it looks like a number) of 1 to 200 characters, found 0',
     ]);
   });
 
-  it('accepts secure aggregation only as off, and says why', () => {
+  it('[PLN-9] accepts secure aggregation only as off, and says why', () => {
     assert.deepEqual(faultsOf({ secureAggregation: { mode: 'masked' } }), [
       'plan.yaml: secureAggregation.mode must be off, because this version has no masked rounds and the coordinator can read every single delta, found "masked"',
     ]);
     assert.deepEqual(faultsOf({ secureAggregation: { mode: 'off' } }), []);
   });
 
-  it("leaves an adapter's own settings open but plain", () => {
+  it("[PLN-10] leaves an adapter's own settings open but plain", () => {
     const plan = parsePlan(
       { ...minimalPlan(), adapter: { method: 'lora', rank: 8, targets: ['q', 'v'] } },
       'plan.yaml',
@@ -152,26 +152,26 @@ describe('parsePlan', () => {
     assert.match(faultsOf({ adapter: 'lora' })[0]!, /adapter must be a section with the field method/);
   });
 
-  it('refuses what is no section at all', () => {
+  it('[PLN-11] refuses what is no section at all', () => {
     for (const value of [null, undefined, 3, 'text', []])
       assert.throws(() => parsePlan(value, 'x.json'), /^UsageError: x\.json: the plan must be/);
   });
 });
 
 describe('planHashOf', () => {
-  it('is frozen for the minimal plan: a change breaks every federation that runs', () => {
+  it('[PLN-12] is frozen for the minimal plan: a change breaks every federation that runs', () => {
     const plan = parsePlan(minimalPlan(), 'plan.yaml');
     assert.equal(planHashOf(plan), '5bf70e2cd32172eeb4ae09e75eff3225802bee26d30f2131757abf3e10ed01fd');
   });
 
-  it('does not depend on the order of fields or on defaults being written out', () => {
+  it('[PLN-13] does not depend on the order of fields or on defaults being written out', () => {
     const plan = parsePlan(minimalPlan(), 'a');
     const reversed = Object.fromEntries(Object.entries(plan).reverse());
     assert.equal(planHashOf(parsePlan(reversed, 'b')), planHashOf(plan));
     assert.equal(planHashOf(parsePlan(JSON.parse(new TextDecoder().decode(planBytes(plan))), 'c')), planHashOf(plan));
   });
 
-  it('depends on every value', () => {
+  it('[PLN-14] depends on every value', () => {
     const plan = parsePlan(minimalPlan(), 'a');
     const other = parsePlan({ ...minimalPlan(), training: { seed: 2 } }, 'a');
     assert.notEqual(planHashOf(other), planHashOf(plan));

@@ -12,7 +12,7 @@ function refusal(policy: Record<string, unknown>, facts = {}) {
 }
 
 describe('judgePlan', () => {
-  it('accepts a plan that keeps all rules', () => {
+  it('[POL-1] accepts a plan that keeps all rules', () => {
     assert.equal(
       refusal(
         {
@@ -30,7 +30,7 @@ describe('judgePlan', () => {
     );
   });
 
-  it('refuses by each rule with its own code, one step beyond the limit', () => {
+  it('[POL-2] refuses by each rule with its own code, one step beyond the limit', () => {
     const cases: [Record<string, unknown>, string, RegExp][] = [
       [{ approvedPlans: ['00'.repeat(32)] }, 'plan-not-approved', /is not among the approvedPlans/],
       [{ methods: ['bottleneck'] }, 'method-not-allowed', /trains with lora, this site allows the methods bottleneck/],
@@ -53,17 +53,17 @@ describe('judgePlan', () => {
     }
   });
 
-  it('lists every broken rule and takes the code of the first', () => {
+  it('[POL-3] lists every broken rule and takes the code of the first', () => {
     const found = refusal({ roundsMax: 1, quorumMin: 4 });
     assert.equal(found?.code, 'quorum-too-small');
     assert.match(found.reason, /quorumMin.*; .*roundsMax/);
   });
 
-  it('does not judge what the site does not know yet', () => {
+  it('[POL-4] does not judge what the site does not know yet', () => {
     assert.equal(refusal({ exampleCountMin: 1_000_000 }), null);
   });
 
-  it('counts a cohort of all as its quorum', () => {
+  it('[POL-5] counts a cohort of all as its quorum', () => {
     const open = parsePlan({ ...minimalPlan(), rounds: { count: 1, cohortSize: 'all', quorum: 3 } }, 'plan');
     assert.equal(judgePlan(parsePolicy({ cohortMin: 3 }, 'p'), open).ok, true);
     assert.equal(judgePlan(parsePolicy({ cohortMin: 4 }, 'p'), open).ok, false);
@@ -71,7 +71,7 @@ describe('judgePlan', () => {
 });
 
 describe('parsePolicy', () => {
-  it('has the documented default, which keeps metrics at the site and refuses rounds of two', () => {
+  it('[POL-6] has the documented default, which keeps metrics at the site and refuses rounds of two', () => {
     assert.deepEqual(defaultPolicy, {
       format: 'tributary-policy-1',
       approvedPlans: 'any',
@@ -90,7 +90,7 @@ describe('parsePolicy', () => {
     assert.equal(verdict.error.code, 'cohort-too-small');
   });
 
-  it('refuses a wrong policy as a plan is refused: no rule may be lost to a typing error', () => {
+  it('[POL-7] refuses a wrong policy as a plan is refused: no rule may be lost to a typing error', () => {
     assert.throws(() => parsePolicy({ dicloseMetrics: true }, 'site.yaml'), {
       message: /^site\.yaml: dicloseMetrics is not a known field; did you mean discloseMetrics\?/,
     });
