@@ -2,8 +2,7 @@
 
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { type Backend, useBackend } from '../../shared/compute/backend.ts';
-import type { BaseDescription } from '../../shared/model/base-model.ts';
-import { describeBase, pretrainedFolder, readBaseFiles } from '../../shared/model/load.node.ts';
+import { pretrainedFolder, readBaseFiles } from '../../shared/model/load.node.ts';
 import { baseModelFrom, type LoadedBase } from '../../shared/model/load.ts';
 import type { ComputeOptions } from './options.ts';
 
@@ -29,9 +28,4 @@ export async function readyBase(options: ReadyBaseOptions, context: CommandConte
   context.log(`base ${folder} (${family}, ${layerCount} layers of ${hiddenSize}) on ${backend.name}`);
   for (const { name, reason } of backend.rejected) if (context.verbose) context.log(`not ${name}: ${reason}`);
   return { ...loaded, backend, folder };
-}
-
-/** What the base is, from its files alone. @throws as the readers of checkpoints do. */
-export function describe({ base }: Pick<ReadyBaseOptions, 'base'>): Promise<BaseDescription> {
-  return describeBase(base ?? pretrainedFolder());
 }

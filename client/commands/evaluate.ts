@@ -38,7 +38,7 @@ export function register(program: Command, context: CommandContext): void {
 }
 
 async function evaluateAdapter(options: EvaluateOptions, context: CommandContext): Promise<EvaluateReport> {
-  const [base, { readAdapterFolder }, { adapterOnBase }, { createClassifier }, { encodeRows }, { measure }] =
+  const [{ readyBase }, { readAdapterFolder }, { adapterOnBase }, { createClassifier }, { encodeRows }, { measure }] =
     await Promise.all([
       import('./base.ts'),
       import('../../shared/adapters/adapter-folder.node.ts'),
@@ -48,9 +48,8 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
       import('./training.ts'),
     ]);
   const rows = await readRows(options.data, { text: options.textColumn, label: options.labelColumn });
-  // A wrong base is refused by its files alone, before anything is computed.
-  const document = await readAdapterFolder(options.adapter, { base: await base.describe(options) });
-  const { model, tokenizer, backend } = await base.readyBase(options, context);
+  const document = await readAdapterFolder(options.adapter);
+  const { model, tokenizer, backend } = await readyBase(options, context);
   const { labels, pooling, lengthMax } = document.task;
   const adapter = adapterOnBase(document, model.description);
   const classifier = createClassifier({ base: model, adapter, labels, pooling, padId: tokenizer.padId });
