@@ -40,7 +40,7 @@ export interface Metrics {
 
 /** Counts of no row. */
 export function noCounts(labelCount: number): EvaluationCounts {
-  const zeros = (length: number) => new Array<number>(length).fill(0);
+  const zeros = (length: number) => Array.from({ length }, () => 0);
   return {
     exampleCount: 0,
     lossSum: 0,
@@ -61,7 +61,7 @@ export function countScores(
     logits.length === labels.length * labelCount,
     `${logits.length} scores for ${labels.length} rows of ${labelCount} labels`,
   );
-  const truth = new Array<number>(labelCount).fill(0);
+  const truth = Array.from({ length: labelCount }, () => 0);
   const predicted = truth.slice();
   const correct = truth.slice();
   const scores = noCounts(labelCount).scores as { positive: number[]; negative: number[] } | null;

@@ -93,10 +93,9 @@ function settingsText({ sets: names, seeds, override }: Options): string[] {
     ...(override.rows === undefined ? [] : [`--rows ${override.rows}`]),
     ...(override.rounds === undefined ? [] : [`--rounds ${override.rounds}`]),
   ].join(' ');
-  const width = adapter['size'];
   return [
     `Accuracy in percent on test rows, mean ± standard deviation over ${seeds.length} seeds, each of which draws rows, dealing, start and batches anew.`,
-    `Base: the one that ships. Adapter: bottleneck of width ${width} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of ${batchSize}, linear schedule over all rounds; learning rates chosen on the validation split (\`--tune\`).`,
+    `Base: the one that ships. Adapter: bottleneck of width ${adapter.size} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of ${batchSize}, linear schedule over all rounds; learning rates chosen on the validation split (\`--tune\`).`,
     ...names.map((name) => {
       const set = sets[name];
       return `${name}: ${override.rows ?? set.rows} training rows, ${set.testRows} test rows, ${set.clientCount} clients, ${override.rounds ?? set.rounds} rounds of one local epoch; local and pooled trainings run as many epochs; texts cut to ${set.lengthMax} tokens; learning rates ${ratesText(set)}.`;

@@ -50,7 +50,7 @@ export interface SetSettings {
 }
 
 /** The adapter of every run: the bottleneck that the card of the base that ships names. */
-export const adapter: Plan['adapter'] = { method: 'bottleneck', size: 16 };
+export const adapter = { method: 'bottleneck', size: 16 } as const satisfies Plan['adapter'];
 
 /** Rows of a local step: small, because a client with a few hundred rows needs steps more than it needs quiet gradients. */
 export const batchSize = 8;

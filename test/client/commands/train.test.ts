@@ -108,7 +108,15 @@ describe('train and evaluate', () => {
     await train('mine', '--epochs', '1', '--adapter', 'none');
     const other = await writeTinyBase(at('other-base'), 2);
     const { code, errors } = await run([
-      ...['evaluate', '--base', other, '--adapter', at('mine'), '--data', at('test.jsonl'), '--backend', 'cpu'],
+      'evaluate',
+      '--base',
+      other,
+      '--adapter',
+      at('mine'),
+      '--data',
+      at('test.jsonl'),
+      '--backend',
+      'cpu',
     ]);
     assert.equal(code, 2);
     assert.ok(errors.includes((await describeBase(base)).digest), errors);

@@ -62,7 +62,7 @@ describe('partitionRows', () => {
     assert.deepEqual(
       deal('iid', 7)
         .map(({ length }) => length)
-        .sort(),
+        .sort((left, right) => left - right),
       [57, 57, 57, 57, 57, 57, 58],
     );
     const owners = deal('natural', 4).map((indices) => new Set(indices.map((index) => rows[index]!.group)));

@@ -10,7 +10,10 @@ describe('cellsOf', () => {
     assert.equal(cells.length, 3 * (2 * setNames.length + 3 * dealings));
     assert.equal(new Set(cells.map(cellKey)).size, cells.length);
     const seeds = cells.map(({ seed }) => seed);
-    assert.deepEqual(seeds, seeds.toSorted());
+    assert.deepEqual(
+      seeds,
+      seeds.toSorted((left, right) => left - right),
+    );
     assert.ok(cells.every(({ split }) => split === 'test'));
   });
 
