@@ -60,9 +60,9 @@ export function registerWasmKernels(): void {
     kernelName: batchedProductKernel,
     backendName: 'wasm',
     setupFunc: (backend) => {
-      const { cwrap } = (backend as BackendWasm).wasm as unknown as CallableModule;
+      const callable = (backend as BackendWasm).wasm as unknown as CallableModule;
       const types = ['number', 'array', 'number', 'number', 'array', 'number', 'number', 'number', 'number'];
-      matrixProduct = cwrap('BatchMatMul', null, types);
+      matrixProduct = callable.cwrap('BatchMatMul', null, types);
     },
     kernelFunc: multiplyPairs as unknown as KernelFunc,
     disposeFunc: () => {

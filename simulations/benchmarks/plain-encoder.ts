@@ -89,7 +89,7 @@ export function plainEncoder(files: ReadonlyMap<string, Uint8Array>, description
 export function plainBottleneck(bound: ClassifierAdapter): ClassifierAdapter {
   return {
     tensors: bound.tensors,
-    initialise: bound.initialise,
+    initialise: (specification, random) => bound.initialise(specification, random),
     hooks: ({ parameters }) => ({
       lowestLayerIndex: 0,
       sublayer: ({ layerIndex, sublayer }, output, residual, norm) => {

@@ -1,0 +1,136 @@
+import { strict as assert } from 'node:assert';
+import { utf8 } from '../../../shared/core/bytes.ts';
+import { FormatError, UsageError } from '../../../shared/core/errors.ts';
+import { pretrainedFolder, readBaseFiles } from '../../../shared/model/load.node.ts';
+import { createTokenizer, type TokenizerFiles } from '../../../shared/model/tokenizer.ts';
+
+/** The tokenizer of BERT in small: lower case, word pieces, [CLS] before and [SEP] after a text. */
+const wordPieces = {
+  version: '1.0',
+  truncation: null,
+  padding: null,
+  added_tokens: ['[PAD]', '[UNK]', '[CLS]', '[SEP]'].map((content, id) => ({
+    id,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  })),
+  normalizer: {
+    type: 'BertNormalizer',
+    clean_text: true,
+    handle_chinese_chars: true,
+    strip_accents: null,
+    lowercase: true,
+  },
+  pre_tokenizer: { type: 'BertPreTokenizer' },
+  post_processor: {
+    type: 'TemplateProcessing',
+    single: [
+      { SpecialToken: { id: '[CLS]', type_id: 0 } },
+      { Sequence: { id: 'A', type_id: 0 } },
+      { SpecialToken: { id: '[SEP]', type_id: 0 } },
+    ],
+    pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+    special_tokens: {
+      '[CLS]': { id: '[CLS]', ids: [2], tokens: ['[CLS]'] },
+      '[SEP]': { id: '[SEP]', ids: [3], tokens: ['[SEP]'] },
+    },
+  },
+  decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+  model: {
+    type: 'WordPiece',
+    unk_token: '[UNK]',
+    continuing_subword_prefix: '##',
+    max_input_chars_per_word: 100,
+    vocab: { '[PAD]': 0, '[UNK]': 1, '[CLS]': 2, '[SEP]': 3, card: 4, lost: 5, my: 6, '##s': 7, '.': 8 },
+  },
+};
+
+function tokenizerOf(changes: Partial<TokenizerFiles> = {}) {
+  return createTokenizer({
+    tokenizer: utf8(JSON.stringify(wordPieces)),
+    settings: undefined,
+    configuration: {},
+    vocabularySize: 9,
+    ...changes,
+  });
+}
+
+const settings = (value: object) => utf8(JSON.stringify(value));
+
+describe('createTokenizer', () => {
+  it('[TOK-1] encodes with the special tokens of the checkpoint', () => {
+    assert.deepEqual([...tokenizerOf().encode('Lost my cards.', 10)], [2, 5, 6, 4, 7, 8, 3]);
+    assert.deepEqual([...tokenizerOf().encode('', 10)], [2, 3]);
+    assert.deepEqual([...tokenizerOf().encode('zebra', 10)], [2, 1, 3]);
+  });
+
+  it('[TOK-2] cuts long texts at the end and keeps the special tokens', () => {
+    const tokenizer = tokenizerOf();
+    assert.deepEqual([...tokenizer.encode('Lost my cards.', 7)], [2, 5, 6, 4, 7, 8, 3]);
+    assert.deepEqual([...tokenizer.encode('Lost my cards.', 5)], [2, 5, 6, 4, 3]);
+    assert.deepEqual([...tokenizer.encode('Lost my cards.', 2)], [2, 3]);
+    assert.throws(
+      () => tokenizer.encode('Lost my cards.', 1),
+      (error: unknown) =>
+        error instanceof UsageError && error.code === 'length-too-short' && /allow at least 3/.test(error.message),
+    );
+  });
+
+  it('[TOK-3] cuts at the beginning where the checkpoint says so', () => {
+    const left = tokenizerOf({ settings: settings({ truncation_side: 'left' }) });
+    assert.deepEqual([...left.encode('Lost my cards.', 5)], [2, 4, 7, 8, 3]);
+    assert.deepEqual([...left.encode('Lost my cards.', 2)], [2, 3]);
+  });
+
+  it('[TOK-4] takes the padding id from the tokenizer, else from the model, else any', () => {
+    assert.equal(
+      tokenizerOf({ settings: settings({ pad_token: '[SEP]' }), configuration: { pad_token_id: 1 } }).padId,
+      3,
+    );
+    assert.equal(tokenizerOf({ settings: settings({ pad_token: { content: '[UNK]' } }) }).padId, 1);
+    assert.equal(tokenizerOf({ configuration: { pad_token_id: 5 } }).padId, 5);
+    assert.equal(tokenizerOf().padId, 0);
+    assert.throws(
+      () => tokenizerOf({ settings: settings({ pad_token: '<none>' }) }),
+      /padding token "<none>" is not in the vocabulary/,
+    );
+    assert.throws(
+      () => tokenizerOf({ configuration: { pad_token_id: 9 } }),
+      /padding token 9 is not in the vocabulary/,
+    );
+  });
+
+  it('[TOK-5] refuses a tokenizer of another base, and what is no tokenizer', () => {
+    const refused = (changes: Partial<TokenizerFiles>, pattern: RegExp) =>
+      assert.throws(
+        () => tokenizerOf(changes),
+        (error: unknown) => error instanceof FormatError && pattern.test(error.message),
+      );
+    refused({ vocabularySize: 8 }, /tokenizer\.json has the id 8, config\.json a vocabulary of 8/);
+    refused({ tokenizer: utf8('{"model":{}}') }, /not a tokenizer that this version can read/);
+    refused({ tokenizer: utf8('[]') }, /must hold one JSON object/);
+  });
+
+  it('[TOK-6] the base that ships gives the ids of its card: <s> before, </s> after, <pad> for padding', async () => {
+    const files = await readBaseFiles(pretrainedFolder());
+    const tokenizer = createTokenizer({
+      tokenizer: files.get('tokenizer.json')!,
+      settings: files.get('tokenizer_config.json'),
+      configuration: {},
+      vocabularySize: 6144,
+    });
+    assert.equal(tokenizer.padId, 1);
+    const ids = tokenizer.encode('I lost my card — привет 😀', 64);
+    assert.equal(ids[0], 0);
+    assert.equal(ids.at(-1), 2);
+    assert.ok(
+      ids.every((id) => id !== 3),
+      'a byte-level vocabulary has no unknown text',
+    );
+    assert.deepEqual([...tokenizer.encode('I lost my card — привет 😀', 4)], [0, ids[1], ids[2], 2]);
+  });
+});
