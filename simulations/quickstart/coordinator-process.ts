@@ -1,0 +1,41 @@
+/** The coordinator's process: runs one federation after the other, each with durable state of its own, as `tributary coordinator` does. */
+import { startCoordinator } from '../../coordinator/coordinator.ts';
+import { parseAdapter } from '../../shared/adapters/registry.ts';
+import { assert } from '../../shared/core/assert.ts';
+import { float32Of } from '../../shared/core/bytes.ts';
+import { readBaseFiles } from '../../shared/model/load.node.ts';
+import { describeFiles } from '../../shared/model/load.ts';
+import { classifierLayout, initialValues } from '../../shared/training/initial-adapter.ts';
+import type { FromCoordinator, ToCoordinator } from './messages.ts';
+import { serveParent } from './processes.ts';
+
+serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
+  if (message.type === 'quit') return true;
+  const { plan, baseFolder, stateFolder, siteNames } = message;
+  const baseFiles = await readBaseFiles(baseFolder);
+  const base = describeFiles(baseFiles);
+  const adapter = parseAdapter(plan.adapter, base);
+  const layout = classifierLayout(adapter, { hiddenSize: base.hiddenSize, labelCount: plan.task.labels.length });
+  const coordinator = await startCoordinator({
+    plan,
+    baseFiles,
+    baseDigest: base.digest,
+    layout,
+    initialAdapter: initialValues(layout, adapter, plan.training.seed),
+    stateFolder,
+    host: '127.0.0.1',
+    onEvent: (event) => parent.send({ type: 'event', event }),
+  });
+  const invites: string[] = [];
+  for (const organisation of siteNames) invites.push(await coordinator.invite({ organisation }));
+  parent.send({ type: 'ready', url: coordinator.url, invites });
+  const { status, detail } = await coordinator.ended;
+  const last = (await coordinator.versions()).at(-1);
+  assert(last !== undefined, 'a federation has at least its initial version');
+  const values = float32Of(await coordinator.adapter(last));
+  await coordinator.close();
+  // Read after the end: clients were told of the last round only then.
+  const { bytesUp: up, bytesDown: down } = coordinator.traffic();
+  parent.send({ type: 'ended', status, detail, adapter: values, traffic: { up, down } });
+  return false;
+});

@@ -1,0 +1,76 @@
+/** What a run of the quickstart is asked to do, and how it says what it does. */
+import { availableParallelism } from 'node:os';
+import type { Progress, ProgressOptions } from '../../shared/command-line/progress.ts';
+import type { BackendName } from '../../shared/compute/backend.ts';
+import { UsageError } from '../../shared/core/errors.ts';
+import type { Partition } from '../../shared/data/partition.ts';
+
+/** Adapter methods of the quickstart. */
+export const adapterNames = ['lora', 'bottleneck', 'none'] as const;
+
+/** One of {@link adapterNames}. */
+export type AdapterName = (typeof adapterNames)[number];
+
+/** Rows from the user's files. */
+export interface DataFiles {
+  readonly train: string;
+  readonly test: string;
+  readonly textColumn: string;
+  readonly labelColumn: string;
+}
+
+/** Everything that a run depends on. */
+export interface QuickstartOptions {
+  /** Checkpoint folder; null for the base that ships. */
+  readonly baseFolder: string | null;
+  /** Rows; null for the sample. */
+  readonly data: DataFiles | null;
+  readonly clientCount: number;
+  readonly partition: Partition;
+  readonly rounds: number;
+  readonly localEpochs: number;
+  readonly adapter: AdapterName;
+  readonly backend: BackendName | 'auto';
+  readonly threads: number;
+  /** Decides the partition, the start of the adapter, batches and dropout; the sample's rows do not depend on it. */
+  readonly seed: number;
+  /** Folder of the results. */
+  readonly outFolder: string;
+  /** Processes that compute baselines at the same time; default the number of cores. */
+  readonly processes?: number;
+}
+
+/** How a run talks to whoever started it. */
+export interface QuickstartHooks {
+  /** Ends the run: children are stopped, and the run rejects with the signal's reason. */
+  readonly signal: AbortSignal;
+  /** One line for people. */
+  log(line: string): void;
+  progress(options: ProgressOptions): Progress;
+}
+
+/** Hooks that say nothing, for programs. */
+export function silentHooks(signal: AbortSignal = new AbortController().signal): QuickstartHooks {
+  return { signal, log: () => undefined, progress: () => ({ update: () => undefined, finish: () => undefined }) };
+}
+
+/** Most sites of one quickstart: every site is a process with its own copy of the base. */
+export const clientCountMax = 64;
+
+/** Checks what the types do not say. @throws UsageError that names the option. */
+export function checkOptions({ clientCount, rounds, localEpochs, threads, seed }: QuickstartOptions): void {
+  const demand = (option: string, value: number, least: number, most: number): void => {
+    if (Number.isInteger(value) && value >= least && value <= most) return;
+    throw new UsageError('bad-option', `${option} must be a whole number from ${least} to ${most}, found ${value}`);
+  };
+  demand('--clients', clientCount, 1, clientCountMax);
+  demand('--rounds', rounds, 1, 10_000);
+  demand('--local-epochs', localEpochs, 1, 1000);
+  demand('--threads', threads, 1, 256);
+  demand('--seed', seed, 0, 2 ** 32 - 1);
+}
+
+/** Processes for baselines. */
+export function processCount({ processes = availableParallelism() }: QuickstartOptions): number {
+  return Math.max(1, processes);
+}

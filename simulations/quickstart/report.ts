@@ -1,0 +1,189 @@
+/** The report of a run: one page of HTML that needs nothing beside itself, in light and dark, on paper and on a phone. */
+import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
+import { boundsOf, escapeText, lineChart, type Series } from './chart.ts';
+import type { CurvePoint } from './messages.ts';
+import { style } from './report-style.ts';
+import type { QuickstartResult } from './run.ts';
+import { type ComparisonRow, comparisonOf, meanOf, percent, verdictOf } from './summary.ts';
+
+/** The page. */
+export function reportPage(result: QuickstartResult): string {
+  const { summary, head, plan } = result;
+  const rows = comparisonOf(summary, head.traffic);
+  const sections = [
+    `<header><p class="brand">Tributary</p><h1>${escapeText(plan.name)}</h1><p class="lead">${escapeText(verdictOf(summary))}</p></header>`,
+    section('Comparison', bars(rows) + table(result, rows)),
+    section('Learning curves', curves(result)),
+    section('The sites', sitesTable(result)),
+    section('What travelled, and who could read it', protection(result)),
+    section('What was run', settings(result)),
+  ];
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">' +
+    `<title>${escapeText(plan.name)} – Tributary</title><style>${style}</style></head><body><main>${sections.join('\n')}</main></body></html>\n`
+  );
+}
+
+const section = (heading: string, content: string): string => `<section><h2>${heading}</h2>${content}</section>`;
+
+/** One bar per contender on all test rows. */
+function bars(rows: readonly ComparisonRow[]): string {
+  const items = rows.map(({ key, name, pooled }) => {
+    const width = (100 * (pooled ?? 0)).toFixed(1);
+    return (
+      `<div class="bar ${key}"><span class="label">${escapeText(name)}</span>` +
+      `<span class="track"><span class="fill" style="width:${width}%"></span></span><span class="value">${percent(pooled)}</span></div>`
+    );
+  });
+  return `<div class="bars" role="img" aria-label="Accuracy on all test rows">${items.join('')}</div>`;
+}
+
+function table({ summary }: QuickstartResult, rows: readonly ComparisonRow[]): string {
+  const cells = rows.map(({ key, name, pooled, own, bytes, seconds }) => [
+    `<th scope="row" class="${key}">${escapeText(name)}</th>`,
+    ...[percent(pooled), percent(meanOf(own)), ...summary.sites.map((_, index) => percent(own[index] ?? null))].map(
+      number,
+    ),
+    number(bytes === null ? '–' : formatBytes(bytes.up)),
+    number(bytes === null ? '–' : formatBytes(bytes.down)),
+    number(seconds === null ? '–' : formatDuration(1000 * seconds)),
+  ]);
+  const headings = [
+    'accuracy on',
+    'all test rows',
+    'own rows, mean',
+    ...summary.sites.map(({ name }) => name),
+    'up',
+    'down',
+    'time',
+  ];
+  return (
+    htmlTable(headings, cells) +
+    '<p class="note">Own rows: each site&#39;s own test rows, which have its mixture of labels and its way of writing. An adapter of one site alone is trained with as ' +
+    'many steps as that site makes in the federation, with the same settings and start; the adapter on pooled data makes as many passes over all rows. Bytes count ' +
+    'the base model once per site and all rounds, all sites together.</p>'
+  );
+}
+
+/** Accuracy and loss on the held-out rows of all sites after every round, or as much training without a federation. */
+function curves({ federated, head, pooled, local, division }: QuickstartResult): string {
+  const meanCurve = (curves: readonly (readonly CurvePoint[])[]): CurvePoint[] => {
+    const [first = []] = curves;
+    return first.map(({ round }, index) => ({
+      round,
+      accuracy: meanOf(curves.map((curve) => curve[index]?.accuracy ?? null)) ?? 0,
+      loss: meanOf(curves.map((curve) => curve[index]?.loss ?? null)) ?? 0,
+    }));
+  };
+  const lines: readonly (readonly [name: string, style: string, curve: readonly CurvePoint[]])[] = [
+    ...local.map(({ curve }, index) => [`${division.sites[index]!.name} alone`, 'local faint', curve] as const),
+    ['one site alone', 'local', meanCurve(local.map(({ curve }) => curve))],
+    ['head alone', 'head', head.curve],
+    ['pooled', 'pooled', pooled.curve],
+    ['federated', 'federated', federated.curve],
+  ];
+  const drawn = lines.filter(([, , curve]) => curve.length > 0);
+  if (drawn.length === 0) return '<p>No site held rows out, so there are no curves.</p>';
+  const series = (value: (point: CurvePoint) => number): Series[] =>
+    drawn.map(([name, lineStyle, curve]) => ({
+      name,
+      style: lineStyle,
+      isNamed: !lineStyle.includes('faint'),
+      points: curve.map((point) => ({ x: point.round, y: value(point) })),
+    }));
+  const chart = (title: string, value: (point: CurvePoint) => number, step: number, formatY: (y: number) => string) => {
+    const values = drawn.flatMap(([, , curve]) => curve.map(value));
+    const svg = lineChart({ title, xLabel: 'round', series: series(value), yRange: boundsOf(values, step), formatY });
+    return `<figure><figcaption>${title}</figcaption>${svg}</figure>`;
+  };
+  return (
+    `<div class="charts">${chart(
+      'Accuracy on held-out rows',
+      ({ accuracy }) => accuracy,
+      0.05,
+      (y) => `${Math.round(100 * y)} %`,
+    )}` +
+    `${chart(
+      'Loss on held-out rows',
+      ({ loss }) => loss,
+      0.1,
+      (y) => y.toFixed(1),
+    )}</div>` +
+    '<p class="note">Rows that the sites held out of their training rows, all sites together; test rows were used once, at the end. Thin lines: each site alone.</p>'
+  );
+}
+
+function sitesTable({ summary, local, plan }: QuickstartResult): string {
+  const { onOwnData } = summary.scores;
+  const rows = summary.sites.map(({ name, trainRows, heldOutRows, testRows }, index) => [
+    `<th scope="row">${escapeText(name)}</th>`,
+    ...[`${trainRows}`, `${heldOutRows}`, `${testRows}`].map(number),
+    number(percent(onOwnData.local[index] ?? null)),
+    number(percent(onOwnData.federated[index] ?? null)),
+    number(formatDuration(1000 * (local[index]?.seconds ?? 0))),
+  ]);
+  const headings = [
+    'site',
+    'training rows',
+    'held out',
+    'own test rows',
+    'alone, own rows',
+    'federated, own rows',
+    'time alone',
+  ];
+  return `${htmlTable(headings, rows)}<p class="note">${plan.task.labels.length} labels: ${plan.task.labels.map(escapeText).join(', ')}.</p>`;
+}
+
+function protection({ summary, federated, plan }: QuickstartResult): string {
+  const contributions = federated.rounds.reduce((sum, { contributors }) => sum + contributors, 0);
+  const asked = federated.rounds.reduce((sum, round) => sum + round.asked, 0);
+  const items = [
+    `No row left its site. Up went ${formatBytes(summary.bytes.up)}: ${contributions} of ${asked} asked-for signed deltas of ${summary.parameters.trainable} numbers, each with its number of rows, and evaluation counts.`,
+    '<strong>Secure aggregation is off in this version: the coordinator could read every single delta</strong>, and deltas can reveal things about the rows behind them. Nothing here is differentially private.',
+    'Every delta was signed by its site&#39;s own key and checked; every round ended in a signed version that names its parent. Each site&#39;s policy file approves exactly this plan.',
+    ...(federated.problems.length === 0
+      ? ['No message was refused.']
+      : federated.problems.map((problem) => escapeText(problem))),
+  ];
+  return `<ul>${items.map((item) => `<li>${item}</li>`).join('')}</ul><p class="note">Aggregation: ${escapeText(plan.aggregation.rule)}, weighted by ${escapeText(plan.aggregation.weighting)}.</p>`;
+}
+
+function settings({ summary, options, base, plan, baseFolder }: QuickstartResult): string {
+  const { training, rounds, task } = plan;
+  const { method, ...adapterSettings } = plan.adapter;
+  const partition =
+    options.partition.kind === 'dirichlet' ? `dirichlet:${options.partition.alpha}` : options.partition.kind;
+  const facts: readonly (readonly [string, string])[] = [
+    [
+      'base',
+      `${base.family}, ${base.layerCount} layers of ${base.hiddenSize}, ${summary.parameters.frozen} frozen parameters (${baseFolder.split(/[\\/]/).at(-1)})`,
+    ],
+    [
+      'adapter',
+      `${method} ${JSON.stringify(adapterSettings)}, ${summary.parameters.trainable} trainable parameters with the head`,
+    ],
+    [
+      'training',
+      `${rounds.count} rounds of ${training.localEpochs} local epochs, batches of ${training.batchSize}, AdamW, highest rate ${training.learningRate}, ${training.schedule}, weight decay ${training.weightDecay}`,
+    ],
+    ['text', `${task.pooling} pooling, at most ${task.lengthMax} tokens`],
+    [
+      'rows',
+      options.data === null
+        ? 'the sample that ships: invented messages to four banks'
+        : `${options.data.train}, ${options.data.test}`,
+    ],
+    ['partition', `${partition}, seed ${options.seed}`],
+    ['computed on', `${summary.backend}, in ${formatDuration(1000 * summary.seconds)} altogether`],
+  ];
+  const list = facts.map(([term, text]) => `<dt>${term}</dt><dd>${escapeText(text)}</dd>`).join('');
+  return `<dl>${list}</dl>`;
+}
+
+const number = (text: string): string => `<td>${escapeText(text)}</td>`;
+
+function htmlTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const headingCells = headings.map((heading) => `<th scope="col">${escapeText(heading)}</th>`).join('');
+  const body = rows.map((cells) => `<tr>${cells.join('')}</tr>`).join('');
+  return `<div class="scroll"><table><thead><tr>${headingCells}</tr></thead><tbody>${body}</tbody></table></div>`;
+}
