@@ -6,6 +6,7 @@ import {
   engine,
   findBackend,
   getGradient,
+  getKernel,
   grad,
   matMul,
   ready,
@@ -17,7 +18,7 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { errorMessage, FederationError } from '../core/errors.ts';
-import { registerWasmKernels } from './wasm-kernels.ts';
+import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
 
 /** The back ends, the fastest first. */
 export const backendNames = ['node-gpu', 'node', 'wasm', 'cpu'] as const;
@@ -125,8 +126,8 @@ async function loadWasm(threads: number): Promise<() => number> {
   if (!hasStarted) {
     if (isNode()) wasm.setWasmPaths((await import('./backend.node.ts')).wasmFolder());
     wasm.setThreadsCount(threads);
-    registerWasmKernels();
   }
+  if (getKernel(batchedProductKernel, 'wasm') === undefined) registerWasmKernels();
   return () => Math.max(1, wasm.getThreadsCount());
 }
 

@@ -9,7 +9,7 @@ export interface Differentiable<Output extends Tensor> {
    * a closure must not hold tensors.
    */
   readonly saved: readonly Tensor[];
-  backward(upstream: Output, saved: readonly Tensor[]): Tensor[];
+  readonly backward: (upstream: Output, saved: readonly Tensor[]) => Tensor[];
 }
 
 /** Runs `forward` on `inputs`. What it computes on the way is freed and not recorded; the gradient is what `backward` says. */
@@ -31,7 +31,7 @@ export function withGradient<Inputs extends readonly Tensor[], Output extends Te
  * the library needs one.
  */
 export function withoutGradient<Output extends Tensor>(input: Tensor, compute: () => Output): Output {
-  return withGradient([input], (_: Tensor) => ({
+  return withGradient<[Tensor], Output>([input], () => ({
     value: compute(),
     saved: [],
     backward: () => {

@@ -125,7 +125,7 @@ describe('describeFiles', () => {
     });
     assert.equal(describeFiles(gpt2).parameterCount, describeFiles(fixtureFiles('gpt2')).parameterCount);
     const bare = changed('gpt2', (tensors) => {
-      for (const [name, tensor] of [...tensors]) {
+      for (const [name, tensor] of Array.from(tensors)) {
         tensors.delete(name);
         tensors.set(name.replace('transformer.', ''), tensor);
       }
@@ -135,7 +135,7 @@ describe('describeFiles', () => {
 
   it('[LOD-5] reads the names of checkpoints that were converted from TensorFlow', () => {
     const files = changed('bert', (tensors) => {
-      for (const [name, tensor] of [...tensors]) {
+      for (const [name, tensor] of Array.from(tensors)) {
         tensors.delete(name);
         tensors.set(
           name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'),
