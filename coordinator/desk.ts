@@ -96,7 +96,8 @@ export function createDesk(options: {
       }
       case 'decline': {
         const opened = await open(clientId, frame, envelopeCalls.decline);
-        if (!opened.ok) return refused(opened.error);
+        // A round that ended meanwhile, perhaps because others declined too, needs no answer any more.
+        if (!opened.ok) return opened.error.code === 'stale-round' ? done : refused(opened.error);
         return answerOf(hearing.declined(clientId, opened.value.body));
       }
       case 'update': {

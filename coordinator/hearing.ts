@@ -60,7 +60,7 @@ export function createHearing({ labelCount, clock, state, round, dispatch, onEve
   };
   const roundOf = (roundHash: Digest): OpenRound | Violation => {
     const open = round();
-    return open?.roundHash === roundHash
+    return open?.roundHash === roundHash && open.roundIndex === state().roundIndex
       ? open
       : violation('stale-round', `round ${roundHash} is not under way`, state().roundIndex);
   };

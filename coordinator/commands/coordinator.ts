@@ -52,7 +52,9 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
   let show = (): void => undefined;
   const coordinator = await startCoordinator({
     ...prepared,
-    ...{ stateFolder, host, port },
+    stateFolder,
+    host,
+    port,
     ...(publicUrl === undefined ? {} : { publicUrl }),
     onEvent: (event) => {
       const line = describeEvent(event, stateFolder, context.verbose);
