@@ -181,26 +181,22 @@ async function route(handlers: TransportHandlers, request: IncomingMessage): Pro
   const name = `${request.method} ${path}`;
   if (name === 'GET /v1/challenge') return handlers.challenge();
   if (name === 'GET /v1/health') return handlers.health();
-  if (name !== 'POST /v1/enrol')
-    return { status: 404, body: { ok: false, violation: { code: 'not-found', detail: 'no such address' } } };
+  if (name !== 'POST /v1/enrol') return refusal(404, 'no such address');
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of request) {
     size += (part as Buffer).length;
-    if (size > requestBytesMax)
-      return {
-        status: 413,
-        body: { ok: false, violation: { code: 'request-too-large', detail: `more than ${requestBytesMax} bytes` } },
-      };
+    if (size > requestBytesMax) return refusal(413, `a request has at most ${requestBytesMax} bytes`);
     parts.push(part as Buffer);
   }
   try {
     return await handlers.enrol(JSON.parse(Buffer.concat(parts).toString('utf8')));
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown;
-    return {
-      status: 400,
-      body: { ok: false, violation: { code: 'malformed-message', detail: 'the request is not JSON' } },
-    };
+    return refusal(400, 'the request is not JSON');
   }
+}
+
+function refusal(status: number, detail: string): HttpAnswer {
+  return { status, body: { ok: false, violation: violation('bad-frame', detail) } };
 }

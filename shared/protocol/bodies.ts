@@ -62,7 +62,6 @@ export type Accept = ValueOf<typeof acceptFormat>;
 
 /** Why a client does not take part. */
 export const declineCodes = [
-  'bad-signature',
   'wrong-federation',
   'unsupported-suite',
   'stale-round',
@@ -73,8 +72,6 @@ export const declineCodes = [
   'layout-mismatch',
   'model-mismatch',
   'training-failed',
-  'result-mismatch',
-  'unknown-round',
 ] as const;
 /** Code of a refusal to take part. */
 export type DeclineCode = (typeof declineCodes)[number];

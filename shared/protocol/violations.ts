@@ -30,13 +30,11 @@ export const violationMeanings = {
   'missing-chunks': 'the update is not complete yet',
   'unknown-upload': 'no update of this round was announced',
   'non-finite': 'the update holds a value that is not finite',
-  'duplicate-update': 'the client already sent this update',
   'conflicting-update': 'the client already sent another update in this round',
   'bad-weight': 'the example count is outside what the round allows',
   'bad-metrics': 'the metrics contradict themselves',
   'late-update': 'the update arrived after the deadline',
   'blob-unknown': 'there are no such bytes here',
-  'policy-declined': 'the policy of the site forbids it',
   'rate-limited': 'the client sends too much',
   'invite-invalid': 'the invite is unknown, used or expired',
 } as const;
