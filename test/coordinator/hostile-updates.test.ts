@@ -314,4 +314,18 @@ describe('hostile updates', () => {
     assert.equal(await state.blobs.has(clients[2].announcement(late).vecRoot), false);
     assert.equal(await state.blobs.has(clients[0].announcement(good).vecRoot), false);
   });
+
+  it('[HST-7] a decline that crosses the end of its round is no offence', async () => {
+    const world = await startWorld({ plan: testPlan() });
+    const clients = [await joinClient(world, 11), await joinClient(world, 12)] as const;
+    const { roundHash } = clients[0].offer();
+    const body = { roundHash, code: 'policy-refused', reason: 'not here' } as const;
+    for (const client of clients) {
+      const answer = await client.call('decline', client.seal('decline', body));
+      assert.deepEqual(answer, { ok: true, value: { ok: true } });
+    }
+    const seen = world.events.map(({ type }) => type);
+    assert.equal(seen.filter((type) => type === 'client-declined').length, 1);
+    assert.ok(seen.includes('void') && !seen.includes('rejected'));
+  });
 });

@@ -7,7 +7,7 @@ import type {
   FederationStep,
   RoundSettings,
 } from '../../../coordinator/rounds/state.ts';
-import { deadlineOf } from '../../../coordinator/rounds/state.ts';
+import { counts, deadlineOf } from '../../../coordinator/rounds/state.ts';
 import type { EventName, PhaseName } from '../../../coordinator/rounds/table.ts';
 import { eventNames, phaseDiagram, phaseNames, roundTable } from '../../../coordinator/rounds/table.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
@@ -241,6 +241,40 @@ describe('round machine', () => {
   it('[RND-13] a restarted federation that has all its rounds is complete at once', () => {
     const step = startFederation(settings, { atMs: 0, roundIndex: 3, publishedCount: 2, outcomes: [] });
     assert.equal(step.state.phase.name, 'completed');
+  });
+
+  it('[RND-14] a stop makes the round under way void, and its number is used up', () => {
+    const { state, effects } = play(stateIn('train'), updates[0]!, { type: 'stop-requested' });
+    assert.deepEqual(
+      effects.map(({ type }) => type),
+      ['void-round', 'finish'],
+    );
+    assert.equal(state.roundIndex, 1);
+    assert.deepEqual(state.outcomes, [
+      { roundIndex: 0, kind: 'void', asked: 3, contributed: 1, detail: 'stopped by its operator' },
+    ]);
+    assert.equal(summarise(state), '0 of 2 rounds published, 1 void');
+  });
+
+  it('[RND-15] a stop while a version is being published lets it count, then stops', () => {
+    const asked = play(stateIn('publish'), { type: 'stop-requested' });
+    assert.deepEqual([asked.state.phase.name, asked.effects], ['publish', []]);
+    const { state, effects } = play(asked.state, { type: 'published' });
+    assert.equal(state.publishedCount, 1);
+    assert.deepEqual(effects, [
+      {
+        type: 'finish',
+        status: 'stopped',
+        detail: 'stopped by its operator; 1 of 2 rounds published, all clients that were asked contributed',
+      },
+    ]);
+  });
+
+  it('[RND-16] says whose update is part of the round in hand', () => {
+    const training = play(stateIn('train'), updates[0]!).state;
+    assert.deepEqual([counts(training, a), counts(training, b)], [true, false]);
+    assert.equal(counts(stateIn('aggregate'), b), true);
+    assert.equal(counts(stateIn('waiting'), a), false);
   });
 
   it('prints the diagram from the table', () => {
