@@ -12,9 +12,9 @@ import type { Digest } from '../../shared/core/ids.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
+import { ZeroMaskWebSocket } from '../transport/web-socket.node.ts';
 import type { ContentCache, Journal, JournalEntry, JsonAnswer, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
-import { ZeroMaskWebSocket } from './web-socket.node.ts';
 
 const hex64 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 const journalSchema = z.strictObject({

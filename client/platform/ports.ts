@@ -2,9 +2,9 @@
  * What the client needs from the place it runs in. The core of the client uses no global of Node or of a browser: keys, journal, cache,
  * time, randomness and HTTP come through these ports, and every place brings its own (`node.node.ts` is the first).
  */
-import type { ManagerOptions } from 'socket.io-client';
 import type { ClientId, Digest, FederationId, SessionId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
+import type { SocketTransports } from '../transport/socket-transport.ts';
 
 /** Where and with whom a client is enrolled. Holds no secret: the key stays in the key store. */
 export interface Credentials {
@@ -50,9 +50,6 @@ export interface ContentCache {
   /** Keeps bytes; the caller has checked their digest. @throws StoreError. */
   put(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
-
-/** Ways in which socket.io reaches a server. */
-export type SocketTransports = NonNullable<ManagerOptions['transports']>;
 
 /** An HTTP answer with a JSON body. */
 export interface JsonAnswer {

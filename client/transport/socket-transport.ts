@@ -2,15 +2,17 @@
  * The transport over socket.io: WebSocket only, one fresh socket per connection with a fresh challenge, the coordinator's welcome checked
  * before anything else is heard. Reconnecting is the session machine's decision, so socket.io's own reconnection is off.
  */
-import { io, type Socket } from 'socket.io-client';
+import { io, type ManagerOptions, type Socket } from 'socket.io-client';
 import * as z from 'zod/mini';
 import { errorMessage, TransportError } from '../../shared/core/errors.ts';
 import type { ViolationCode } from '../../shared/protocol/violations.ts';
 import { describe, violation, violationSchema } from '../../shared/protocol/violations.ts';
-import type { SocketTransports } from '../platform/ports.ts';
 import type { Handshake } from './handshake.ts';
 import type { Answer, Transport, TransportListener } from './transport.ts';
 import { incomingEvents } from './transport.ts';
+
+/** Ways in which socket.io reaches a server. */
+export type SocketTransports = NonNullable<ManagerOptions['transports']>;
 
 /** Where to connect and how long to wait. */
 export interface SocketTransportOptions {

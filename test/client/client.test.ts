@@ -95,7 +95,13 @@ describe('client', () => {
 
   it('[CLI-41] keeps base and plan over rounds, and fetches a candidate once', async () => {
     const double = coordinatorDouble();
-    const client = await start(double);
+    const learner = fixedLearner({ dim, delta: ones });
+    let loaded = 0;
+    const prepare: typeof learner.prepare = (plan, files) => {
+      loaded++;
+      return learner.prepare(plan, files);
+    };
+    const client = await start(double, ones, { learner: { ...learner, prepare } });
     for (const round of [0, 1]) {
       const offer = double.offer(round, { value: round });
       await until(() => client.of('uploaded').length === round + 1);
@@ -105,6 +111,7 @@ describe('client', () => {
     }
     const fetched = client.of('downloaded').map(({ what }) => what);
     assert.deepEqual(fetched, ['plan', 'base/weights.bin', 'adapter', 'adapter', 'adapter']);
+    assert.equal(loaded, 1);
   });
 
   it('[CLI-42] goes on training without a connection, and sends its update when it is back', async () => {

@@ -62,11 +62,11 @@ describe('tributary client', () => {
   };
 
   it('[CLI-100] takes part to the end and prints one document, or a summary for people', async () => {
-    const { invite } = await start({ count: 2, cohortSize: 2, quorum: 2 });
-    await writeFile(path('code'), `${await invite({ organisation: 'left' })}\n`);
+    const running = await start({ count: 2, cohortSize: 2, quorum: 2 });
+    await writeFile(path('code'), `${await running.invite({ organisation: 'left' })}\n`);
     const [left, right] = await Promise.all([
       run([...(await site('left')), '--invite-file', path('code'), '--held-out-fraction', '0.3', '--json']),
-      run([...(await site('right')), '--invite', await invite({ organisation: 'right' }), '--verbose']),
+      run([...(await site('right')), '--invite', await running.invite({ organisation: 'right' }), '--verbose']),
     ]);
     assert.deepEqual([left.code, right.code], [0, 0], left.errors + right.errors);
     const document = JSON.parse(left.output);
@@ -87,9 +87,9 @@ describe('tributary client', () => {
   });
 
   it('[CLI-101] takes the code from the environment, and the default policy declines with its reason', async () => {
-    const { invite } = await start({ count: 1, cohortSize: 1, quorum: 1, voidsMax: 1 });
+    const running = await start({ count: 1, cohortSize: 1, quorum: 1, voidsMax: 1 });
     const argv = (await site('site')).filter((_, index, all) => !all.slice(index - 1, index + 1).includes('--policy'));
-    process.env.TRIBUTARY_INVITE = await invite({ organisation: 'site' });
+    process.env.TRIBUTARY_INVITE = await running.invite({ organisation: 'site' });
     const ended = await run([...argv, '--json']).finally(() => delete process.env.TRIBUTARY_INVITE);
     assert.equal(ended.code, 1);
     const document = JSON.parse(ended.output);
@@ -100,13 +100,13 @@ describe('tributary client', () => {
   });
 
   it('[CLI-102] ends orderly with a report when it is interrupted', async () => {
-    const { invite } = await start({ count: 1, quorum: 2 });
+    const running = await start({ count: 1, quorum: 2 });
     const controller = new AbortController();
-    const code = await invite({ organisation: 'site' });
-    const running = run([...(await site('site')), '--invite', code, '--json'], controller.signal);
-    await until(() => coordinator!.traffic().bytesDown > 0, 'the welcome');
+    const code = await running.invite({ organisation: 'site' });
+    const ending = run([...(await site('site')), '--invite', code, '--json'], controller.signal);
+    await until(() => running.traffic().bytesDown > 0, 'the welcome');
     controller.abort();
-    const ended = await running;
+    const ended = await ending;
     assert.equal(ended.code, 0);
     assert.equal(JSON.parse(ended.output).end.kind, 'stopped');
   });
