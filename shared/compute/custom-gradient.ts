@@ -1,5 +1,5 @@
 /** Operations with a gradient of their own, with types: what the library's `customGrad` hands over as `any`. */
-import { customGrad, type Tensor } from '@tensorflow/tfjs-core';
+import { customGrad, type Tensor, tidy } from '@tensorflow/tfjs-core';
 
 /** The value of an operation and how to go back: from the gradient of its value to one gradient per input, in the order of the inputs. */
 export interface Differentiable<Output extends Tensor> {
@@ -21,7 +21,9 @@ export function withGradient<Inputs extends readonly Tensor[], Output extends Te
     const save = all.pop() as unknown as (tensors: Tensor[]) => void;
     const { value, saved, backward } = forward(...(all as unknown as Inputs));
     save([...saved]);
-    return { value, gradFunc: (upstream: Tensor, kept: Tensor[]) => backward(upstream as Output, kept) };
+    // The library frees what a gradient computes on its way only at the very end of the whole backward pass.
+    const gradFunc = (upstream: Tensor, kept: Tensor[]) => tidy(() => backward(upstream as Output, kept));
+    return { value, gradFunc };
   });
   return operation(...inputs) as Output;
 }
