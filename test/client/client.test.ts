@@ -359,6 +359,34 @@ describe('client', () => {
     assert.equal(double.platform.entry().credentials?.url, 'https://elsewhere.example');
   });
 
+  it('[CLI-62] what its listener throws ends the client, wherever it was called from', async () => {
+    for (const type of ['connected', 'offered', 'training', 'uploaded', 'problem', 'finished'] as const) {
+      const double = coordinatorDouble();
+      const onEvent = (event: ClientEvent): void => {
+        if (event.type === type) throw new Error(`no ${type}`);
+      };
+      const failing = (): never => {
+        throw new FederationError('broken', 'the data are broken');
+      };
+      const client = await start(double, type === 'problem' ? failing : ones, { onEvent });
+      double.offer(0);
+      if (type === 'finished') double.finish();
+      await client.ended;
+      const outcome = client.outcome();
+      assert.ok(outcome instanceof Error && outcome.message === `no ${type}`, `${type} ends it`);
+      assert.equal(double.isConnected(), false);
+    }
+    const double = coordinatorDouble();
+    const onEvent = (event: ClientEvent): void => {
+      if (event.type === 'problem') throw new Error(event.code);
+    };
+    const client = await start(double, ones, { onEvent });
+    double.offer(0, { by: createIdentity(seededEntropy(9)) });
+    await client.ended;
+    const outcome = client.outcome();
+    assert.ok(outcome instanceof Error && outcome.message === 'wrong-signature');
+  });
+
   it('[CLI-59] reports progress to the coordinator seldom', async () => {
     const double = coordinatorDouble();
     const learner = fixedLearner({ dim, delta: ones });

@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import { backoffMs, jitter } from '../../../client/session/backoff.ts';
 import type { PreparedFacts, SessionMemory } from '../../../client/session/checks.ts';
 import { checkOffer, checkPrepared } from '../../../client/session/checks.ts';
+import { receive, startSession } from '../../../client/session/machine.ts';
 import type {
   EventName,
   LinkState,
@@ -10,8 +11,8 @@ import type {
   SessionPhase,
   SessionState,
   SessionStep,
-} from '../../../client/session/machine.ts';
-import { legalEvents, receive, startSession } from '../../../client/session/machine.ts';
+} from '../../../client/session/state.ts';
+import { legalEvents } from '../../../client/session/state.ts';
 import { parseDigest, parseFederationId, parseSessionId } from '../../../shared/core/ids.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { Offer, RoundResult } from '../../../shared/protocol/messages.ts';

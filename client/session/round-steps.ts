@@ -1,0 +1,113 @@
+/** What a session does about rounds: offers, the answers of its own work, requests to evaluate, results. Pure. */
+import type { Evaluate, RoundResult } from '../../shared/protocol/messages.ts';
+import type { Refusal } from './checks.ts';
+import { checkOffer, checkPrepared } from './checks.ts';
+import type { SessionEffect, SessionEvent, SessionPhase, SessionState, SessionStep } from './state.ts';
+import { linkOf, restOf, roundOf, stepTo } from './state.ts';
+
+/** Takes an event of a round, which is legal in this phase. */
+export function stepInRound(state: SessionState, event: SessionEvent): SessionStep {
+  const { phase, memory } = state;
+  const link = linkOf(phase);
+  const rest = restOf(phase);
+  switch (event.type) {
+    case 'offer': {
+      const { offer } = event;
+      // The coordinator repeats an offer after a reconnection; the work goes on.
+      if (offer.roundHash === roundOf(phase)) return stepTo(state, phase);
+      const refused = checkOffer(offer, memory);
+      if (refused !== null) return stepTo(state, phase, { type: 'decline', offer, refusal: refused });
+      const began = `round ${offer.roundParams.roundIndex} began`;
+      const effects: SessionEffect[] = phase.name === 'idle' ? [] : [{ type: 'abandon-work', detail: began }];
+      return stepTo(state, { name: 'fetching', offer, link }, ...effects, { type: 'prepare', offer });
+    }
+    case 'plan-refused': {
+      if (phase.name !== 'fetching') return stepTo(state, phase);
+      const refusal: Refusal = { code: 'policy-refused', detail: event.reason };
+      return stepTo(state, rest, { type: 'decline', offer: phase.offer, refusal });
+    }
+    case 'prepared': {
+      if (phase.name !== 'fetching') return stepTo(state, phase);
+      const { offer } = phase;
+      const refused = checkPrepared(offer, event.facts);
+      if (refused !== null) return stepTo(state, rest, { type: 'decline', offer, refusal: refused });
+      return stepTo(state, { name: 'training', offer, link }, { type: 'train', offer });
+    }
+    case 'trained': {
+      if (phase.name !== 'training') return stepTo(state, phase);
+      const { offer } = phase;
+      const remembered = { ...memory, lastRoundIndex: offer.roundParams.roundIndex };
+      const next: SessionPhase = { name: 'uploading', offer, link };
+      return stepTo({ ...state, memory: remembered }, next, { type: 'contribute', offer });
+    }
+    case 'uploaded':
+      return phase.name === 'uploading'
+        ? stepTo(state, rest, { type: 'note-contribution', offer: phase.offer })
+        : stepTo(state, phase);
+    case 'work-failed':
+      if (phase.name === 'fetching' || phase.name === 'training') {
+        const refusal: Refusal = { code: 'training-failed', detail: event.detail };
+        return stepTo(state, rest, { type: 'decline', offer: phase.offer, refusal });
+      }
+      return phase.name === 'evaluating'
+        ? stepTo(state, rest, { type: 'skip-evaluation', request: phase.request })
+        : stepTo(state, rest);
+    case 'round-refused':
+      return stepTo(state, rest, { type: 'report', code: event.refused.code, detail: event.refused.detail });
+    case 'evaluate':
+      return openEvaluation(state, event.request, event.known);
+    case 'evaluated':
+      return stepTo(state, rest);
+    case 'result':
+      return acceptResult(state, event.result);
+    default:
+      return stepTo(state, phase);
+  }
+}
+
+/** Only contributors are asked to evaluate: being asked says that the update arrived, even where its receipt is still on the way. */
+function openEvaluation(state: SessionState, request: Evaluate, known: boolean): SessionStep {
+  const { phase } = state;
+  if (!known || (phase.name === 'uploading' && phase.offer.roundHash !== request.roundHash)) {
+    const detail = 'asked to evaluate for a round that this client did not prepare since it was started';
+    return stepTo(
+      state,
+      phase,
+      { type: 'report', code: 'unknown-round', detail },
+      { type: 'skip-evaluation', request },
+    );
+  }
+  if (phase.name !== 'uploading')
+    return stepTo(state, { name: 'evaluating', request, link: linkOf(phase) }, { type: 'evaluate', request });
+  return stepTo(
+    state,
+    { name: 'evaluating', request, link: phase.link },
+    { type: 'abandon-work', detail: 'the coordinator has the whole update' },
+    { type: 'note-contribution', offer: phase.offer },
+    { type: 'evaluate', request },
+  );
+}
+
+/**
+ * A result ends fetching and training for its round. Who uploads or evaluates gets an answer to that at once, which says how it went. The
+ * next offer must start from the model that the result announces.
+ */
+function acceptResult(state: SessionState, result: RoundResult): SessionStep {
+  const { phase, memory } = state;
+  const { roundIndex, newModelHash } = result;
+  if (memory.lastResult !== null && roundIndex <= memory.lastResult.roundIndex) {
+    const detail = `the result of round ${roundIndex} came after that of round ${memory.lastResult.roundIndex}`;
+    return stepTo(state, phase, { type: 'report', code: 'stale-round', detail });
+  }
+  const remembered = { ...state, memory: { ...memory, lastResult: { roundIndex, modelHash: newModelHash } } };
+  const accepted: SessionEffect = { type: 'accept-result', result };
+  const isLate = (phase.name === 'fetching' || phase.name === 'training') && roundOf(phase) === result.roundHash;
+  return isLate
+    ? stepTo(
+        remembered,
+        restOf(phase),
+        { type: 'abandon-work', detail: 'the round closed without this client' },
+        accepted,
+      )
+    : stepTo(remembered, phase, accepted);
+}
