@@ -8,9 +8,8 @@ import { tiedOutput } from '../compute/products.ts';
 import { FederationError } from '../core/errors.ts';
 import type { TokenBatch } from './base-model.ts';
 import type { CheckpointSpecification, TensorNeed } from './checkpoint.ts';
-import { type Configuration, positiveField, sizeField, supportedField } from './configuration.ts';
+import { type Configuration, headCountField, positiveField, sizeField, supportedField } from './configuration.ts';
 import type { Architecture, Family } from './family.ts';
-import { requireHeadSize } from './head-size.ts';
 import { type Block, createTransformer } from './transformer.ts';
 import { type Weights, weightsOf } from './weights.ts';
 
@@ -32,7 +31,7 @@ export const bert: Family = (configuration) => {
     family: 'bert',
     layerCount: sizeField(configuration, 'num_hidden_layers'),
     hiddenSize,
-    headCount: requireHeadSize(hiddenSize, sizeField(configuration, 'num_attention_heads')),
+    headCount: headCountField(configuration, 'num_attention_heads', hiddenSize),
     feedForwardSize,
     vocabularySize: sizeField(configuration, 'vocab_size'),
     positionsMax: sizeField(configuration, 'max_position_embeddings'),

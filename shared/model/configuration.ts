@@ -69,3 +69,14 @@ export function supportedField<Value extends string | number | boolean | null>(
     { context: { field: name } },
   );
 }
+
+/** A number of heads. @throws FormatError `bad-configuration` unless it divides `hiddenSize`. */
+export function headCountField(configuration: Configuration, name: string, hiddenSize: number): number {
+  const headCount = sizeField(configuration, name);
+  if (hiddenSize % headCount === 0) return headCount;
+  throw new FormatError(
+    'bad-configuration',
+    `config.json: ${name} is ${headCount}; ${headCount} heads do not divide a width of ${hiddenSize}`,
+    { context: { field: name } },
+  );
+}

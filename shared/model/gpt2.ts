@@ -7,9 +7,8 @@ import { geluErf, geluTanh } from '../compute/gelu.ts';
 import { tiedOutput } from '../compute/products.ts';
 import type { TokenBatch } from './base-model.ts';
 import type { CheckpointSpecification, TensorNeed } from './checkpoint.ts';
-import { positiveField, sizeField, supportedField } from './configuration.ts';
+import { headCountField, positiveField, sizeField, supportedField } from './configuration.ts';
 import type { Architecture, Family } from './family.ts';
-import { requireHeadSize } from './head-size.ts';
 import { type Block, createTransformer } from './transformer.ts';
 import { type Weights, weightsOf } from './weights.ts';
 
@@ -24,7 +23,7 @@ export const gpt2: Family = (configuration) => {
     family: 'gpt2',
     layerCount: sizeField(configuration, 'n_layer'),
     hiddenSize,
-    headCount: requireHeadSize(hiddenSize, sizeField(configuration, 'n_head')),
+    headCount: headCountField(configuration, 'n_head', hiddenSize),
     feedForwardSize,
     vocabularySize: sizeField(configuration, 'vocab_size'),
     positionsMax: sizeField(configuration, 'n_positions'),

@@ -2,7 +2,7 @@
 
 /** The first key that stands twice in an object of the JSON document `text`, or null. `text` must be valid JSON. */
 export function findDuplicateKey(text: string): string | null {
-  const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]/g;
+  const token = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]/g;
   const open: (Set<string> | null)[] = [];
   let expectsKey = false;
   for (const [found] of text.matchAll(token)) {

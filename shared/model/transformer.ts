@@ -83,7 +83,8 @@ export function createTransformer(parts: TransformerParts): BaseModel {
         return rows;
       };
       // Where someone collects, the states below must outlive the frozen part; else it is computed without a trace.
-      const frozenCount = hooks === undefined ? layerCount : Math.min(hooks.lowestLayerIndex ?? 0, layerCount);
+      const isHooked = hooks?.linear !== undefined || hooks?.sublayer !== undefined;
+      const frozenCount = isHooked ? Math.min(hooks?.lowestLayerIndex ?? 0, layerCount) : layerCount;
       const below = () => runBlocks(embedded(), 0, frozenCount);
       const start = collect === undefined ? withoutGradient(batch.inputIds, below) : below();
       const last = runBlocks(start, frozenCount, layerCount);
@@ -154,10 +155,12 @@ function attendFused(
   { hooks: { linear, linearTargets }, shape, mask }: Pass,
 ): Tensor2D {
   const targets = ['q', 'k', 'v'] as const;
-  const isHooked = linear !== undefined && targets.some((target) => linearTargets?.has(target) ?? true);
-  if (!isHooked) return fusedAttention(fused, mask, shape);
+  const mayAct = targets.map((target) => linearTargets?.has(target) ?? true);
+  if (linear === undefined || !mayAct.includes(true)) return fusedAttention(fused, mask, shape);
   const slices: Tensor2D[] = split(fused, 3, 1);
-  const replaced = slices.map((slice, index) => linear({ layerIndex, target: targets[index]! }, input, slice));
+  const replaced = slices.map((slice, index) => {
+    return mayAct[index] ? linear({ layerIndex, target: targets[index]! }, input, slice) : undefined;
+  });
   if (replaced.every((part) => part === undefined)) return fusedAttention(fused, mask, shape);
   const [q, k, v] = slices.map((slice, index) => replaced[index] ?? slice);
   return attention(q!, k!, v!, mask, shape);

@@ -110,7 +110,11 @@ for (const backend of ['cpu', 'wasm'] as const) {
             site.target === target && site.layerIndex === 1 ? (mul(output, 1.5) as Tensor2D) : undefined;
           const changed = encoded({ linear: act });
           assert.ok(largestError(changed, plain) > 1e-3, `${target} changes nothing`);
-          const named = encoded({ linear: act, linearTargets: new Set([target]) });
+          const strict = (site: LinearSite, input: Tensor2D, output: Tensor2D) => {
+            assert.equal(site.target, target, 'a hook is called for a target that it did not name');
+            return act(site, input, output);
+          };
+          const named = encoded({ linear: strict, linearTargets: new Set([target]) });
           assert.ok(largestError(named, changed) < 1e-6);
           const unnamed = encoded({ linear: act, linearTargets: new Set() });
           assert.ok(largestError(unnamed, plain) < 1e-6);
