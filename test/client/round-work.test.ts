@@ -1,0 +1,134 @@
+import { strict as assert } from 'node:assert';
+import { FederationError } from '../../shared/core/errors.ts';
+import { parsePolicy } from '../../shared/plan/policy.ts';
+import { until } from '../coordinator/harness.ts';
+import { coordinatorDouble, dim, doublePlan } from './coordinator-double.ts';
+import { fixedLearner } from './fixed-learner.ts';
+
+import { ones, startClient, stopClients } from './running-client.ts';
+
+describe('work of a client in a round', () => {
+  afterEach(stopClients);
+
+  it('[CLI-41] keeps base and plan over rounds, and fetches a candidate once', async () => {
+    const double = coordinatorDouble();
+    const learner = fixedLearner({ dim, delta: ones });
+    let loaded = 0;
+    const prepare: typeof learner.prepare = (plan, files) => {
+      loaded++;
+      return learner.prepare(plan, files);
+    };
+    const client = await startClient(double, ones, { learner: { ...learner, prepare } });
+    for (const round of [0, 1]) {
+      const offer = double.offer(round, { value: round });
+      await until(() => client.of('uploaded').length === round + 1);
+      double.evaluate(offer.roundHash, round + 1);
+      await until(() => client.of('evaluated').length === round + 1);
+      double.result(offer, round + 1);
+    }
+    const fetched = client.of('downloaded').map(({ what }) => what);
+    assert.deepEqual(fetched, ['plan', 'base/weights.bin', 'adapter', 'adapter', 'adapter']);
+    assert.equal(loaded, 1);
+  });
+
+  it('[CLI-49] a cache that keeps nothing is told, and the client goes on', async () => {
+    const double = coordinatorDouble();
+    double.platform.breakDisk('cache');
+    const client = await startClient(double);
+    double.offer(0);
+    await until(() => client.of('uploaded').length === 1);
+    assert.deepEqual(
+      client.of('problem').map(({ code }) => code),
+      ['cache', 'cache'],
+    );
+  });
+
+  it('[CLI-50] a policy that refuses says why, and nothing else leaves the site', async () => {
+    const double = coordinatorDouble();
+    const strict = parsePolicy({ cohortMin: 2, quorumMin: 2, exampleCountMin: 100, roundsMax: 1 }, 'the test');
+    await startClient(double, ones, { policy: strict });
+    double.offer(0);
+    await until(() => double.names().includes('decline'));
+    const { code, reason } = double.heard.at(-1)!.body;
+    assert.equal(code, 'policy-refused');
+    assert.match(reason!, /too-few-examples: .*10 training rows.*roundsMax/);
+    assert.deepEqual(double.names(), ['decline']);
+    assert.equal(double.platform.content.size, 1);
+    double.offer(1, { plan: doublePlan({ count: 1 }) });
+    await until(() => double.names().length === 2);
+    assert.doesNotMatch(double.heard.at(-1)!.body.reason!, /roundsMax/);
+  });
+
+  it('[CLI-51] a failure of the site is told with its code only, and the whole of it to its owner', async () => {
+    const double = coordinatorDouble();
+    const client = await startClient(double, () => {
+      throw new FederationError('unknown-label', 'the row in line 7 has the label "diagnosis of Mr Smith"');
+    });
+    double.offer(0);
+    await until(() => double.names().includes('decline'));
+    const { code, reason } = double.heard.at(-1)!.body;
+    assert.deepEqual([code, reason], ['training-failed', 'the site could not do its part (unknown-label)']);
+    assert.match(client.of('problem')[0]!.detail, /Mr Smith/);
+  });
+
+  it('[CLI-52] a delta that is no number costs no contribution', async () => {
+    const double = coordinatorDouble();
+    await startClient(double, () => ones().fill(Number.NaN, 2, 3));
+    double.offer(0);
+    await until(() => double.names().includes('decline'));
+    assert.match(double.heard.at(-1)!.body.reason!, /training-diverged/);
+    assert.deepEqual(double.platform.entry().contributions, {});
+  });
+
+  it('[CLI-53] discloses neither loss nor counts unless the policy says so, and still answers at once', async () => {
+    const double = coordinatorDouble();
+    const silent = parsePolicy({ cohortMin: 2, quorumMin: 2 }, 'the test');
+    const client = await startClient(double, ones, { policy: silent });
+    const { roundHash } = double.offer(0);
+    await until(() => client.of('uploaded').length === 1);
+    double.evaluate(roundHash, 1);
+    await until(() => client.of('evaluated').length === 1);
+    assert.equal(double.heard.find(({ name }) => name === 'update')!.body.trainLoss, null);
+    const { exampleCount, metrics } = double.heard.at(-1)!.body;
+    assert.deepEqual([exampleCount, metrics], [0, null]);
+    assert.equal(client.of('evaluated')[0]!.disclosed, false);
+  });
+
+  it('[CLI-54] a candidate that is not what was signed is not evaluated, and the round does not wait', async () => {
+    const double = coordinatorDouble();
+    const client = await startClient(double);
+    const { roundHash } = double.offer(0);
+    await until(() => client.of('uploaded').length === 1);
+    double.evaluate(roundHash, 1, roundHash);
+    await until(() => double.names().at(-1) === 'evaluation');
+    assert.equal(client.of('problem')[0]!.code, 'model-mismatch');
+    assert.equal(double.heard.at(-1)!.body.metrics, null);
+  });
+
+  it('[CLI-59] reports progress to the coordinator seldom', async () => {
+    const double = coordinatorDouble();
+    const learner = fixedLearner({ dim, delta: ones });
+    const steps = Promise.withResolvers<void>();
+    await startClient(double, ones, {
+      learner: {
+        ...learner,
+        prepare: async (plan, files) => ({
+          ...(await learner.prepare(plan, files)),
+          train: async ({ onProgress }) => {
+            for (let step = 1; step <= 100; step++) {
+              onProgress({ stepsDone: step, stepCount: 100, loss: 1 });
+              await double.clock.advance(100);
+            }
+            steps.resolve();
+            return { delta: ones(), exampleCount: 1, meanLoss: 1, seconds: 10 };
+          },
+        }),
+      },
+    });
+    double.offer(0);
+    await steps.promise;
+    const reported = double.names().filter((name) => name === 'progress').length;
+    // Ten seconds of training, a report every two.
+    assert.equal(reported, 4);
+  });
+});
