@@ -20,11 +20,12 @@ export interface ChartOptions {
   formatY(value: number): string;
 }
 
-const width = 640;
-const height = 340;
-const margin = { top: 14, right: 128, bottom: 44, left: 48 };
+// Small, so that letters keep their size where a narrow screen shrinks the drawing.
+const width = 460;
+const height = 300;
+const margin = { top: 14, right: 112, bottom: 46, left: 46 };
 /** Least distance between two names at the right. */
-const nameGap = 16;
+const nameGap = 17;
 
 /** A chart of at least one series with at least one point. */
 export function lineChart({ title, xLabel, series, yRange, formatY }: ChartOptions): string {

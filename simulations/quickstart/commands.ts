@@ -102,7 +102,8 @@ function nextSteps({ folder, summary, baseFolder, options }: QuickstartResult, {
     const near = relative(process.cwd(), path);
     return near === '' || near.startsWith('..') ? path : near;
   };
-  const command = process.env['npm_lifecycle_event'] === undefined ? 'tributary' : 'npm run --silent tributary --';
+  // Unbuilt files are those of the repository, whose command is a script; the installed package has the command itself.
+  const command = import.meta.url.endsWith('.ts') ? 'npm run --silent tributary --' : 'npx tributary';
   const onBase = base === undefined ? '' : ` --base ${shown(baseFolder)}`;
   const seconds = summary.seconds.toFixed(0);
   return [

@@ -1,8 +1,9 @@
 /** The coordinator's process: runs one federation after the other, each with durable state of its own, as `tributary coordinator` does. */
 import { startCoordinator } from '../../coordinator/coordinator.ts';
+import { openState } from '../../coordinator/store/state.ts';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { assert } from '../../shared/core/assert.ts';
-import { float32Of } from '../../shared/core/bytes.ts';
+import { float32Of, toHex } from '../../shared/core/bytes.ts';
 import { readBaseFiles } from '../../shared/model/load.node.ts';
 import { describeFiles } from '../../shared/model/load.ts';
 import { classifierLayout, initialValues } from '../../shared/training/initial-adapter.ts';
@@ -16,6 +17,7 @@ serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
   const base = describeFiles(baseFiles);
   const adapter = parseAdapter(plan.adapter, base);
   const layout = classifierLayout(adapter, { hiddenSize: base.hiddenSize, labelCount: plan.task.labels.length });
+  const state = await openState(stateFolder);
   const coordinator = await startCoordinator({
     plan,
     baseFiles,
@@ -23,6 +25,7 @@ serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
     layout,
     initialAdapter: initialValues(layout, adapter, plan.training.seed),
     stateFolder,
+    state,
     host: '127.0.0.1',
     onEvent: (event) => parent.send({ type: 'event', event }),
   });
@@ -36,6 +39,8 @@ serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
   await coordinator.close();
   // Read after the end: clients were told of the last round only then.
   const { bytesUp: up, bytesDown: down } = coordinator.traffic();
-  parent.send({ type: 'ended', status, detail, adapter: values, traffic: { up, down } });
+  const { record, signature } = last;
+  const lineage = { record, signature, coordinatorKey: toHex(state.identity.publicKey) };
+  parent.send({ type: 'ended', status, detail, adapter: values, lineage, traffic: { up, down } });
   return false;
 });

@@ -1,5 +1,6 @@
 /** Federations of a run: one coordinator process and one process for each site, which speak the full protocol over loopback sockets. */
 import type { CoordinatorProgress } from '../../coordinator/events.ts';
+import type { AdapterLineage } from '../../shared/adapters/adapter-manifest.ts';
 import { FederationError } from '../../shared/core/errors.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type {
@@ -54,6 +55,8 @@ export interface PublishedRound {
 /** What a federation came to. */
 export interface FederationOutcome {
   readonly adapter: Float32Array;
+  /** The coordinator's signed record of this adapter. */
+  readonly lineage: AdapterLineage;
   readonly rounds: readonly PublishedRound[];
   readonly curve: readonly CurvePoint[];
   readonly traffic: TrafficBytes;
@@ -168,11 +171,12 @@ function listen(task: FederationTask, siteNames: readonly string[]) {
     } else if (event.type === 'rejected')
       problems.add(`the coordinator refused a message (${event.code}): ${event.detail}`);
     else if (event.type === 'client-declined') problems.add(`a site declined (${event.code}): ${event.reason}`);
-    else if (event.type === 'void') problems.add(`round ${event.roundIndex} is void: ${event.detail}`);
+    // Every site of this run is needed in every round, and none of them mends itself.
+    else if (event.type === 'void') fail(`round ${event.roundIndex} is void: ${event.detail}`);
   };
   const finishIfDone = (): void => {
     if (ended === null || finishedSites < siteCount) return;
-    const { status, detail, adapter, traffic } = ended;
+    const { status, detail, adapter, lineage, traffic } = ended;
     if (status !== 'completed' || rounds.length !== task.plan.rounds.count) {
       fail(detail);
       return;
@@ -181,7 +185,7 @@ function listen(task: FederationTask, siteNames: readonly string[]) {
       accuracy === null || loss === null ? [] : [{ round: index + 1, accuracy, loss }],
     );
     const seconds = (performance.now() - startedMs) / 1000;
-    outcome.resolve({ adapter, rounds, curve, traffic, seconds, backend, problems: [...problems] });
+    outcome.resolve({ adapter, lineage, rounds, curve, traffic, seconds, backend, problems: [...problems] });
   };
   const listener: Listener = {
     coordinator: (message) => {

@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join, resolve } from 'node:path';
 import { UsageError } from '../../shared/core/errors.ts';
 import type { Row } from '../../shared/data/row.ts';
-import { generateSample, toJsonLines } from './sample/generate.ts';
 import type { Site } from './sites.ts';
 
 /** Says that a folder was made by the quickstart and may be emptied by the next run. */
@@ -59,16 +58,10 @@ export function openFolder(path: string): RunFolder {
   };
 }
 
-/** Writes the sample's rows with their site in the column `client`. */
-export function writeSample({ trainFile, testFile }: RunFolder): void {
-  const { train, test } = generateSample();
-  writeFileSync(trainFile, toJsonLines(train));
-  writeFileSync(testFile, toJsonLines(test));
-}
-
-/** Writes rows as every process of a run reads them, whatever the user's files look like. */
+/** Writes rows as every process of a run reads them, whatever the user's files look like; owners stand in the column `client`. */
 export function writeRows(path: string, rows: readonly Row[]): void {
-  writeFileSync(path, rows.map(({ text, label }) => `${JSON.stringify({ text, label })}\n`).join(''));
+  const lines = rows.map(({ text, label, group: client }) => `${JSON.stringify({ text, label, client })}\n`);
+  writeFileSync(path, lines.join(''));
 }
 
 /** Writes what a site holds: its rows, and the policy that its owner would write. */

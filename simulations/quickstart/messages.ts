@@ -2,6 +2,7 @@
 import type { ClientEvent } from '../../client/events.ts';
 import type { FinishReason } from '../../client/session/machine.ts';
 import type { CoordinatorProgress } from '../../coordinator/events.ts';
+import type { AdapterLineage } from '../../shared/adapters/adapter-manifest.ts';
 import type { BackendName } from '../../shared/compute/backend.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { EvaluationCounts } from '../../shared/training/metrics.ts';
@@ -39,6 +40,7 @@ export type FromCoordinator =
       readonly detail: string;
       /** Values of the last published version. */
       readonly adapter: Float32Array;
+      readonly lineage: AdapterLineage;
       readonly traffic: TrafficBytes;
     };
 

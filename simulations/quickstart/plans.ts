@@ -42,7 +42,7 @@ export function makePlan({ name, adapter, base, labels, options }: PlanOptions):
       task: { labels: [...labels], pooling: 'mean', lengthMax: Math.min(lengthMax, base.positionsMax) },
       adapter: adapters[adapter],
       training: { localEpochs, batchSize: 16, learningRate: learningRates[adapter], schedule: 'linear', seed },
-      rounds: { count: rounds, quorum: clientCount },
+      rounds: { count: rounds, cohortSize: clientCount, quorum: clientCount },
       aggregation: { rule: 'fedavg', weighting: 'examples' },
       evaluation: { everyRounds: 1 },
     },

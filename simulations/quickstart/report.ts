@@ -8,10 +8,11 @@ import { type ComparisonRow, comparisonOf, meanOf, percent, verdictOf } from './
 
 /** The page. */
 export function reportPage(result: QuickstartResult): string {
-  const { summary, head, plan } = result;
+  const { summary, head } = result;
   const rows = comparisonOf(summary, head.traffic);
+  const title = `${summary.sites.length} sites, one adapter`;
   const sections = [
-    `<header><p class="brand">Tributary</p><h1>${escapeText(plan.name)}</h1><p class="lead">${escapeText(verdictOf(summary))}</p></header>`,
+    `<header><p class="brand">Tributary</p><h1>${title}</h1><p class="lead">${escapeText(verdictOf(summary))}</p></header>`,
     section('Comparison', bars(rows) + table(result, rows)),
     section('Learning curves', curves(result)),
     section('The sites', sitesTable(result)),
@@ -20,7 +21,7 @@ export function reportPage(result: QuickstartResult): string {
   ];
   return (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">' +
-    `<title>${escapeText(plan.name)} – Tributary</title><style>${style}</style></head><body><main>${sections.join('\n')}</main></body></html>\n`
+    `<title>${title} – Tributary</title><style>${style}</style></head><body><main>${sections.join('\n')}</main></body></html>\n`
   );
 }
 
@@ -39,29 +40,28 @@ function bars(rows: readonly ComparisonRow[]): string {
 }
 
 function table({ summary }: QuickstartResult, rows: readonly ComparisonRow[]): string {
-  const cells = rows.map(({ key, name, pooled, own, bytes, seconds }) => [
-    `<th scope="row" class="${key}">${escapeText(name)}</th>`,
-    ...[percent(pooled), percent(meanOf(own)), ...summary.sites.map((_, index) => percent(own[index] ?? null))].map(
-      number,
+  const heading = ({ key, name }: ComparisonRow) => `<th scope="row" class="${key}">${escapeText(name)}</th>`;
+  const scores = rows.map((row) => [
+    heading(row),
+    ...[row.pooled, meanOf(row.own), ...summary.sites.map((_, index) => row.own[index] ?? null)].map((score) =>
+      number(percent(score)),
     ),
-    number(bytes === null ? '–' : formatBytes(bytes.up)),
-    number(bytes === null ? '–' : formatBytes(bytes.down)),
-    number(seconds === null ? '–' : formatDuration(1000 * seconds)),
   ]);
-  const headings = [
-    'accuracy on',
-    'all test rows',
-    'own rows, mean',
-    ...summary.sites.map(({ name }) => name),
-    'up',
-    'down',
-    'time',
-  ];
+  const costs = rows
+    .filter(({ seconds }) => seconds !== null)
+    .map((row) => [
+      heading(row),
+      number(row.bytes === null ? '–' : formatBytes(row.bytes.up)),
+      number(row.bytes === null ? '–' : formatBytes(row.bytes.down)),
+      number(formatDuration(1000 * (row.seconds ?? 0))),
+    ]);
+  const siteNames = summary.sites.map(({ name }) => name);
   return (
-    htmlTable(headings, cells) +
+    htmlTable(['accuracy on', 'all test rows', 'own rows, mean', ...siteNames], scores) +
     '<p class="note">Own rows: each site&#39;s own test rows, which have its mixture of labels and its way of writing. An adapter of one site alone is trained with as ' +
-    'many steps as that site makes in the federation, with the same settings and start; the adapter on pooled data makes as many passes over all rows. Bytes count ' +
-    'the base model once per site and all rounds, all sites together.</p>'
+    'many steps as that site makes in the federation, with the same settings and start; the adapter on pooled data makes as many passes over all rows.</p>' +
+    `<h3>What it took</h3>${htmlTable(['', 'bytes up', 'bytes down', 'time'], costs)}` +
+    '<p class="note">Bytes of all sites together: the base model once per site, adapters, updates and evaluations of all rounds. Federations train their sites at the same time.</p>'
   );
 }
 
@@ -77,7 +77,7 @@ function curves({ federated, head, pooled, local, division }: QuickstartResult):
   };
   const lines: readonly (readonly [name: string, style: string, curve: readonly CurvePoint[]])[] = [
     ...local.map(({ curve }, index) => [`${division.sites[index]!.name} alone`, 'local faint', curve] as const),
-    ['one site alone', 'local', meanCurve(local.map(({ curve }) => curve))],
+    ['alone (mean)', 'local', meanCurve(local.map(({ curve }) => curve))],
     ['head alone', 'head', head.curve],
     ['pooled', 'pooled', pooled.curve],
     ['federated', 'federated', federated.curve],
@@ -113,11 +113,11 @@ function curves({ federated, head, pooled, local, division }: QuickstartResult):
   );
 }
 
-function sitesTable({ summary, local, plan }: QuickstartResult): string {
+function sitesTable({ summary, local, division }: QuickstartResult): string {
   const { onOwnData } = summary.scores;
   const rows = summary.sites.map(({ name, trainRows, heldOutRows, testRows }, index) => [
     `<th scope="row">${escapeText(name)}</th>`,
-    ...[`${trainRows}`, `${heldOutRows}`, `${testRows}`].map(number),
+    ...[trainRows, heldOutRows, testRows].map((rows) => number(count(rows))),
     number(percent(onOwnData.local[index] ?? null)),
     number(percent(onOwnData.federated[index] ?? null)),
     number(formatDuration(1000 * (local[index]?.seconds ?? 0))),
@@ -131,14 +131,33 @@ function sitesTable({ summary, local, plan }: QuickstartResult): string {
     'federated, own rows',
     'time alone',
   ];
-  return `${htmlTable(headings, rows)}<p class="note">${plan.task.labels.length} labels: ${plan.task.labels.map(escapeText).join(', ')}.</p>`;
+  return htmlTable(headings, rows) + labelShares(division);
+}
+
+/** Labels that are shown one by one; more would be a wall of figures. */
+const labelsShown = 40;
+
+/** How common every label is at every site: the skew that makes a site's own rows too few. */
+function labelShares({ labels, sites }: QuickstartResult['division']): string {
+  if (labels.length > labelsShown) return `<p class="note">${labels.length} labels.</p>`;
+  const cells = labels.map((label) => [
+    `<th scope="row">${escapeText(label)}</th>`,
+    ...sites.map(({ train }) => {
+      const share = train.filter((row) => row.label === label).length / Math.max(1, train.length);
+      // Half of a site's rows in one label is as dark as it gets.
+      const strength = Math.round(100 * Math.min(1, 2 * share));
+      return `<td class="share" style="--strength:${strength}%">${percent(share)}</td>`;
+    }),
+  ]);
+  const headings = ['share of training rows', ...sites.map(({ name }) => name)];
+  return `<h3>Labels</h3>${htmlTable(headings, cells)}`;
 }
 
 function protection({ summary, federated, plan }: QuickstartResult): string {
   const contributions = federated.rounds.reduce((sum, { contributors }) => sum + contributors, 0);
   const asked = federated.rounds.reduce((sum, round) => sum + round.asked, 0);
   const items = [
-    `No row left its site. Up went ${formatBytes(summary.bytes.up)}: ${contributions} of ${asked} asked-for signed deltas of ${summary.parameters.trainable} numbers, each with its number of rows, and evaluation counts.`,
+    `No row left its site. Up went ${formatBytes(summary.bytes.up)}: ${contributions} of ${asked} asked-for signed deltas of ${count(summary.parameters.trainable)} numbers, each with its number of rows, and evaluation counts.`,
     '<strong>Secure aggregation is off in this version: the coordinator could read every single delta</strong>, and deltas can reveal things about the rows behind them. Nothing here is differentially private.',
     'Every delta was signed by its site&#39;s own key and checked; every round ended in a signed version that names its parent. Each site&#39;s policy file approves exactly this plan.',
     ...(federated.problems.length === 0
@@ -156,11 +175,11 @@ function settings({ summary, options, base, plan, baseFolder }: QuickstartResult
   const facts: readonly (readonly [string, string])[] = [
     [
       'base',
-      `${base.family}, ${base.layerCount} layers of ${base.hiddenSize}, ${summary.parameters.frozen} frozen parameters (${baseFolder.split(/[\\/]/).at(-1)})`,
+      `${base.family}, ${base.layerCount} layers of ${base.hiddenSize}, ${count(summary.parameters.frozen)} frozen parameters (${baseFolder.split(/[\\/]/).at(-1)})`,
     ],
     [
       'adapter',
-      `${method} ${JSON.stringify(adapterSettings)}, ${summary.parameters.trainable} trainable parameters with the head`,
+      `${method} ${JSON.stringify(adapterSettings)}, ${count(summary.parameters.trainable)} trainable parameters with the head`,
     ],
     [
       'training',
@@ -180,6 +199,7 @@ function settings({ summary, options, base, plan, baseFolder }: QuickstartResult
   return `<dl>${list}</dl>`;
 }
 
+const count = (value: number): string => value.toLocaleString('en-US');
 const number = (text: string): string => `<td>${escapeText(text)}</td>`;
 
 function htmlTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -17,12 +17,13 @@ import { classifierLayout } from '../../shared/training/initial-adapter.ts';
 import { localStepCount } from '../../shared/training/train.ts';
 import type { FederationOutcome, Federations } from './federate.ts';
 import { startFederations } from './federate.ts';
-import { openFolder, type RunFolder, writeRows, writeSample, writeSite } from './folder.ts';
+import { openFolder, type RunFolder, writeRows, writeSite } from './folder.ts';
 import { type LearningJob, type LearningOutcome, runJobs, stepsOf } from './learners.ts';
 import type { ComputeChoice, TestGroups } from './messages.ts';
 import { accuracyOf, trainNaiveBayes } from './naive-bayes.ts';
 import { checkOptions, processCount, type QuickstartHooks, type QuickstartOptions } from './options.ts';
 import { makePlan, policyDocument } from './plans.ts';
+import { generateSample } from './sample/generate.ts';
 import { type Division, divide } from './sites.ts';
 import type { Score, Summary } from './summary.ts';
 import { percent, scoreOf, scoresOf } from './summary.ts';
@@ -64,11 +65,14 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   checkOptions(options);
   const baseFolder = options.baseFolder ?? pretrainedFolder();
   const base = await describeBase(baseFolder);
-  const folder = openFolder(options.outFolder);
-  const { train, test } = await readData(options, folder);
+  const { train, test } = await readData(options);
   const { clientCount, partition, seed } = options;
   const division = divide({ train, test, partition, clientCount, seed });
   const { labels, sites } = division;
+  // Only now: a folder with an earlier result is not emptied for a run that cannot begin.
+  const folder = openFolder(options.outFolder);
+  writeRows(folder.trainFile, train);
+  writeRows(folder.testFile, test);
   const planFor = (name: string, adapter: QuickstartOptions['adapter']): Plan =>
     makePlan({ name, adapter, base, labels, options });
   const plan = planFor(`Quickstart: ${options.adapter}`, options.adapter);
@@ -112,26 +116,27 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
       pooled: pooled.seconds,
     },
   };
-  await writeAdapter(folder, plan, base, federated.adapter);
+  await writeAdapter(folder, plan, base, federated);
   writeFileSync(folder.summary, `${JSON.stringify(summary)}\n`);
   return { summary, folder, options, base, baseFolder, division, plan, federated, head, local, pooled };
 }
 
-async function readData(
-  { data, partition }: QuickstartOptions,
-  folder: RunFolder,
-): Promise<{ readonly train: Row[]; readonly test: Row[] }> {
+async function readData({
+  data,
+  partition,
+}: QuickstartOptions): Promise<{ readonly train: readonly Row[]; readonly test: readonly Row[] }> {
+  if (data === null) return sampleRows();
   const group = partition.kind === 'natural' ? { group: partition.column } : {};
-  if (data === null) {
-    writeSample(folder);
-    const mapping: ColumnMapping = { text: 'text', label: 'label', ...group };
-    return { train: await readRows(folder.trainFile, mapping), test: await readRows(folder.testFile, mapping) };
-  }
   const mapping: ColumnMapping = { text: data.textColumn, label: data.labelColumn, ...group };
-  const [train, test] = [await readRows(data.train, mapping), await readRows(data.test, mapping)];
-  writeRows(folder.trainFile, train);
-  writeRows(folder.testFile, test);
-  return { train, test };
+  return { train: await readRows(data.train, mapping), test: await readRows(data.test, mapping) };
+}
+
+/** The sample as rows; their owners are its sites. */
+function sampleRows(): { readonly train: readonly Row[]; readonly test: readonly Row[] } {
+  const { train, test } = generateSample();
+  const rowsOf = (rows: typeof train): Row[] =>
+    rows.map(({ text, label, client }, index) => ({ text, label, group: client, line: index + 1 }));
+  return { train: rowsOf(train), test: rowsOf(test) };
 }
 
 /** Both federations, one after the other, through the same processes; a head alone that is the adapter itself runs once. */
@@ -234,8 +239,9 @@ async function runLearners(
   }
 }
 
-function bagOfWords({ division, test }: Setting): Score {
-  const model = trainNaiveBayes(division.sites.flatMap(({ train }) => train));
+/** Trained on all rows, those included that sites hold out: the baseline gets what there is. */
+function bagOfWords({ division, train, test }: Setting): Score {
+  const model = trainNaiveBayes(train);
   return {
     pooled: accuracyOf(model, test) ?? 0,
     own: division.sites.map(({ ownTest }) =>
@@ -251,12 +257,12 @@ async function writeAdapter(
   folder: RunFolder,
   plan: Plan,
   base: BaseDescription,
-  parameters: Float32Array,
+  { adapter: parameters, lineage }: FederationOutcome,
 ): Promise<void> {
   const adapter = parseAdapter(plan.adapter, base);
   const layout = classifierLayout(adapter, { hiddenSize: base.hiddenSize, labelCount: plan.task.labels.length });
   await writeAdapterFolder(
     folder.adapter,
-    createAdapterDocument({ base, adapter: adapter.configuration, task: plan.task, layout, parameters }),
+    createAdapterDocument({ base, adapter: adapter.configuration, task: plan.task, layout, parameters, lineage }),
   );
 }
