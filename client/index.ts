@@ -2,6 +2,10 @@
  * The client as a library: everything to take part in a federation from an application. What is particular to Node stands in
  * `client/node.ts`; other places bring a {@link Platform} of their own.
  */
+
+export { FederationError, FormatError, StoreError, TransportError, UsageError } from '../shared/core/errors.ts';
+export type { Policy } from '../shared/plan/policy.ts';
+export { defaultPolicy, parsePolicy } from '../shared/plan/policy.ts';
 export type { ClassificationOptions } from './classification-learner.ts';
 export { classificationLearner } from './classification-learner.ts';
 export type { Client, ClientOptions } from './client.ts';

@@ -228,13 +228,17 @@ describe('federation over sockets', () => {
     );
   });
 
-  it('[E2E-7] a client that needs approval waits for it, and takes part afterwards', async () => {
+  it('[E2E-7] a client that needs approval waits for it, also over a restart without its invite, and takes part afterwards', async () => {
     const plan = federationPlan({ count: 1, cohortSize: 1, quorum: 1 }, { everyRounds: 0 });
     const running = await world.startCoordinator(plan);
     const invite = await running.coordinator.invite({ organisation: 'site', approval: 'manual' });
-    const client = await world.startClient('site', {}, { invite });
-    const { fingerprint } = await client.events.wait('waiting-for-approval');
-    assert.equal(fingerprint, client.client.fingerprint);
+    const first = await world.startClient('site', {}, { invite });
+    const { fingerprint } = await first.events.wait('waiting-for-approval');
+    assert.equal(fingerprint, first.client.fingerprint);
+    first.stop();
+    await first.ended;
+    const client = await world.startClient('site', {});
+    assert.equal((await client.events.wait('waiting-for-approval')).fingerprint, fingerprint);
     // The operator's command opens the state beside the running coordinator.
     const state = await openExistingState(join(world.folder, 'coordinator'));
     await approveFingerprint(state.store, fingerprint);
