@@ -45,7 +45,7 @@ export interface Calls {
     signal: AbortSignal,
   ): Outcome<null>;
   fetchManifest(digest: Digest, signal: AbortSignal): Outcome<Manifest>;
-  /** One chunk; not checked yet, and a view of what the transport received. */
+  /** One chunk, owned by the caller; not checked yet. */
   fetchChunk(digest: Digest, index: number, signal: AbortSignal): Outcome<Uint8Array>;
 }
 

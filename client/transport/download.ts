@@ -2,6 +2,7 @@
  * Fetches bytes by reference in checked chunks: manifest, its root against the reference, every chunk against the manifest, the whole
  * against the digest. Where the whole has a signed hash of its own, that alone is checked as long as it is right. At most four chunks are under way; after a lost connection only what is missing is asked for again.
  */
+import { releaseBytes } from '../../shared/core/bytes.ts';
 import { FormatError } from '../../shared/core/errors.ts';
 import { chunkBytesMax, chunksInFlightMax } from '../../shared/core/limits.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
@@ -62,6 +63,7 @@ async function fetchUnseen({ reference, calls, signal, onProgress }: FetchOption
     if (chunk.value.length !== chunkLengthOf(size, index)) return;
     whole.set(chunk.value, index * chunkBytesMax);
     bytes += chunk.value.length;
+    releaseBytes(chunk.value);
     onProgress?.(bytes);
   });
 }
@@ -85,7 +87,9 @@ async function fetchChecked(options: FetchOptions, whole: Uint8Array, isFilled: 
       if (wrong !== null && attempt === attemptsMax)
         throw failure('blob-mismatch', reference, `${attemptsMax} times: ${describe(wrong)}`);
       isRight = wrong === null;
-      if (isRight) place.set(chunk.value);
+      if (!isRight) continue;
+      place.set(chunk.value);
+      releaseBytes(chunk.value);
     }
     bytes += place.length;
     onProgress?.(bytes);

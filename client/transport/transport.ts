@@ -29,7 +29,7 @@ export interface Call {
   readonly attachment?: Uint8Array;
 }
 
-/** The answer to a call: the encoded reply and perhaps raw bytes. */
+/** The answer to a call: the encoded reply and perhaps raw bytes, which the caller owns. */
 export interface Answer {
   readonly body: Uint8Array;
   readonly attachment: Uint8Array | null;

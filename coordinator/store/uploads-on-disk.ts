@@ -9,6 +9,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { constants, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../../shared/core/assert.ts';
+import { releaseBytes } from '../../shared/core/bytes.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
@@ -41,8 +42,15 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
   const committed = new Map<Digest, readonly Uint8Array[]>();
   let residentBytes = 0;
 
+  /** Takes chunks out of memory. */
+  const drop = (chunks: Iterable<Uint8Array>): void => {
+    for (const chunk of chunks) {
+      residentBytes -= chunk.length;
+      releaseBytes(chunk);
+    }
+  };
   const forget = (root: Digest): void => {
-    for (const { length } of committed.get(root) ?? []) residentBytes -= length;
+    drop(committed.get(root) ?? []);
     committed.delete(root);
   };
   /** Whether `count` more bytes may stay in memory; committed uploads, which are on the disk, give way. */
@@ -64,7 +72,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
     let isSpilled = false;
     const openFile = (): Promise<FileHandle> => open(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
     const release = (): void => {
-      for (const { length } of chunks.values()) residentBytes -= length;
+      drop(chunks.values());
       chunks = new Map();
     };
     return {
@@ -80,6 +88,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
         try {
           await writeAll(handle, [[index, chunk]]);
         } finally {
+          releaseBytes(chunk);
           await handle.close();
           // The chunk arrived while its upload was given up, and made the file again.
           if (!isOpen) await rm(path, { force: true });

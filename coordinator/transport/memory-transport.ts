@@ -68,7 +68,9 @@ export function memoryTransport(): MemoryTransport {
       const call: MemoryConnection['call'] = async (name, body, attachment) => {
         if (!peers.has(peer)) throw new TransportError('not-connected', 'this connection is closed');
         try {
-          return await served().call(peer, name, body, attachment ?? null);
+          // As from a network, every receiver gets bytes of its own.
+          const answer = await served().call(peer, name, body.slice(), attachment?.slice() ?? null);
+          return answer.attachment === undefined ? answer : { ...answer, attachment: answer.attachment.slice() };
         } catch (thrown) {
           drop(peer);
           throw thrown;

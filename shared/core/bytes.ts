@@ -94,3 +94,17 @@ export function float32Of(bytes: Uint8Array): Float32Array {
   if (bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   return new Float32Array(new Uint8Array(bytes).buffer);
 }
+
+/** Buffers below this size are not worth a system call, and often share their memory with others. */
+const releasedBytesMin = 65_536;
+
+/**
+ * Gives the memory behind `bytes` back at once, where they own all of it; otherwise the engine does so some time. Megabytes a second of short-lived
+ * buffers make an engine walk its whole heap again and again. `bytes` are empty afterwards: only their sole owner may do this.
+ */
+export function releaseBytes(bytes: Uint8Array): void {
+  const { buffer, byteLength } = bytes;
+  if (byteLength < releasedBytesMin || byteLength !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return;
+  // Transferring to an empty buffer is the language's way to free one. Engines without it wait for their collector.
+  if (typeof buffer.transfer === 'function') buffer.transfer(0);
+}

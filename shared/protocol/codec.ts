@@ -64,6 +64,16 @@ export function decodeMessage<Schema extends z.ZodMiniType>(
 }
 
 const refusalSchema = z.strictObject({ ok: z.literal(false), violation: violationSchema });
+type AnswerSchema<Schema extends z.ZodMiniType> = z.ZodMiniUnion<[Schema, typeof refusalSchema]>;
+/** Schemas of answers by the schema of what was asked for: making one costs more than using it. */
+const answerSchemas = new WeakMap<z.ZodMiniType, z.ZodMiniType>();
+
+function answerSchemaOf<Schema extends z.ZodMiniType>(schema: Schema): AnswerSchema<Schema> {
+  const known = answerSchemas.get(schema) ?? z.union([schema, refusalSchema]);
+  answerSchemas.set(schema, known);
+  // What is kept under a schema was made of it.
+  return known as AnswerSchema<Schema>;
+}
 
 /** The frame of an answer: `{ ok: true, ...value }` or `{ ok: false, violation }`. */
 export function encodeReply(reply: Result<{ readonly [key: string]: WireValue }, Violation>): Uint8Array {
@@ -75,7 +85,7 @@ export function decodeReply<Schema extends z.ZodMiniType<{ ok: true }>>(
   schema: Schema,
   frame: Uint8Array,
 ): Result<z.output<Schema>, Violation> {
-  const decoded = decodeMessage(z.union([schema, refusalSchema]), frame);
+  const decoded = decodeMessage(answerSchemaOf(schema), frame);
   if (!decoded.ok) return decoded;
   const reply: z.output<Schema> | z.output<typeof refusalSchema> = decoded.value;
   if (reply.ok) return succeed(reply as z.output<Schema>);

@@ -57,7 +57,7 @@ function expectOk<Value>(what: string, result: Result<Value, unknown>): Value {
   return result.value;
 }
 
-/** Chunk `index` of the shared delta as a network would hand it over, a copy of its own; its first value is the client's mark. */
+/** Chunk `index` of the shared delta, its first value replaced by the client's mark. */
 function markedChunk(delta: Uint8Array, index: number, mark: number): Uint8Array {
   const chunk = delta.slice(index * chunkBytesMax, (index + 1) * chunkBytesMax);
   new DataView(chunk.buffer).setFloat32(0, mark, true);

@@ -67,7 +67,7 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
     it('[BLB-6] an upload is filled in any order, appears at its commit only, and is read in order', async () => {
       const { chunks, root } = upload(2);
       const staged = blobs.stage();
-      for (const index of [2, 0, 1]) await staged.write(index, chunks[index]!);
+      for (const index of [2, 0, 1]) await staged.write(index, chunks[index]!.slice());
       assert.equal(await blobs.has(root), false);
       await staged.commit(root);
       await staged.discard();
@@ -81,7 +81,7 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
     it('[BLB-7] a discarded upload leaves nothing', async () => {
       const { chunks, root } = upload(3);
       const staged = blobs.stage();
-      await staged.write(0, chunks[0]!);
+      await staged.write(0, chunks[0]!.slice());
       await staged.discard();
       assert.equal(await blobs.has(root), false);
     });
@@ -90,7 +90,7 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       const all = [4, 5, 4].map(upload);
       const staged = all.map(() => blobs.stage());
       for (const index of [0, 1, 2]) {
-        await Promise.all(staged.map((one, which) => one.write(index, all[which]!.chunks[index]!)));
+        await Promise.all(staged.map((one, which) => one.write(index, all[which]!.chunks[index]!.slice())));
       }
       await Promise.all(staged.map((one, which) => one.commit(all[which]!.root)));
       for (const { chunks, root } of all) assert.deepEqual(await scanned(blobs, root), chunks);

@@ -103,14 +103,14 @@ describe('chunked download', () => {
     corrupt[100]! ^= 1;
     const once = setting((index, count) => {
       if (count > 1) return part(index);
-      return index === 2 ? corrupt : index === 4 ? part(4).subarray(1) : part(index);
+      return index === 2 ? corrupt.slice() : index === 4 ? part(4).subarray(1) : part(index);
     });
     assert.deepEqual(await once.fetch({ isWhole }), bytes);
     assert.deepEqual(
       once.asked.toSorted((left, right_) => left - right_),
       [0, 1, 2, 2, 3, 4, 4, 5],
     );
-    const always = setting((index) => (index === 2 ? corrupt : part(index)));
+    const always = setting((index) => (index === 2 ? corrupt.slice() : part(index)));
     await assert.rejects(always.fetch({ isWhole }), { code: 'blob-mismatch', message: /chunk-mismatch.*chunk 2/ });
     assert.equal(always.kept.size, 0);
   });

@@ -49,7 +49,7 @@ describe('file blobs', () => {
         chunks.map((chunk) => digestOf(chunk)),
       );
       const staged = blobs.stage();
-      for (const index of [1, 2, 0]) await staged.write(index, chunks[index]!);
+      for (const index of [1, 2, 0]) await staged.write(index, chunks[index]!.slice());
       await staged.commit(name);
       const fresh = await openFileBlobs(root);
       for (const store of [blobs, fresh]) {

@@ -1,5 +1,14 @@
 import { strict as assert } from 'node:assert';
-import { bytesOf, concatBytes, equalBytes, float32Of, fromHex, toHex, utf8 } from '../../../shared/core/bytes.ts';
+import {
+  bytesOf,
+  concatBytes,
+  equalBytes,
+  float32Of,
+  fromHex,
+  releaseBytes,
+  toHex,
+  utf8,
+} from '../../../shared/core/bytes.ts';
 import { FormatError } from '../../../shared/core/errors.ts';
 import { parseClientId, parseDigest, parseSessionId } from '../../../shared/core/ids.ts';
 
@@ -26,6 +35,20 @@ describe('bytes', () => {
     assert.deepEqual(float32Of(shifted.subarray(1)), values);
     assert.equal(float32Of(bytesOf(values)).buffer, values.buffer);
     assert.throws(() => float32Of(new Uint8Array(5)), FormatError);
+  });
+
+  it('releases a large buffer that has one owner, and leaves what shares its memory alone', () => {
+    const own = new Uint8Array(65_536).fill(7);
+    releaseBytes(own);
+    assert.equal(own.length, 0);
+    const shared = new Uint8Array(131_072).fill(7);
+    for (const view of [shared.subarray(65_536), shared.subarray(0, 65_536)]) {
+      releaseBytes(view);
+      assert.equal(view.length, 65_536);
+    }
+    const small = new Uint8Array(65_535);
+    releaseBytes(small);
+    assert.equal(small.length, 65_535);
   });
 });
 
