@@ -7,7 +7,7 @@ export interface Column {
 }
 
 /**
- * Rows as aligned text with a rule under the headings. Every row has one cell per column; widths count code points.
+ * Rows as aligned text with a rule under the headings. Every row has one cell per column; widths count graphemes.
  * Blanks at the ends of lines are removed, and there is no line break at the end.
  */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
@@ -28,6 +28,9 @@ export function formatTable(columns: readonly Column[], rows: readonly (readonly
   return [headings, rule, ...rows.map(line)].join('\n');
 }
 
+/** Characters as people count them: an accent or a skin tone belongs to what it modifies. */
+const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
+
 function width(text: string): number {
-  return [...text].length;
+  return Array.from(graphemes.segment(text)).length;
 }

@@ -13,7 +13,11 @@ export class FederationError extends Error {
   readonly code: string;
   readonly context: ErrorContext;
 
-  constructor(code: string, message: string, options: { readonly context?: ErrorContext; readonly cause?: unknown } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    options: { readonly context?: ErrorContext; readonly cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.context = options.context ?? {};

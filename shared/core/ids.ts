@@ -20,7 +20,10 @@ function parseHex<Id extends string>(kind: string, digitCount: number) {
   const pattern = new RegExp(`^[0-9a-f]{${digitCount}}$`);
   return (text: string): Id => {
     if (!pattern.test(text)) {
-      throw new FormatError('bad-identifier', `${kind} must be ${digitCount} lower-case hex digits, found ${text.length} characters`);
+      throw new FormatError(
+        'bad-identifier',
+        `${kind} must be ${digitCount} lower-case hex digits, found ${text.length} characters`,
+      );
     }
     return text as Id;
   };

@@ -25,7 +25,8 @@ export interface SeededRandom {
 function mixLabels(start: number, labels: readonly (string | number)[]): number {
   let hash = (start ^ 0x811c9dc5) >>> 0;
   for (const label of labels) {
-    for (const character of `${typeof label}:${label}\0`) hash = Math.imul(hash ^ character.codePointAt(0)!, 0x01000193) >>> 0;
+    for (const character of `${typeof label}:${label}\0`)
+      hash = Math.imul(hash ^ character.codePointAt(0)!, 0x01000193) >>> 0;
   }
   return hash;
 }

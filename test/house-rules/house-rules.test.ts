@@ -165,9 +165,10 @@ describe('house rules', () => {
       for (const [index, line] of lines.entries()) {
         if (!/^export (?:declare )?(?:async )?(?:abstract )?(?:function|const|let|class|interface|type)\b/.test(line))
           continue;
-        if (/^export type \{/.test(line)) continue;
+        if (line.startsWith('export type {')) continue;
         // Overloads share the docstring of the first.
-        if (/^export function/.test(line) && /^export function/.test(lines[index - 1] ?? '')) continue;
+        const isOverload = line.startsWith('export function') && lines[index - 1]?.startsWith('export function');
+        if (isOverload) continue;
         if (!lines[index - 1]?.trimEnd().endsWith('*/'))
           faults.push(`line ${index + 1} is exported without a docstring`);
       }

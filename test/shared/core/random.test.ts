@@ -55,7 +55,10 @@ describe('seededRandom', () => {
     const random = seededRandom(11);
     for (let trial = 0; trial < 8_000; trial++) {
       const order = random.shuffle([0, 1, 2, 3]);
-      assert.deepEqual([...order].sort(), [0, 1, 2, 3]);
+      assert.deepEqual(
+        [...order].sort((left, right) => left - right),
+        [0, 1, 2, 3],
+      );
       counts[order.indexOf(0)]!++;
     }
     for (const count of counts) assert.ok(Math.abs(count - 2_000) < 200, `uneven: ${counts.join(' ')}`);
