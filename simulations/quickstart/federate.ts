@@ -145,7 +145,7 @@ function listen(task: FederationTask, siteNames: readonly string[]) {
   const outcome = Promise.withResolvers<FederationOutcome>();
   const rounds: PublishedRound[] = [];
   const problems = new Set<string>();
-  const stepsBefore = new Array<number>(siteCount).fill(0);
+  const stepsBefore = siteNames.map(() => 0);
   const stepsNow = stepsBefore.slice();
   let ended: Extract<FromCoordinator, { type: 'ended' }> | null = null;
   let finishedSites = 0;
