@@ -25,36 +25,41 @@ export function featuresOf(text: string): string[] {
 /** Counts of one label. */
 interface LabelCounts {
   readonly label: string;
-  readonly byFeature: Map<string, number>;
   rowCount: number;
   featureCount: number;
 }
 
 /** Trains on `rows`, at least one. */
 export function trainNaiveBayes(rows: readonly Pick<Row, 'text' | 'label'>[]): NaiveBayes {
-  const labels = new Map<string, LabelCounts>();
-  const vocabulary = new Set<string>();
+  const byLabel = new Map<string, LabelCounts>();
+  /** Occurrences of each feature by label; labels that never have it are absent. */
+  const occurrences = new Map<string, Map<string, number>>();
   for (const { text, label } of rows) {
-    const counts = labels.get(label) ?? { label, byFeature: new Map(), rowCount: 0, featureCount: 0 };
-    labels.set(label, counts);
+    const counts = byLabel.get(label) ?? { label, rowCount: 0, featureCount: 0 };
+    byLabel.set(label, counts);
     counts.rowCount++;
     for (const feature of featuresOf(text)) {
-      vocabulary.add(feature);
-      counts.byFeature.set(feature, (counts.byFeature.get(feature) ?? 0) + 1);
       counts.featureCount++;
+      const labels = occurrences.get(feature) ?? new Map<string, number>();
+      occurrences.set(feature, labels);
+      labels.set(label, (labels.get(label) ?? 0) + 1);
     }
   }
-  const ordered = [...labels.values()].sort((left, right) => (left.label < right.label ? -1 : 1));
+  const labels = [...byLabel.values()].sort((left, right) => (left.label < right.label ? -1 : 1));
   return {
     classify: (text) => {
-      const features = featuresOf(text).filter((feature) => vocabulary.has(feature));
-      let best = { label: '', score: Number.NEGATIVE_INFINITY };
-      for (const { label, byFeature, rowCount, featureCount } of ordered) {
-        let score = Math.log(rowCount / rows.length);
-        for (const feature of features)
-          score += Math.log(((byFeature.get(feature) ?? 0) + smoothing) / (featureCount + smoothing * vocabulary.size));
-        if (score > best.score) best = { label, score };
+      const known = featuresOf(text).flatMap((feature) => occurrences.get(feature) ?? []);
+      const scores = new Map<string, number>();
+      for (const { label, rowCount, featureCount } of labels) {
+        // As if no feature had occurred with the label; the loop below adds what did.
+        const absent = Math.log(smoothing / (featureCount + smoothing * occurrences.size));
+        scores.set(label, Math.log(rowCount / rows.length) + known.length * absent);
       }
+      for (const counts of known)
+        for (const [label, count] of counts)
+          scores.set(label, scores.get(label)! + Math.log((count + smoothing) / smoothing));
+      let best = { label: '', score: Number.NEGATIVE_INFINITY };
+      for (const [label, score] of scores) if (score > best.score) best = { label, score };
       return best.label;
     },
   };

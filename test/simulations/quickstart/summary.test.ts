@@ -1,0 +1,73 @@
+/** Scores and the table: counts become accuracies, dashes stand where nothing was measured, losses are said as plainly as wins. */
+import { strict as assert } from 'node:assert';
+import { countScores } from '../../../shared/training/metrics.ts';
+import {
+  comparisonOf,
+  comparisonTable,
+  meanOf,
+  percent,
+  scoreOf,
+  scoresOf,
+  verdictOf,
+} from '../../../simulations/quickstart/summary.ts';
+import { fixtureSummary } from './fixture.ts';
+
+/** Counts of rows of three labels; `right` of `total` are predicted as their label, which is 0. */
+const counts = (right: number, total: number) =>
+  countScores(
+    Array.from({ length: total }, (_, row) => (row < right ? [1, 0, 0] : [0, 1, 0])).flat(),
+    Array.from({ length: total }, () => 0),
+    3,
+  );
+
+describe('quickstart summary', () => {
+  it('[SUM-1] own scores are by site, the pooled score is over all rows, those of nobody too', () => {
+    const score = scoreOf([counts(3, 4), counts(0, 0), counts(1, 6)], 2, 3);
+    assert.deepEqual(score, { pooled: 0.4, own: [0.75, null] });
+  });
+
+  it('[SUM-2] a site alone is scored on its own rows with its own adapter', () => {
+    const score = (pooled: number) => ({ pooled, own: [pooled + 1, pooled + 2] });
+    const scores = scoresOf({
+      bagOfWords: score(0.1),
+      head: score(0.2),
+      local: [score(0.3), score(0.4)],
+      federated: score(0.5),
+      pooled: score(0.6),
+    });
+    assert.deepEqual(scores.local, [0.3, 0.4]);
+    assert.deepEqual(scores.onOwnData.local, [1.3, 2.4]);
+    assert.deepEqual(scores.onOwnData.federated, [1.5, 2.5]);
+    assert.equal(scores.federated, 0.5);
+  });
+
+  it('[SUM-3] the table has a line for every contender and a column for every site', () => {
+    const summary = fixtureSummary();
+    const lines = comparisonTable(summary, comparisonOf(summary, { up: 11_000, down: 22_000 })).split('\n');
+    assert.equal(lines.length, 7);
+    assert.match(lines[0]!, /all test rows .*own rows, mean .*site-1 .*site-2 .*up .*down .*time/);
+    assert.match(lines[5]!, /^federated adapter +81\.3 % +72\.0 % +72\.0 % +– +123 kB +7\.89 MB +40 s$/);
+    assert.match(lines[3]!, /no adapter +50\.0 % .* 11\.0 kB +22\.0 kB +5\.0 s$/);
+    assert.match(lines[4]!, /alone \(mean\) +42\.5 % .* – +– +12 s$/);
+  });
+
+  it('[SUM-4] many sites share one column', () => {
+    const summary = fixtureSummary();
+    const sites = Array.from({ length: 9 }, (_, index) => ({ ...summary.sites[0]!, name: `site-${index}` }));
+    const table = comparisonTable({ ...summary, sites }, comparisonOf(summary, { up: 1, down: 1 }));
+    assert.doesNotMatch(table, /site-/);
+  });
+
+  it('[SUM-5] the verdict says above, below and level', () => {
+    assert.match(verdictOf(fixtureSummary(0.6)), /60\.0 % .*17\.5 points above the mean adapter of one site alone/);
+    assert.match(verdictOf(fixtureSummary(0.6)), /10\.0 points below a bag of words/);
+    assert.match(verdictOf(fixtureSummary(0.7)), /level with a bag of words/);
+  });
+
+  it('[SUM-6] means leave out what was not measured', () => {
+    assert.equal(meanOf([0.5, null, 0.7]), 0.6);
+    assert.equal(meanOf([null]), null);
+    assert.equal(percent(null), '–');
+    assert.equal(percent(0.12345), '12.3 %');
+  });
+});
