@@ -1,5 +1,5 @@
 /** The unit of work of the experiments: one method on one set, dealing and seed, whose result is one line of a file. */
-import { type Method, methods, type SetName, sets } from './settings.ts';
+import { batchSize, type Method, methods, type SetName, sets } from './settings.ts';
 
 /** One training, or one baseline. `dealing` is null where the rows are pooled, so that one result serves every dealing. */
 export interface Cell {
@@ -9,16 +9,23 @@ export interface Cell {
   readonly method: Method;
   /** Which file it is measured on: `validation` for choosing settings, `test` for what is reported. */
   readonly split: 'validation' | 'test';
-  /** Numbers that replace the settings' own. */
-  readonly override: CellOverride;
+  readonly settings: CellSettings;
 }
 
-/** Settings that a cell, or a command, may replace. */
-export interface CellOverride {
-  readonly rows?: number;
-  readonly rounds?: number;
-  readonly learningRate?: number;
+/** The numbers that decide a cell's result, so that a result of other settings is never taken for it. */
+export interface CellSettings {
+  readonly rows: number;
+  readonly testRows: number;
+  readonly clientCount: number;
+  readonly rounds: number;
+  readonly lengthMax: number;
+  readonly batchSize: number;
+  /** Null for naive Bayes. */
+  readonly learningRate: number | null;
 }
+
+/** Settings that a command may replace. */
+export type CellOverride = Partial<Pick<CellSettings, 'rows' | 'rounds'>>;
 
 /** What came out. */
 export interface CellResult {
@@ -36,9 +43,18 @@ export interface CellResult {
 }
 
 /** Names a cell: two cells with the same key have the same result. */
-export function cellKey({ set, dealing, seed, method, split, override }: Cell): string {
-  const { rows, rounds, learningRate } = override;
-  return JSON.stringify([set, dealing, seed, method, split, rows ?? null, rounds ?? null, learningRate ?? null]);
+export function cellKey({ set, dealing, seed, method, split, settings }: Cell): string {
+  const { rows, testRows, clientCount, rounds, lengthMax, learningRate } = settings;
+  const numbers = [rows, testRows, clientCount, rounds, lengthMax, settings.batchSize, learningRate];
+  return JSON.stringify([set, dealing, seed, method, split, ...numbers]);
+}
+
+/** The settings of a set for one method, with what replaces them. */
+function settingsOf(set: SetName, method: Method, override: CellOverride, learningRate?: number): CellSettings {
+  const { rows, testRows, clientCount, rounds, lengthMax, rates } = sets[set];
+  const ownRate = method === 'naive-bayes' ? null : rates[method];
+  const rate = learningRate ?? ownRate;
+  return { rows, testRows, clientCount, rounds, lengthMax, batchSize, learningRate: rate, ...override };
 }
 
 /** What {@link cellsOf} needs. */
@@ -48,18 +64,21 @@ export interface CellsOptions {
   readonly override: CellOverride;
 }
 
-/** The cells of the reported runs: seed by seed, so that an interrupted run has whole seeds. */
+/** The cells of the reported runs: seed by seed, so that an interrupted run has whole seeds; the upper bounds, which no claim needs, come last. */
 export function cellsOf({ names, seeds, override }: CellsOptions): Cell[] {
-  return seeds.flatMap((seed) => names.flatMap((set) => cellsOfSet(set, seed, override)));
+  const cells = seeds.flatMap((seed) => names.flatMap((set) => cellsOfSet(set, seed, override)));
+  const isBound = ({ method }: Cell): boolean => method === 'pooled-adapter';
+  return [...cells.filter((cell) => !isBound(cell)), ...cells.filter(isBound)];
 }
 
 function cellsOfSet(set: SetName, seed: number, override: CellOverride): Cell[] {
-  const pooled = methods.filter((method) => isPooled(method));
+  const cell = (method: Method, dealing: string | null): Cell => {
+    return { set, dealing, seed, method, split: 'test', settings: settingsOf(set, method, override) };
+  };
   const dealt = methods.filter((method) => !isPooled(method));
-  const fixed = { set, seed, split: 'test', override } as const;
   return [
-    ...pooled.map((method) => ({ ...fixed, dealing: null, method })),
-    ...sets[set].dealings.flatMap(({ label }) => dealt.map((method) => ({ ...fixed, dealing: label, method }))),
+    ...methods.filter(isPooled).map((method) => cell(method, null)),
+    ...sets[set].dealings.flatMap(({ label }) => dealt.map((method) => cell(method, label))),
   ];
 }
 
@@ -80,7 +99,8 @@ export function tuningCells(names: readonly SetName[], override: CellOverride): 
         const dealing = isPooled(method) ? null : sets[set].dealings[0]!.label;
         const rates = method === 'federated-head' ? tunedRates.head : tunedRates.adapter;
         return rates.map((learningRate): Cell => {
-          return { set, dealing, seed: 0, method, split: 'validation', override: { ...override, learningRate } };
+          const settings = settingsOf(set, method, override, learningRate);
+          return { set, dealing, seed: 0, method, split: 'validation', settings };
         });
       }),
   );

@@ -1,7 +1,8 @@
 /**
- * `npm run experiments -- [--data DIR] [--sets banking77,clinc150,medquad] [--seeds 3] [--rows N] [--rounds N] [--workers N] [--tune] [--out DIR]`:
+ * `npm run experiments -- [--data DIR] [--sets banking77,clinc150,medquad] [--seeds 3] [--rows N] [--rounds N] [--workers N] [--tune] [--report]
+ * [--out DIR]`:
  * federations on real data in this machine's processes, with their baselines. Finished parts are kept in `OUT/results.jsonl`; calling it again
- * computes what is missing. `OUT/results.json` and `OUT/results.md` are written anew from it.
+ * computes what is missing. `OUT/results.json` and `OUT/results.md` are written anew from it; `--report` writes them from what is there.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -25,6 +26,7 @@ interface Options {
   readonly override: CellOverride;
   readonly workers: number;
   readonly tune: boolean;
+  readonly report: boolean;
   readonly out: string;
 }
 
@@ -52,6 +54,7 @@ export function parseOptions(
     override: { ...rows, ...rounds },
     workers: whole('workers', values.workers ?? String(Math.min(2, availableParallelism())), 1),
     tune: values.tune ?? false,
+    report: values.report ?? false,
     out: values.out ?? fileURLToPath(new URL('.', import.meta.url)),
   };
 }
@@ -70,6 +73,7 @@ function readFlags(args: readonly string[]) {
         workers: text,
         out: text,
         tune: { type: 'boolean' },
+        report: { type: 'boolean' },
       },
     });
   } catch (cause) {
@@ -124,11 +128,11 @@ async function run(options: Options): Promise<void> {
     : cellsOf({ ...options, names: options.sets });
   const missing = wanted.filter((cell) => !known.has(cellKey(cell)));
   log(`${wanted.length} trainings and baselines, ${missing.length} to compute, results in ${path}`);
-  await compute(options, missing, (result) => {
+  await compute(options, options.report ? [] : missing, (result) => {
     known.set(cellKey(result.cell), result);
     appendResult(path, result);
   });
-  const results = wanted.map((cell) => known.get(cellKey(cell))!);
+  const results = wanted.flatMap((cell) => known.get(cellKey(cell)) ?? []);
   if (options.tune) {
     for (const result of results) process.stdout.write(`${describe(result.cell)}  ${describeResult(result)}\n`);
     return;
@@ -168,8 +172,8 @@ async function compute(options: Options, cells: readonly Cell[], onResult: (resu
   line.finish();
 }
 
-function describe({ set, dealing, seed, method, override }: Cell): string {
-  const rate = override.learningRate === undefined ? '' : ` at ${override.learningRate}`;
+function describe({ set, dealing, seed, method, settings }: Cell): string {
+  const rate = settings.learningRate === null ? '' : ` at ${settings.learningRate}`;
   return `${set}, ${dealing ?? 'pooled'}, seed ${seed}, ${method}${rate}`;
 }
 

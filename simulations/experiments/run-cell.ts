@@ -12,7 +12,7 @@ import { trainNaiveBayes } from '../quickstart/naive-bayes.ts';
 import type { Cell, CellResult } from './cells.ts';
 import { readSet, type SetRows } from './data.ts';
 import { federate } from './in-process.ts';
-import { adapter, pooling, type SetSettings, sets, trainingOf } from './settings.ts';
+import { adapter, pooling, sets, trainingOf } from './settings.ts';
 
 /** Share of a cell that is done, and a word about it. */
 export interface CellProgress {
@@ -35,7 +35,7 @@ type Scores = Pick<CellResult, 'accuracy' | 'macroF1' | 'loss' | 'clients'>;
 /** The result of a cell. @throws as the readers and the training do. */
 export async function runCell({ cell, folder, base, onProgress }: RunCellOptions): Promise<CellResult> {
   const startedMs = performance.now();
-  const settings = settingsOf(cell);
+  const { settings } = cell;
   const rows = await readSet({
     folder,
     set: cell.set,
@@ -44,24 +44,13 @@ export async function runCell({ cell, folder, base, onProgress }: RunCellOptions
     testCount: settings.testRows,
     seed: cell.seed,
   });
-  const scores = cell.method === 'naive-bayes' ? bayes(rows) : await train({ cell, settings, rows, base, onProgress });
+  const scores = cell.method === 'naive-bayes' ? bayes(rows) : await train({ cell, rows, base, onProgress });
   return {
     cell,
     ...scores,
     trainRows: rows.train.length,
     testRows: rows.test.length,
     seconds: (performance.now() - startedMs) / 1000,
-  };
-}
-
-/** The settings of a cell with what it replaces. */
-function settingsOf({ set, override }: Cell): SetSettings {
-  const { rows, rounds } = override;
-  const settings = sets[set];
-  return {
-    ...settings,
-    rows: rows ?? settings.rows,
-    rounds: rounds ?? settings.rounds,
   };
 }
 
@@ -83,13 +72,12 @@ function bayes({ train: trainRows, test, labels }: SetRows): Scores {
 
 interface TrainOptions {
   readonly cell: Cell;
-  readonly settings: SetSettings;
   readonly rows: SetRows;
   readonly base: LoadedBase;
   readonly onProgress: (progress: CellProgress) => void;
 }
 
-async function train({ cell, settings, rows, base, onProgress }: TrainOptions): Promise<Scores> {
+async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Scores> {
   const isHead = cell.method === 'federated-head';
   const { model, tokenizer } = base;
   const classifier = createClassifier({
@@ -99,24 +87,23 @@ async function train({ cell, settings, rows, base, onProgress }: TrainOptions): 
     pooling,
     padId: tokenizer.padId,
   });
-  const encoding = { tokenizer, labels: rows.labels, lengthMax: settings.lengthMax };
+  const encoding = { tokenizer, labels: rows.labels, lengthMax: cell.settings.lengthMax };
   const examples = encodeRows(rows.train, encoding).examples;
   const test = encodeRows(rows.test, encoding).examples;
   const measure = (parameters: Float32Array) => evaluate({ classifier, parameters, examples: test });
-  const clients = dealt(cell, settings, rows, examples);
+  const clients = dealt(cell, rows, examples);
   const { seed, method } = cell;
-  const { rounds } = settings;
-  assert(method !== 'naive-bayes', 'naive Bayes is not trained on a base model');
-  const learningRate = cell.override.learningRate ?? settings.rates[method];
+  const { rounds, learningRate, batchSize } = cell.settings;
+  assert(method !== 'naive-bayes' && learningRate !== null, 'naive Bayes is not trained on a base model');
+  const configurationOf = (epochs: number) => trainingOf({ learningRate, batchSize, epochs });
   switch (method) {
     case 'federated-head':
     case 'federated-adapter': {
-      const configuration = trainingOf(learningRate);
       const parameters = await federate({
         classifier,
         clients,
         rounds,
-        configuration,
+        configuration: configurationOf(1),
         seed,
         onProgress: ({ done, total, loss }) => onProgress({ done, total, note: `loss ${loss.toFixed(3)}` }),
       });
@@ -139,7 +126,7 @@ async function train({ cell, settings, rows, base, onProgress }: TrainOptions): 
       classifier,
       start: classifier.initialise(seed),
       examples: own,
-      configuration: trainingOf(learningRate, rounds),
+      configuration: configurationOf(rounds),
       seed,
       onProgress: ({ step, stepCount, loss }) =>
         onProgress({ done: index + step / stepCount, total: count, note: `loss ${loss.toFixed(3)}` }),
@@ -149,11 +136,11 @@ async function train({ cell, settings, rows, base, onProgress }: TrainOptions): 
 }
 
 /** The examples of every client; one client with all where the rows are pooled. */
-function dealt(cell: Cell, settings: SetSettings, rows: SetRows, examples: readonly EncodedExample[]) {
-  const dealing = settings.dealings.find(({ label }) => label === cell.dealing);
-  if (dealing === undefined) return [examples];
+function dealt({ set, dealing, seed, settings }: Cell, rows: SetRows, examples: readonly EncodedExample[]) {
+  const found = sets[set].dealings.find(({ label }) => label === dealing);
+  if (found === undefined) return [examples];
   const { clientCount } = settings;
-  return partitionRows(rows.train, { partition: dealing.partition, clientCount, seed: cell.seed }).map((indices) =>
+  return partitionRows(rows.train, { partition: found.partition, clientCount, seed }).map((indices) =>
     indices.map((index) => examples[index]!),
   );
 }

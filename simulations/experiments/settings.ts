@@ -78,11 +78,11 @@ export const sets: Readonly<Record<SetName, SetSettings>> = {
     name: 'clinc150',
     clientCount: 4,
     dealings: [skewed, even],
-    rows: 1600,
+    rows: 3200,
     testRows: 1000,
-    rounds: 8,
+    rounds: 5,
     lengthMax: 48,
-    rates: { 'federated-head': 1e-1, 'local-adapter': 1e-2, 'federated-adapter': 2e-2, 'pooled-adapter': 1e-2 },
+    rates: { 'federated-head': 3e-1, 'local-adapter': 1e-2, 'federated-adapter': 1e-2, 'pooled-adapter': 1e-2 },
   },
   medquad: {
     name: 'medquad',
@@ -96,7 +96,15 @@ export const sets: Readonly<Record<SetName, SetSettings>> = {
   },
 };
 
-/** Local training of a run: one epoch per round. */
-export function trainingOf(learningRate: number, epochs = 1): TrainingConfiguration {
+/** What {@link trainingOf} needs. */
+export interface TrainingSettings {
+  readonly learningRate: number;
+  readonly batchSize: number;
+  /** Epochs of one call of the training loop: 1 in a round, all of them without a federation. */
+  readonly epochs: number;
+}
+
+/** Local training of a run. */
+export function trainingOf({ learningRate, batchSize, epochs }: TrainingSettings): TrainingConfiguration {
   return { ...defaultTraining, localEpochs: epochs, batchSize, learningRate, schedule: 'linear' };
 }

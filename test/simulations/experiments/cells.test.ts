@@ -4,12 +4,14 @@ import { parseOptions } from '../../../simulations/experiments/real-data.ts';
 import { setNames, sets } from '../../../simulations/experiments/settings.ts';
 
 describe('cellsOf', () => {
-  it('[EXP-1] has every method for every dealing and seed once, pooled methods once per set and seed, whole seeds first', () => {
+  it('[EXP-1] has every method for every dealing and seed once, pooled methods once per set and seed, whole seeds first, bounds last', () => {
     const cells = cellsOf({ names: setNames, seeds: [1, 2, 3], override: {} });
     const dealings = setNames.reduce((sum, name) => sum + sets[name].dealings.length, 0);
     assert.equal(cells.length, 3 * (2 * setNames.length + 3 * dealings));
     assert.equal(new Set(cells.map(cellKey)).size, cells.length);
-    const seeds = cells.map(({ seed }) => seed);
+    const bounds = cells.slice(-3 * setNames.length);
+    assert.ok(bounds.every(({ method }) => method === 'pooled-adapter'));
+    const seeds = cells.slice(0, -3 * setNames.length).map(({ seed }) => seed);
     assert.deepEqual(
       seeds,
       seeds.toSorted((left, right) => left - right),
@@ -21,6 +23,16 @@ describe('cellsOf', () => {
     const kinds = setNames.map((name) => sets[name].dealings.map(({ partition }) => partition.kind));
     assert.deepEqual(kinds, [['dirichlet', 'iid'], ['dirichlet', 'iid'], ['natural']]);
     assert.equal(sets.medquad.clientCount, 9);
+  });
+});
+
+describe('cellKey', () => {
+  it('[EXP-14] differs where a setting differs that decides the result', () => {
+    const [cell] = cellsOf({ names: ['medquad'], seeds: [1], override: {} });
+    const keys = Object.keys(cell!.settings).map((name) =>
+      cellKey({ ...cell!, settings: { ...cell!.settings, [name]: 0.123 } }),
+    );
+    assert.equal(new Set([...keys, cellKey(cell!)]).size, keys.length + 1);
   });
 });
 

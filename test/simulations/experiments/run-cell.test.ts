@@ -54,7 +54,15 @@ describe('runCell', () => {
     seed: 1,
     method,
     split: 'test',
-    override: { rows: 90, rounds: 2, learningRate: 0.02 },
+    settings: {
+      rows: 90,
+      testRows: 1000,
+      clientCount: 9,
+      rounds: 2,
+      lengthMax: 32,
+      batchSize: 8,
+      learningRate: method === 'naive-bayes' ? null : 0.02,
+    },
   });
 
   it('[EXP-11] computes every method, twice the same', async () => {
@@ -81,7 +89,7 @@ describe('runCell', () => {
     const examples = Array.from({ length: 20 }, (_, index) => {
       return { ids: Int32Array.from({ length: 4 }, () => 4 + random.integer(100)), label: index % 2 };
     });
-    const configuration = trainingOf(0.01);
+    const configuration = trainingOf({ learningRate: 0.01, batchSize: 8, epochs: 1 });
     const found = await federate({ classifier, clients: [examples], rounds: 2, configuration, seed: 7 });
     let expected = classifier.initialise(7);
     for (const index of [0, 1]) {
