@@ -56,7 +56,7 @@ export function register(program: Command, context: CommandContext): void {
     .option('--out <folder>', 'where results go', 'quickstart-output')
     .action(async (flags: Flags) => {
       const options = optionsOf(flags);
-      const [{ runQuickstart }, { reportPage }, { comparisonOf, comparisonTable, verdictOf }] = await Promise.all([
+      const [{ runQuickstart }, { reportPage }, { comparisonOf, comparisonTables, verdictOf }] = await Promise.all([
         import('./run.ts'),
         import('./report.ts'),
         import('./summary.ts'),
@@ -64,8 +64,8 @@ export function register(program: Command, context: CommandContext): void {
       const result = await runQuickstart(options, context);
       writeFileSync(result.folder.report, reportPage(result));
       const { summary } = result;
-      const table = comparisonTable(summary, comparisonOf(summary, result.head.traffic));
-      context.report(summary, [table, '', verdictOf(summary), '', ...nextSteps(result, flags)].join('\n'));
+      const tables = comparisonTables(summary, comparisonOf(summary, result.head.traffic));
+      context.report(summary, ['', tables, '', verdictOf(summary), '', ...nextSteps(result, flags)].join('\n'));
     });
 }
 
@@ -100,7 +100,8 @@ function dataOf({ train, test, textColumn, labelColumn }: Flags): DataFiles | nu
 function nextSteps({ folder, summary, baseFolder, options }: QuickstartResult, { base }: Flags): string[] {
   const shown = (path: string): string => {
     const near = relative(process.cwd(), path);
-    return near === '' || near.startsWith('..') ? path : near;
+    const short = near === '' || near.startsWith('..') ? path : near;
+    return /[^\w./\\:@+-]/.test(short) ? JSON.stringify(short) : short;
   };
   // Unbuilt files are those of the repository, whose command is a script; the installed package has the command itself.
   const command = import.meta.url.endsWith('.ts') ? 'npm run --silent tributary --' : 'npx tributary';

@@ -110,6 +110,8 @@ export function percent(value: number | null): string {
 export interface ComparisonRow {
   readonly key: 'bagOfWords' | 'head' | 'local' | 'federated' | 'pooled';
   readonly name: string;
+  /** Name for narrow columns. */
+  readonly shortName: string;
   readonly pooled: number | null;
   readonly own: readonly (number | null)[];
   readonly bytes: TrafficBytes | null;
@@ -124,6 +126,7 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
     {
       key: 'bagOfWords',
       name: 'bag of words on pooled data (naive Bayes)',
+      shortName: 'words',
       pooled: scores.bagOfWords,
       own: onOwnData.bagOfWords,
       bytes: null,
@@ -132,6 +135,7 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
     {
       key: 'head',
       name: 'federated head alone, no adapter',
+      shortName: 'head',
       pooled: scores.head,
       own: onOwnData.head,
       bytes: headBytes,
@@ -140,6 +144,7 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
     {
       key: 'local',
       name: 'adapter of one site alone (mean)',
+      shortName: 'alone',
       pooled: meanOf(scores.local),
       own: onOwnData.local,
       bytes: null,
@@ -148,6 +153,7 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
     {
       key: 'federated',
       name: 'federated adapter',
+      shortName: 'federated',
       pooled: scores.federated,
       own: onOwnData.federated,
       bytes,
@@ -156,6 +162,7 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
     {
       key: 'pooled',
       name: 'adapter on pooled data (upper bound)',
+      shortName: 'pooled',
       pooled: scores.pooled,
       own: onOwnData.pooled,
       bytes: null,
@@ -164,33 +171,27 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
   ];
 }
 
-/** Sites that get a column of their own; with more, the table shows the mean alone. */
-const siteColumnsMax = 6;
-
-/** The table at the end: accuracy on all test rows and on each site's own, bytes, seconds. */
-export function comparisonTable(summary: Summary, rows: readonly ComparisonRow[]): string {
-  const { sites } = summary;
-  const shown = sites.length > siteColumnsMax ? [] : sites;
+/** The tables at the end, for 80 columns: all test rows with bytes and time, then every site's own test rows. */
+export function comparisonTables(summary: Summary, rows: readonly ComparisonRow[]): string {
   const right = (heading: string) => ({ heading, align: 'right' as const });
-  const columns = [
-    { heading: 'accuracy on' },
-    right('all test rows'),
-    right('own rows, mean'),
-    ...shown.map(({ name }) => right(name)),
-    right('up'),
-    right('down'),
-    right('time'),
-  ];
-  const cells = rows.map(({ name, pooled, own, bytes, seconds }) => [
-    name,
-    percent(pooled),
-    percent(meanOf(own)),
-    ...shown.map((_, index) => percent(own[index] ?? null)),
-    bytes === null ? '–' : formatBytes(bytes.up),
-    bytes === null ? '–' : formatBytes(bytes.down),
-    seconds === null ? '–' : formatDuration(1000 * seconds),
-  ]);
-  return formatTable(columns, cells);
+  const whole = formatTable(
+    [{ heading: 'accuracy on all test rows' }, right(''), right('bytes up'), right('bytes down'), right('time')],
+    rows.map(({ name, pooled, bytes, seconds }) => [
+      name,
+      percent(pooled),
+      bytes === null ? '–' : formatBytes(bytes.up),
+      bytes === null ? '–' : formatBytes(bytes.down),
+      seconds === null ? '–' : formatDuration(1000 * seconds),
+    ]),
+  );
+  const bySite = formatTable(
+    [{ heading: "accuracy on a site's own test rows" }, ...rows.map(({ shortName }) => right(shortName))],
+    [
+      ...summary.sites.map(({ name }, index) => [name, ...rows.map(({ own }) => percent(own[index] ?? null))]),
+      ['mean', ...rows.map(({ own }) => percent(meanOf(own)))],
+    ],
+  );
+  return `${whole}\n\n${bySite}`;
 }
 
 /** One honest sentence on what the run shows, losses as plainly as wins. */
