@@ -33,7 +33,10 @@ export interface PreparedLearning {
   readonly layout: AdapterLayout;
   /** Rows that are held out; 0 means that there is nothing to evaluate on. */
   readonly heldOutCount: number;
-  /** Trains from `start` `[dim]`, which is not changed. @throws the reason of `signal` when it aborts. */
+  /**
+   * Trains from `start` `[dim]`, which is lent and not changed: its memory serves a later round.
+   * @throws the reason of `signal` when it aborts.
+   */
   train(options: {
     readonly start: Float32Array;
     readonly roundIndex: number;

@@ -86,10 +86,13 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
   let ready: ReadyPlan | null = null;
   let round: ReadyRound | null = null;
   let adapter: { readonly digest: Digest; readonly bytes: Uint8Array } | null = null;
+  /** Memory of the adapter before the last one: the next one is fetched into it, because nobody uses it any more. */
+  let spare: Uint8Array | undefined;
   /** A candidate that was evaluated is the start of the next round: it is fetched once. */
   const lastAdapter: ContentCache = {
     get: async (digest) => (adapter?.digest === digest ? adapter.bytes : null),
     put: async (digest, bytes) => {
+      spare = adapter?.bytes;
       adapter = { digest, bytes };
     },
   };
@@ -97,7 +100,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
   const fetchNamed = (
     what: string,
     reference: BlobReference,
-    from: Pick<FetchOptions, 'cache' | 'sizeMax' | 'signal' | 'isWhole'>,
+    from: Pick<FetchOptions, 'cache' | 'sizeMax' | 'signal' | 'isWhole' | 'into'>,
   ): Promise<Uint8Array> => {
     const onProgress = (bytes: number): void => onEvent({ type: 'downloaded', what, bytes, size: reference.size });
     return fetchBlob({ reference, calls, ...from, onProgress });
@@ -118,7 +121,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       isExpected = modelHashOf(baseDigest, bytes) === expected;
       return isExpected;
     };
-    const bytes = await fetchNamed('adapter', reference, { cache: lastAdapter, sizeMax, signal, isWhole });
+    const bytes = await fetchNamed('adapter', reference, { cache: lastAdapter, sizeMax, signal, isWhole, into: spare });
     return { bytes, modelHash: isExpected ? expected : modelHashOf(baseDigest, bytes) };
   };
 

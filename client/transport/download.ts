@@ -27,6 +27,8 @@ export interface FetchOptions {
    * whole is wrong, and right bytes are hashed once.
    */
   readonly isWhole?: (bytes: Uint8Array) => boolean;
+  /** Memory for the whole, where the caller has some of the right size; it is new otherwise. */
+  readonly into?: Uint8Array | undefined;
   /** Called with the bytes that are there after every chunk. */
   readonly onProgress?: (bytes: number) => void;
 }
@@ -40,12 +42,12 @@ const attemptsMax = 3;
  * TransportError when it stays silent; the reason of `signal` when it aborts.
  */
 export async function fetchBlob(options: FetchOptions): Promise<Uint8Array> {
-  const { reference, sizeMax, cache, isWhole } = options;
+  const { reference, sizeMax, cache, isWhole, into } = options;
   const { digest, size } = reference;
   if (size > sizeMax) throw failure('blob-too-large', reference, `expected at most ${sizeMax} bytes`);
   const cached = await cache.get(digest);
   if (cached !== null && cached.length === size && digestOf(cached) === digest) return cached;
-  const whole = new Uint8Array(size);
+  const whole = into?.length === size ? into : new Uint8Array(size);
   const isFilled = isWhole !== undefined;
   if (isFilled) await fetchUnseen(options, whole);
   if (!isFilled || !isWhole(whole)) await fetchChecked(options, whole, isFilled);
@@ -53,7 +55,7 @@ export async function fetchBlob(options: FetchOptions): Promise<Uint8Array> {
   return whole;
 }
 
-/** Fills `whole` with what the coordinator sends; a chunk of another length stays zero. */
+/** Fills `whole` with what the coordinator sends; the place of a chunk of another length stays as it was. */
 async function fetchUnseen({ reference, calls, signal, onProgress }: FetchOptions, whole: Uint8Array): Promise<void> {
   const { digest, size } = reference;
   let bytes = 0;

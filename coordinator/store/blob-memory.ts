@@ -35,7 +35,7 @@ export function createMemoryBlobs(): CoordinatorBlobs {
       const chunks: Uint8Array[] = [];
       return {
         write: async (index, chunk) => {
-          chunks[index] = chunk;
+          chunks[index] = chunk.slice();
         },
         commit: async (root) => {
           assert(Object.keys(chunks).length === chunks.length, 'an upload is complete when it is committed');

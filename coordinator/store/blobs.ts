@@ -8,7 +8,7 @@ import type { BlobStore } from '../../shared/core/ports.ts';
 
 /** A blob that is still being written. One owner; not durable before `commit`. */
 export interface StagedBlob {
-  /** Takes chunk `index`, whose bytes belong to the store from now on. The caller has checked its length and digest. */
+  /** Takes a copy of chunk `index`. The caller has checked its length and digest. */
   write(index: number, chunk: Uint8Array): Promise<void>;
   /** Makes the whole durable under `root`, which is the root of the chunks that were written. */
   commit(root: Digest): Promise<void>;

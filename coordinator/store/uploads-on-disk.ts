@@ -9,7 +9,6 @@ import type { FileHandle } from 'node:fs/promises';
 import { constants, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../../shared/core/assert.ts';
-import { releaseBytes } from '../../shared/core/bytes.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
@@ -17,7 +16,7 @@ import { digestOf } from '../../shared/crypto/hash.ts';
 import { vectorRoot } from '../../shared/protocol/vector.ts';
 import type { ChunkReader, StagedBlob } from './blobs.ts';
 
-/** Bytes of uploads in memory, all together: ten updates of 1.6 million values. More clients or larger adapters need no more. */
+/** Bytes of uploads in memory, all together: ten updates of 1.6 million values. More clients or larger adapters take no more. */
 export const residentBytesMax = 64 * 2 ** 20;
 
 /** Where uploads go. */
@@ -40,28 +39,32 @@ export interface UploadFiles {
 export function createUploadFiles(folder: UploadFolder, bytesMax: number): UploadFiles {
   /** Committed uploads that are whole in memory, the oldest first. */
   const committed = new Map<Digest, readonly Uint8Array[]>();
-  let residentBytes = 0;
+  /**
+   * Memory for one chunk each. It is used again and again: what a network hands over is freed at once, and an engine that sees tens of
+   * megabytes come and go with every round would walk its whole heap several times a round.
+   */
+  const spare: Uint8Array[] = [];
+  let slotCount = 0;
 
-  /** Takes chunks out of memory. */
   const drop = (chunks: Iterable<Uint8Array>): void => {
-    for (const chunk of chunks) {
-      residentBytes -= chunk.length;
-      releaseBytes(chunk);
-    }
+    for (const chunk of chunks) spare.push(new Uint8Array(chunk.buffer));
   };
   const forget = (root: Digest): void => {
     drop(committed.get(root) ?? []);
     committed.delete(root);
   };
-  /** Whether `count` more bytes may stay in memory; committed uploads, which are on the disk, give way. */
-  const takeRoom = (count: number): boolean => {
-    for (const root of committed.keys()) {
-      if (residentBytes + count <= bytesMax) break;
-      forget(root);
+  /** A copy of `chunk` in memory, or null without room; committed uploads, which are on the disk, give way. */
+  const keep = (chunk: Uint8Array): Uint8Array | null => {
+    if (spare.length === 0 && (slotCount + 1) * chunkBytesMax <= bytesMax) {
+      slotCount += 1;
+      spare.push(new Uint8Array(chunkBytesMax));
     }
-    if (residentBytes + count > bytesMax) return false;
-    residentBytes += count;
-    return true;
+    const [oldest] = committed.keys();
+    if (spare.length === 0 && oldest !== undefined) forget(oldest);
+    const slot = spare.pop();
+    if (slot === undefined) return null;
+    slot.set(chunk);
+    return slot.subarray(0, chunk.length);
   };
 
   const stage = (): StagedBlob => {
@@ -79,8 +82,9 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
       write: async (index, chunk) => {
         assert(isOpen, 'nothing is written into a closed upload');
         if (chunks.has(index)) return;
-        if (takeRoom(chunk.length)) {
-          chunks.set(index, chunk);
+        const kept = keep(chunk);
+        if (kept !== null) {
+          chunks.set(index, kept);
           return;
         }
         isSpilled = true;
@@ -88,7 +92,6 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
         try {
           await writeAll(handle, [[index, chunk]]);
         } finally {
-          releaseBytes(chunk);
           await handle.close();
           // The chunk arrived while its upload was given up, and made the file again.
           if (!isOpen) await rm(path, { force: true });

@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import type { Socket } from 'socket.io';
 import { Server } from 'socket.io';
 import { assert } from '../../shared/core/assert.ts';
+import { releaseBytes } from '../../shared/core/bytes.ts';
 import { errorMessage, TransportError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { messageBytesMax } from '../../shared/core/limits.ts';
@@ -153,6 +154,8 @@ function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
         )
         .finally(() => {
           underWay -= 1;
+          // What came with the call has been taken or refused; nobody else has seen these bytes.
+          if (attachment !== undefined) releaseBytes(attachment);
         });
     });
   }

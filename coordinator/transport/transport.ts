@@ -39,6 +39,7 @@ export interface TransportHandlers {
   disconnected(peer: Peer): void;
   /** A connection broke the rules of the transport itself; it is ended. */
   misused(peer: Peer, found: Violation): void;
+  /** `attachment` is lent until the promise settles. */
   call(peer: Peer, name: CallName, body: Uint8Array, attachment: Uint8Array | null): Promise<CallAnswer>;
 }
 
