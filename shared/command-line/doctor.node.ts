@@ -128,7 +128,8 @@ async function examine(backend: (typeof backends)[number], probe: BackendProbe):
 
 /** The command that installs a package. Native ones fetch their library in an install script, which npm runs only when it is allowed. */
 export function installLine(name: string, hasInstallScript: boolean): string {
-  return `npm install ${hasInstallScript ? `--allow-scripts=${name} ` : ''}${name}@${tensorflowVersion}`;
+  const install = `npm install ${name}@${tensorflowVersion}`;
+  return hasInstallScript ? `${install} && npm install-scripts approve ${name} && npm rebuild ${name}` : install;
 }
 
 function isInstalled(name: string): boolean {

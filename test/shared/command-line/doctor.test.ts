@@ -70,7 +70,7 @@ describe('diagnosisText', () => {
     assert.match(text, /--backend auto takes wasm\./);
     assert.match(
       text,
-      /To add node: npm install --allow-scripts=@tensorflow\/tfjs-node @tensorflow\/tfjs-node@\d+\.\d+\.\d+/,
+      /To add node: npm install @tensorflow\/tfjs-node@\d+\.\d+\.\d+ && npm install-scripts approve @tensorflow\/tfjs-node && npm rebuild @tensorflow\/tfjs-node/,
     );
     assert.match(diagnosisText({ ...diagnosis, auto: null }), /No back end works\./);
   });
