@@ -36,7 +36,9 @@ export async function runCells({ cells, folder, workerCount, onProgress, onResul
             const what = cell === undefined ? 'a worker' : cellKey(cell);
             reject(new FederationError('experiment-failed', `${what} failed: ${reason}`));
           };
-          child.on('exit', (code) => fail(`its process ended with ${code}`));
+          child.on('exit', (code, signal) =>
+            fail(`its process ended with ${signal ?? code}; run the command again to go on`),
+          );
           child.on('message', (answer: WorkerAnswer) => {
             switch (answer.kind) {
               case 'ready':
@@ -56,6 +58,7 @@ export async function runCells({ cells, folder, workerCount, onProgress, onResul
       }),
     );
   } finally {
-    for (const child of children) child.disconnect();
+    // A child that is still computing ends when its channel closes.
+    for (const child of children) if (child.connected) child.disconnect();
   }
 }

@@ -20,7 +20,8 @@ export type WorkerAnswer =
   | { readonly kind: 'result'; readonly result: CellResult }
   | { readonly kind: 'failed'; readonly message: string };
 
-const answer = (message: WorkerAnswer): void => void process.send?.(message);
+/** Sends an answer. A parent that has gone ends this process through `disconnect`; that it cannot be told is no further fault. */
+const answer = (message: WorkerAnswer): void => void process.send?.(message, () => {});
 
 await useBackend('wasm');
 const base = await baseModelFrom(await readBaseFiles(pretrainedFolder()));
