@@ -96,6 +96,7 @@ const weightMax = 2 ** 32 - 1;
 export function createRoundWork(ports: RoundPorts): RoundWork {
   const { plan, record, dim, store, blobs, served, identity, clock, entropy } = ports;
   let latestAdapter: ServedAdapter | null = null;
+  const accumulator = new Float64Array(dim);
 
   const latestVersion = async (): Promise<VersionRow> => {
     const latest = await store.latestVersion();
@@ -156,7 +157,15 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const updates = await updatesOf(round.roundIndex, contributors);
       assert(updates.length === contributors.length, 'every contributor has a durable update');
       const { bytes: startBytes } = await adapterOf(latest);
-      const candidate = await aggregate({ plan, dim, startBytes, ruleState: latest.ruleState, updates, blobs });
+      const candidate = await aggregate({
+        plan,
+        dim,
+        startBytes,
+        ruleState: latest.ruleState,
+        updates,
+        blobs,
+        accumulator,
+      });
       // The disk writes while the model is hashed.
       const stored = served.announce(candidate.adapterBytes);
       const modelHash = modelHashOf(record.baseDigest, candidate.adapterBytes);

@@ -33,11 +33,13 @@ export interface AggregateOptions {
   readonly ruleState: Digest | null;
   readonly updates: readonly UpdateRecord[];
   readonly blobs: CoordinatorBlobs;
+  /** Memory `[dim]` for the sum, used again from round to round. */
+  readonly accumulator: Float64Array;
 }
 
 /** The candidate, its rule state durable. @throws StoreError when a blob is missing or damaged; FederationError when the result is not finite. */
 export async function aggregate(options: AggregateOptions): Promise<Candidate> {
-  const { plan, dim, startBytes, ruleState, updates, blobs } = options;
+  const { plan, dim, startBytes, ruleState, updates, blobs, accumulator } = options;
   const rule = ruleOf(plan.aggregation);
   const state = ruleState === null ? rule.init(dim) : decodeRuleState(rule, dim, await blobs.get(ruleState));
   const start = float32Of(startBytes);
@@ -50,6 +52,7 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
       scan: (take) => blobs.scan(update.delta, take),
     })),
     dim,
+    accumulator,
   );
   const next = applyRule(rule, state, start, mean);
   if (firstNonFinite(next) !== null) {

@@ -24,11 +24,16 @@ export function weightOf(weighting: Weighting, exampleCount: number): number {
 }
 
 /**
- * Mean delta `[dim]` in float64, owned by the caller. Clients of weight 0 are not even read. All weights 0 give the zero vector.
- * Cost: O(clients x dim) time, O(dim) memory.
+ * Mean delta `[dim]` in float64, in `mean` where the caller has such memory. Clients of weight 0 are not even read. All weights 0 give the
+ * zero vector. Cost: O(clients x dim) time, O(dim) memory.
  */
-export async function foldMean(contributions: readonly Contribution[], dim: number): Promise<Float64Array> {
-  const mean = new Float64Array(dim);
+export async function foldMean(
+  contributions: readonly Contribution[],
+  dim: number,
+  mean: Float64Array = new Float64Array(dim),
+): Promise<Float64Array> {
+  assert(mean.length === dim, 'the mean has the length of the layout');
+  mean.fill(0);
   const ordered = [...contributions].sort((left, right) => (left.clientId < right.clientId ? -1 : 1));
   let total = 0;
   for (const { weight, scan } of ordered) {

@@ -12,7 +12,7 @@ import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import type { CoordinatorBlobs } from './blobs.ts';
-import { createUploadFiles, residentBytesMax } from './uploads-on-disk.ts';
+import { createUploadFiles, residentBytesMax, writeAll } from './uploads-on-disk.ts';
 
 /**
  * Opens (and makes) the blob folder; other processes may use it at the same time. `residentBytesMax` bounds what stays in memory of uploads.
@@ -75,7 +75,13 @@ export async function openFileBlobs(
       return attempt('write', pathOf(digest), async () => {
         const path = join(temporary, randomUUID());
         const handle = await open(path, 'wx', 0o600);
-        await handle.writeFile(bytes);
+        try {
+          await writeAll(handle, [bytes], 0);
+        } catch (thrown) {
+          await handle.close();
+          await rm(path, { force: true });
+          throw thrown;
+        }
         await settle(handle, path, digest);
         return digest;
       });

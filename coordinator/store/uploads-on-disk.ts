@@ -90,7 +90,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
         isSpilled = true;
         const handle = await openFile();
         try {
-          await writeAll(handle, [[index, chunk]]);
+          await writeAll(handle, [chunk], index * chunkBytesMax);
         } finally {
           await handle.close();
           // The chunk arrived while its upload was given up, and made the file again.
@@ -103,7 +103,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
           const inOrder = [...chunks].sort(([left], [right]) => left - right);
           const handle = await openFile();
           try {
-            await writeAll(handle, inOrder);
+            await writeChunks(handle, inOrder);
           } catch (thrown) {
             await handle.close();
             throw thrown;
@@ -142,21 +142,22 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
   };
 }
 
+/** Writes `parts` one after the other from `offset` on, in one call to the system. @throws StoreError when the disk does not take all. */
+export async function writeAll(handle: FileHandle, parts: readonly Uint8Array[], offset: number): Promise<void> {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const { bytesWritten } = await handle.writev(parts, offset);
+  if (bytesWritten === length) return;
+  throw new StoreError('blob-failed', `only ${bytesWritten} of ${length} bytes were written; check the disk's space`);
+}
+
 /** Writes chunks at their places: runs of neighbours in one call each. */
-async function writeAll(handle: FileHandle, inOrder: readonly (readonly [number, Uint8Array])[]): Promise<void> {
+async function writeChunks(handle: FileHandle, inOrder: readonly (readonly [number, Uint8Array])[]): Promise<void> {
   for (let from = 0; from < inOrder.length; ) {
     const [first] = inOrder[from]!;
     let to = from + 1;
     while (to < inOrder.length && inOrder[to]![0] === first + to - from) to++;
     const run = inOrder.slice(from, to).map(([, chunk]) => chunk);
-    const length = run.reduce((sum, chunk) => sum + chunk.length, 0);
-    const { bytesWritten } = await handle.writev(run, first * chunkBytesMax);
-    if (bytesWritten !== length) {
-      throw new StoreError(
-        'blob-failed',
-        `only ${bytesWritten} of ${length} bytes were written; check the disk's space`,
-      );
-    }
+    await writeAll(handle, run, first * chunkBytesMax);
     from = to;
   }
 }

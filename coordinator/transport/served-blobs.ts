@@ -12,7 +12,7 @@ import { chunkLengthOf } from '../../shared/protocol/vector.ts';
 
 /** Blobs that are open to every admitted client. */
 export interface ServedBlobs {
-  /** Stores `bytes` and opens them to clients; what to put into an offer. */
+  /** Stores `bytes`, which are not changed afterwards, and opens them to clients; what to put into an offer. */
   announce(bytes: Uint8Array): Promise<BlobReference>;
   /** Size and chunk digests of an announced blob, or null. */
   manifest(digest: Digest): Manifest | null;
@@ -39,6 +39,13 @@ export function serveBlobs(blobs: BlobStore): ServedBlobs {
       const { reference, manifest } = referenceTo(bytes);
       await blobs.put(bytes, reference.digest);
       manifests.set(reference.digest, manifest);
+      // An adapter is fetched by its whole cohort at once; a large base would only push everything else out.
+      if (manifest.chunkDigests.length <= chunksKeptMax / 2) {
+        for (const index of manifest.chunkDigests.keys()) {
+          const chunk = bytes.subarray(index * chunkBytesMax, (index + 1) * chunkBytesMax);
+          keep(`${reference.digest} ${index}`, Promise.resolve(chunk));
+        }
+      }
       return reference;
     },
     manifest: (digest) => manifests.get(digest) ?? null,

@@ -42,7 +42,7 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     flags: {
       clients: 'clients, each a process, default 10',
       dim: 'values of an adapter, default 1000000',
-      rounds: 'measured rounds of each kind, default 12',
+      turns: 'turns of six rounds and six bare exchanges, default 4',
     },
     load: () => import('./round.ts'),
   },

@@ -1,7 +1,7 @@
 /**
  * What a round costs beside the bytes that it moves: real clients in processes of their own over real sockets, no training; in turns with the
  * same processes exchanging the same bytes over bare socket.io (`bare-socket.ts`). Turns, because on a shared machine two figures that were
- * taken one after the other compare the hours of the day.
+ * taken one after the other compare the hours of the day. The first turn compiles code and fetches the base, and is not measured.
  */
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
@@ -25,8 +25,8 @@ import type { RoundParts, RoundWatch } from './round-watch.ts';
 import { createRoundWatch } from './round-watch.ts';
 
 const program = fileURLToPath(new URL('round-client.ts', import.meta.url));
-/** Rounds before the measured ones: code is compiled, the base is fetched, buffers have grown. */
-const warmUpRounds = 3;
+/** Exchanges, and rounds, of one turn: what one kind leaves behind in caches and heaps should not be most of what the other kind meets. */
+const perTurn = 6;
 
 interface Stage {
   readonly clientCount: number;
@@ -61,8 +61,8 @@ interface Turns {
   readonly parts: RoundParts[];
 }
 
-/** Alternates between the two; the first rounds are not measured. */
-async function takeTurns(stage: Stage, rounds: number, progress: (line: string) => void): Promise<Turns> {
+/** Takes turns of several exchanges and as many rounds; the first turn is not measured. */
+async function takeTurns(stage: Stage, turnCount: number, progress: (line: string) => void): Promise<Turns> {
   const { clientCount, bare, offers, watch, children } = stage;
   const turns: Turns = { floor: [], floorCpu: [], round: [], roundCpu: [], parts: [] };
   /** Processor time of all processes together. */
@@ -71,35 +71,37 @@ async function takeTurns(stage: Stage, rounds: number, progress: (line: string) 
     return (user + system) / 1000 + (await watch.clientsCpuMs(() => children.map((child) => child.send('cpu'))));
   };
   await bare.complete;
-  let startCpu = await cpuMs();
-  for (let roundIndex = 0; roundIndex < warmUpRounds + rounds; roundIndex++) {
-    const heldMs = await watch.unlessFailed(offers.held(clientCount));
-    const heldCpu = await cpuMs();
-    const floorMs = await watch.unlessFailed(bare.exchange());
+  for (let turn = 0; turn <= turnCount; turn++) {
+    let heldMs = await watch.unlessFailed(offers.held(clientCount));
+    const floor: number[] = [];
+    const parts: RoundParts[] = [];
+    const startCpu = await cpuMs();
+    for (let count = 0; count < perTurn; count++) floor.push(await watch.unlessFailed(bare.exchange()));
     const floorCpu = await cpuMs();
-    const releasedMs = performance.now();
-    offers.release();
-    const parts = await watch.roundEnded(roundIndex, { heldMs, releasedMs });
-    const endCpu = await cpuMs();
-    if (roundIndex >= warmUpRounds) {
-      turns.floor.push(floorMs);
-      turns.floorCpu.push(floorCpu - heldCpu);
-      turns.round.push(parts.wholeMs);
-      turns.roundCpu.push(endCpu - floorCpu + heldCpu - startCpu);
-      turns.parts.push(parts);
-      const times = `${parts.wholeMs.toFixed(0)} ms, floor ${floorMs.toFixed(0)} ms`;
-      progress(`round ${roundIndex - warmUpRounds + 1} of ${rounds}: ${times}`);
+    for (let count = 0; count < perTurn; count++) {
+      if (count > 0) heldMs = await watch.unlessFailed(offers.held(clientCount));
+      const releasedMs = performance.now();
+      offers.release();
+      parts.push(await watch.roundEnded(turn * perTurn + count, { heldMs, releasedMs }));
     }
-    startCpu = endCpu;
+    const roundCpu = await cpuMs();
+    if (turn === 0) continue;
+    turns.floor.push(...floor);
+    turns.floorCpu.push((floorCpu - startCpu) / perTurn);
+    turns.round.push(...parts.map(({ wholeMs }) => wholeMs));
+    turns.roundCpu.push((roundCpu - floorCpu) / perTurn);
+    turns.parts.push(...parts);
+    const times = [parts.map(({ wholeMs }) => wholeMs), floor].map((list) => median(list).toFixed(0));
+    progress(`turn ${turn} of ${turnCount}: rounds ${times[0]} ms, floor ${times[1]} ms`);
   }
   return turns;
 }
 
-/** `--clients 10 --dim 1000000 --rounds 12`. */
+/** `--clients 10 --dim 1000000 --turns 4`: the figures are medians over the rounds and exchanges of all turns. */
 export const bench: Benchmark = async (flags, progress) => {
   const clientCount = integerFlag(flags, 'clients', 10);
   const dim = integerFlag(flags, 'dim', 1_000_000);
-  const rounds = integerFlag(flags, 'rounds', 12);
+  const turnCount = integerFlag(flags, 'turns', 4);
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
   const children: ChildProcess[] = [];
   const bare = await openBareServer({ clientCount, size: dim * 4 });
@@ -107,14 +109,14 @@ export const bench: Benchmark = async (flags, progress) => {
   const watch = createRoundWatch(clientCount);
   try {
     const coordinator = await startCoordinator({
-      ...benchmarkFederation({ clientCount, roundCount: warmUpRounds + rounds, dim }),
+      ...benchmarkFederation({ clientCount, roundCount: (turnCount + 1) * perTurn, dim }),
       stateFolder: join(folder, 'coordinator'),
       transport: offers.transport,
       onEvent: watch.happened,
     });
     const stage: Stage = { clientCount, dim, folder, bare, offers, watch, coordinator, children };
     for (let mark = 1; mark <= clientCount; mark++) children.push(await startClient(stage, mark));
-    const turns = await takeTurns(stage, rounds, progress);
+    const turns = await takeTurns(stage, turnCount, progress);
     await watch.unlessFailed(coordinator.ended);
     for (const child of children) if (child.exitCode === null) await once(child, 'exit');
     await coordinator.close();
@@ -138,7 +140,7 @@ export const bench: Benchmark = async (flags, progress) => {
         publishMs: part('publishMs'),
         clients: clientCount,
         dim,
-        rounds,
+        rounds: turns.round.length,
       },
     };
   } finally {
