@@ -43,7 +43,7 @@ describe('state of a coordinator', () => {
     const path = join(folder, 'killed');
     mkdirSync(path);
     const script = `const { lockFolder } = await import(${JSON.stringify(join(import.meta.dirname, '../../../shared/core/folder-lock.node.ts'))});
-      lockFolder(${JSON.stringify(path)}, 'coordinator'); console.log('held'); setInterval(() => undefined, 1000);`;
+      globalThis.release = lockFolder(${JSON.stringify(path)}, 'coordinator'); console.log('held'); setInterval(() => undefined, 1000);`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
