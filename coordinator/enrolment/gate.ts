@@ -115,8 +115,9 @@ export function createGate(options: GateOptions): Gate {
       const applicant = { clientId, publicKey: toHex(publicKey), name, enrolledMs: clock.nowMs() };
       const redeemed = await store.redeemInvite(tokenHash, applicant, clock.nowMs());
       // A client that heard no answer asks again with the same key: it is enrolled already.
-      const earlier = (await store.invites()).find((invite) => invite.tokenHash === tokenHash)?.redeemedBy === clientId;
-      const client = redeemed ?? (earlier ? await store.client(clientId) : null);
+      const redeemer = async (): Promise<ClientId | null> =>
+        (await store.invites()).find((invite) => invite.tokenHash === tokenHash)?.redeemedBy ?? null;
+      const client = redeemed ?? ((await redeemer()) === clientId ? await store.client(clientId) : null);
       if (client === null) {
         const refused = violation(
           'invite-invalid',

@@ -1,5 +1,6 @@
 /** A network without a network, for tests, benchmarks and simulations: connections are function calls. */
 import { assert } from '../../shared/core/assert.ts';
+import { releaseBytes } from '../../shared/core/bytes.ts';
 import { TransportError } from '../../shared/core/errors.ts';
 import type { Result } from '../../shared/core/result.ts';
 import type { CallName, CoordinatorEvent } from '../../shared/protocol/messages.ts';
@@ -67,13 +68,16 @@ export function memoryTransport(): MemoryTransport {
       served().connected(peer);
       const call: MemoryConnection['call'] = async (name, body, attachment) => {
         if (!peers.has(peer)) throw new TransportError('not-connected', 'this connection is closed');
+        // As from a network, every receiver gets bytes of its own.
+        const lent = attachment?.slice() ?? null;
         try {
-          // As from a network, every receiver gets bytes of its own.
-          const answer = await served().call(peer, name, body.slice(), attachment?.slice() ?? null);
+          const answer = await served().call(peer, name, body.slice(), lent);
           return answer.attachment === undefined ? answer : { ...answer, attachment: answer.attachment.slice() };
         } catch (thrown) {
           drop(peer);
           throw thrown;
+        } finally {
+          if (lent !== null) releaseBytes(lent);
         }
       };
       return { ok: true, value: { call, close: () => drop(peer) } };

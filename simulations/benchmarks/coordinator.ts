@@ -25,7 +25,8 @@ function canPin(): boolean {
 }
 
 async function runLoad(clientCount: number, dim: number, isPinned: boolean): Promise<LoadReport> {
-  const command = [process.execPath, program, String(clientCount), String(dim)];
+  // A small young generation: it would grow with the garbage of a thousand handshakes, whatever the coordinator holds on to.
+  const command = [process.execPath, '--max-semi-space-size=1', program, String(clientCount), String(dim)];
   const [file, ...words] = isPinned ? ['taskset', '-c', '0', ...command] : command;
   const { stdout } = await promisify(execFile)(file!, words, { maxBuffer: 2 ** 20 });
   return JSON.parse(stdout) as LoadReport;

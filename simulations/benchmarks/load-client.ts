@@ -6,7 +6,7 @@ import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import type { Coordinator } from '../../coordinator/coordinator.ts';
 import type { MemoryConnection, MemoryTransport } from '../../coordinator/transport/memory-transport.ts';
 import { assert } from '../../shared/core/assert.ts';
-import { bytesOf, concatBytes, fromBase64Url, fromHex } from '../../shared/core/bytes.ts';
+import { bytesOf, concatBytes, fromBase64Url, fromHex, releaseBytes } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax, chunksInFlightMax } from '../../shared/core/limits.ts';
 import type { SeededRandom } from '../../shared/core/random.ts';
@@ -66,7 +66,12 @@ function markedChunk(delta: Uint8Array, index: number, mark: number): Uint8Array
 
 /** Digests of the chunks of `delta` with the mark of one client in each. */
 function markedDigests(delta: Uint8Array, mark: number): Digest[] {
-  return Array.from({ length: chunkCountOf(delta.length) }, (_, index) => digestOf(markedChunk(delta, index, mark)));
+  return Array.from({ length: chunkCountOf(delta.length) }, (_, index) => {
+    const chunk = markedChunk(delta, index, mark);
+    const digest = digestOf(chunk);
+    releaseBytes(chunk);
+    return digest;
+  });
 }
 
 /** Enrols and connects one client; `random` gives its key and nonces, `mark` makes its update different from all others. */
@@ -125,6 +130,7 @@ export async function joinLoadClient(options: {
       const vecRoot = vectorRoot(chunkBytesMax, chunkDigests);
       const body = { roundHash, vecRoot, chunkDigests, exampleCount: 10, trainLoss: null, seconds: 1 };
       const accept = sealEnvelope({ ...facts(), ...envelopeCalls.accept, body: { roundHash } });
+      offer = null;
       prepared = { roundHash, accept, update: sealEnvelope({ ...facts(), ...envelopeCalls.update, body }) };
     },
     accept: async () => void (await call('accept', ready().accept)),
@@ -136,11 +142,14 @@ export async function joinLoadClient(options: {
       const window = async (): Promise<void> => {
         while (next < count) {
           const index = next++;
-          await call('upload-chunk', encodeMessage({ roundHash, index }), markedChunk(delta, index, mark));
+          const chunk = markedChunk(delta, index, mark);
+          await call('upload-chunk', encodeMessage({ roundHash, index }), chunk);
+          releaseBytes(chunk);
         }
       };
       await Promise.all(Array.from({ length: chunksInFlightMax }, window));
       await call('commit', encodeMessage({ roundHash }));
+      prepared = null;
     },
   };
 }

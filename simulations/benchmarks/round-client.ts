@@ -46,7 +46,7 @@ function fixedLearner(dim: number, mark: number): Learner {
 const report = (message: RoundClientReport): void => void process.send?.(message);
 
 async function run({ invite, stateFolder, bareUrl, dim, mark }: RoundClientOrder): Promise<void> {
-  const leave = joinBareServer(bareUrl, dim * 4);
+  const disconnect = joinBareServer(bareUrl, dim * 4);
   const client = await createClient({
     platform: await nodePlatform(stateFolder),
     learner: fixedLearner(dim, mark),
@@ -61,12 +61,15 @@ async function run({ invite, stateFolder, bareUrl, dim, mark }: RoundClientOrder
     },
   });
   await client.run();
-  leave();
+  disconnect();
   report({ type: 'finished' });
-  process.disconnect();
 }
 
-process.on('message', (order: RoundClientOrder | 'cpu') => {
+process.on('message', (order: RoundClientOrder | 'cpu' | 'leave') => {
+  if (order === 'leave') {
+    process.disconnect();
+    return;
+  }
   if (order === 'cpu') {
     const { user, system } = process.cpuUsage();
     report({ type: 'cpu', ms: (user + system) / 1000 });

@@ -18,6 +18,8 @@ export interface RoundParts {
 
 /** Knows when what happened. */
 export interface RoundWatch {
+  /** Resolves when every client has heard of the end of the federation. */
+  readonly finished: Promise<void>;
   /** Processor time of all clients so far, in milliseconds; `ask` makes every client tell it. */
   clientsCpuMs(ask: () => void): Promise<number>;
   readonly happened: (event: CoordinatorProgress) => void;
@@ -32,6 +34,8 @@ export interface RoundWatch {
 /** Watches `clientCount` clients. */
 export function createRoundWatch(clientCount: number): RoundWatch {
   const failed = Promise.withResolvers<never>();
+  const finished = Promise.withResolvers<void>();
+  let missing = clientCount;
   failed.promise.catch(() => undefined);
   const results = new Map<number, number>();
   let [acceptedMs, storedMs, endedMs, previousEndMs] = [0, 0, 0, performance.now()];
@@ -43,6 +47,7 @@ export function createRoundWatch(clientCount: number): RoundWatch {
   };
   const unlessFailed = <Value>(promise: Promise<Value>): Promise<Value> => Promise.race([promise, failed.promise]);
   return {
+    finished: finished.promise,
     clientsCpuMs: async (ask) => {
       [cpuMs, cpuMissing] = [0, clientCount];
       await unlessFailed(
@@ -62,6 +67,10 @@ export function createRoundWatch(clientCount: number): RoundWatch {
     },
     heard: (report) => {
       if (report.type === 'failed') fail(report.detail);
+      if (report.type === 'finished') {
+        missing -= 1;
+        if (missing === 0) finished.resolve();
+      }
       if (report.type === 'cpu') {
         cpuMs += report.ms;
         cpuMissing -= 1;

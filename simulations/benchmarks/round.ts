@@ -118,7 +118,10 @@ export const bench: Benchmark = async (flags, progress) => {
     for (let mark = 1; mark <= clientCount; mark++) children.push(await startClient(stage, mark));
     const turns = await takeTurns(stage, turnCount, progress);
     await watch.unlessFailed(coordinator.ended);
-    for (const child of children) if (child.exitCode === null) await once(child, 'exit');
+    await watch.unlessFailed(watch.finished);
+    const left = children.map((child) => once(child, 'exit'));
+    for (const child of children) child.send('leave');
+    await Promise.all(left);
     await coordinator.close();
     const part = (name: keyof RoundParts): number => median(turns.parts.map((parts) => parts[name]));
     return {
