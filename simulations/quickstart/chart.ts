@@ -23,7 +23,7 @@ export interface ChartOptions {
 // Small, so that letters keep their size where a narrow screen shrinks the drawing.
 const width = 460;
 const height = 300;
-const margin = { top: 14, right: 112, bottom: 46, left: 46 };
+const margin = { top: 14, right: 120, bottom: 46, left: 46 };
 /** Least distance between two names at the right. */
 const nameGap = 17;
 

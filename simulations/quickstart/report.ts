@@ -59,7 +59,7 @@ function table({ summary }: QuickstartResult, rows: readonly ComparisonRow[]): s
   return (
     htmlTable(['accuracy on', 'all test rows', 'own rows, mean', ...siteNames], scores) +
     '<p class="note">Own rows: each site&#39;s own test rows, which have its mixture of labels and its way of writing. An adapter of one site alone is trained with as ' +
-    'many steps as that site makes in the federation, with the same settings and start; the adapter on pooled data makes as many passes over all rows.</p>' +
+    'many steps as that site makes in the federation, from the same start; the adapter on pooled data makes as many passes over all rows.</p>' +
     `<h3>What it took</h3>${htmlTable(['', 'bytes up', 'bytes down', 'time'], costs)}` +
     '<p class="note">Bytes of all sites together: the base model once per site, adapters, updates and evaluations of all rounds. Federations train their sites at the same time.</p>'
   );
@@ -153,7 +153,7 @@ function labelShares({ labels, sites }: QuickstartResult['division']): string {
   return `<h3>Labels</h3>${htmlTable(headings, cells)}`;
 }
 
-function protection({ summary, federated, plan }: QuickstartResult): string {
+function protection({ summary, federated, plans }: QuickstartResult): string {
   const contributions = federated.rounds.reduce((sum, { contributors }) => sum + contributors, 0);
   const asked = federated.rounds.reduce((sum, round) => sum + round.asked, 0);
   const items = [
@@ -164,10 +164,11 @@ function protection({ summary, federated, plan }: QuickstartResult): string {
       ? ['No message was refused.']
       : federated.problems.map((problem) => escapeText(problem))),
   ];
-  return `<ul>${items.map((item) => `<li>${item}</li>`).join('')}</ul><p class="note">Aggregation: ${escapeText(plan.aggregation.rule)}, weighted by ${escapeText(plan.aggregation.weighting)}.</p>`;
+  return `<ul>${items.map((item) => `<li>${item}</li>`).join('')}</ul><p class="note">Aggregation: ${escapeText(plans.federated.aggregation.rule)}, weighted by ${escapeText(plans.federated.aggregation.weighting)}.</p>`;
 }
 
-function settings({ summary, options, base, plan, baseFolder }: QuickstartResult): string {
+function settings({ summary, options, base, plans, baseFolder }: QuickstartResult): string {
+  const plan = plans.federated;
   const { training, rounds, task } = plan;
   const { method, ...adapterSettings } = plan.adapter;
   const partition =
@@ -183,7 +184,11 @@ function settings({ summary, options, base, plan, baseFolder }: QuickstartResult
     ],
     [
       'training',
-      `${rounds.count} rounds of ${training.localEpochs} local epochs, batches of ${training.batchSize}, AdamW, highest rate ${training.learningRate}, ${training.schedule}, weight decay ${training.weightDecay}`,
+      `${rounds.count} rounds of ${training.localEpochs} local epochs, batches of ${training.batchSize}, AdamW, ${training.schedule} rate, weight decay ${training.weightDecay}`,
+    ],
+    [
+      'highest rates',
+      `${training.learningRate} federated, ${plans.local.training.learningRate} at one site alone, ${plans.pooled.training.learningRate} on pooled rows, ${plans.head.training.learningRate} for the head alone; each the best of one grid on held-out rows of the sample`,
     ],
     ['text', `${task.pooling} pooling, at most ${task.lengthMax} tokens`],
     [

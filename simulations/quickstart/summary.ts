@@ -194,7 +194,7 @@ export function comparisonTables(summary: Summary, rows: readonly ComparisonRow[
   return `${whole}\n\n${bySite}`;
 }
 
-/** One honest sentence on what the run shows, losses as plainly as wins. */
+/** What the run shows, losses as plainly as wins. */
 export function verdictOf({ scores }: Summary): string {
   const points = (other: number | null): string => {
     const difference = 100 * (scores.federated - (other ?? 0));
@@ -204,6 +204,7 @@ export function verdictOf({ scores }: Summary): string {
   return (
     `The federated adapter reaches ${percent(scores.federated)} on all test rows: ${points(meanOf(scores.local))} the mean adapter of one site alone, ` +
     `${points(scores.head)} the federated head alone, ${points(scores.bagOfWords)} a bag of words on pooled data, ` +
-    `${points(scores.pooled)} an adapter on pooled data.`
+    `${points(scores.pooled)} an adapter on pooled data. On the sites' own test rows it reaches ${percent(meanOf(scores.onOwnData.federated))}, ` +
+    `an adapter that the site trains alone ${percent(meanOf(scores.onOwnData.local))}.`
   );
 }

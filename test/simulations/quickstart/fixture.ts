@@ -60,7 +60,14 @@ export function fixtureSummary(federated = 0.8125): Summary {
 export function fixtureResult({ curves = true, problems = [] as readonly string[] } = {}): QuickstartResult {
   const base = describeFiles(tinyBaseFiles());
   const labels = ['a <b>', 'plain'];
-  const plan = makePlan({ name: 'test', adapter: 'bottleneck', base, labels, options: fixtureOptions });
+  const plan = makePlan({
+    name: 'test',
+    adapter: 'bottleneck',
+    trainer: 'federation',
+    base,
+    labels,
+    options: fixtureOptions,
+  });
   const curve = curves
     ? [
         { round: 1, accuracy: 0.5, loss: 1.2 },
@@ -85,7 +92,7 @@ export function fixtureResult({ curves = true, problems = [] as readonly string[
     options: fixtureOptions,
     base,
     baseFolder: '/bases/tiny',
-    plan,
+    plans: { federated: plan, head: plan, local: plan, pooled: plan },
     federated,
     head: federated,
     local: [learned, learned],

@@ -10,6 +10,7 @@ const planOf = (adapter: 'lora' | 'bottleneck' | 'none', clientCount: number, se
   makePlan({
     name: 'test',
     adapter,
+    trainer: 'federation',
     base,
     labels: ['a', 'b'],
     options: { rounds: 3, localEpochs: 2, clientCount, seed },
