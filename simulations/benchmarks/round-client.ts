@@ -1,27 +1,25 @@
 /**
- * Child process of the round benchmark: the real client with a delta that is there already instead of training, and beside it the client of
- * the bare floor. Speaks with its parent over the process channel.
+ * Child process of the round benchmark: the real client with a delta that is there already instead of training. Speaks with its parent over
+ * the process channel.
  */
 import { createClient } from '../../client/client.ts';
 import type { Learner } from '../../client/learner.ts';
 import { nodePlatform } from '../../client/platform/node.node.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
 import { seededRandom } from '../../shared/core/random.ts';
-import { joinBareServer } from './bare-socket.ts';
+import { obeyParent } from './children.ts';
 import { benchmarkBaseDigest, benchmarkLayout, benchmarkPolicy } from './federation.ts';
 
 /** What the parent tells a client: everything at once. */
 export interface RoundClientOrder {
   readonly invite: string;
   readonly stateFolder: string;
-  readonly bareUrl: string;
   readonly dim: number;
   readonly mark: number;
 }
 
-/** What a client tells its parent; `cpu` is the processor time that it has used so far. */
+/** What a client tells its parent. */
 export type RoundClientReport =
-  | { readonly type: 'cpu'; readonly ms: number }
   | { readonly type: 'result'; readonly roundIndex: number }
   | { readonly type: 'finished' }
   | { readonly type: 'failed'; readonly detail: string };
@@ -45,8 +43,7 @@ function fixedLearner(dim: number, mark: number): Learner {
 
 const report = (message: RoundClientReport): void => void process.send?.(message);
 
-async function run({ invite, stateFolder, bareUrl, dim, mark }: RoundClientOrder): Promise<void> {
-  const disconnect = joinBareServer(bareUrl, dim * 4);
+async function run({ invite, stateFolder, dim, mark }: RoundClientOrder): Promise<void> {
   const client = await createClient({
     platform: await nodePlatform(stateFolder),
     learner: fixedLearner(dim, mark),
@@ -61,22 +58,14 @@ async function run({ invite, stateFolder, bareUrl, dim, mark }: RoundClientOrder
     },
   });
   await client.run();
-  disconnect();
   report({ type: 'finished' });
 }
 
-process.on('message', (order: RoundClientOrder | 'cpu' | 'leave') => {
-  if (order === 'leave') {
-    process.disconnect();
-    return;
-  }
-  if (order === 'cpu') {
-    const { user, system } = process.cpuUsage();
-    report({ type: 'cpu', ms: (user + system) / 1000 });
-    return;
-  }
-  run(order).catch((thrown: unknown) => {
-    report({ type: 'failed', detail: errorMessage(thrown) });
-    process.exit(1);
-  });
+obeyParent<RoundClientOrder>({
+  take: (order) => {
+    run(order).catch((thrown: unknown) => {
+      report({ type: 'failed', detail: errorMessage(thrown) });
+      process.exit(1);
+    });
+  },
 });

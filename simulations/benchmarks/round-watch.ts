@@ -20,11 +20,9 @@ export interface RoundParts {
 export interface RoundWatch {
   /** Resolves when every client has heard of the end of the federation. */
   readonly finished: Promise<void>;
-  /** Processor time of all clients so far, in milliseconds; `ask` makes every client tell it. */
-  clientsCpuMs(ask: () => void): Promise<number>;
   readonly happened: (event: CoordinatorProgress) => void;
   heard(report: RoundClientReport): void;
-  fail(detail: string): void;
+  readonly fail: (detail: string) => void;
   /** `promise`, or a rejection as soon as something failed. */
   unlessFailed<Value>(promise: Promise<Value>): Promise<Value>;
   /** Resolves when every client has the result of the round. */
@@ -41,23 +39,12 @@ export function createRoundWatch(clientCount: number): RoundWatch {
   let [acceptedMs, storedMs, endedMs, previousEndMs] = [0, 0, 0, performance.now()];
   let awaited: { readonly roundIndex: number; readonly resolve: () => void } | null = null;
   const fail = (detail: string): void => failed.reject(new Error(`the benchmark's federation failed: ${detail}`));
-  let [cpuMs, cpuMissing, onCpu] = [0, 0, (): void => undefined];
   const check = (): void => {
     if (awaited !== null && results.get(awaited.roundIndex) === clientCount) awaited.resolve();
   };
   const unlessFailed = <Value>(promise: Promise<Value>): Promise<Value> => Promise.race([promise, failed.promise]);
   return {
     finished: finished.promise,
-    clientsCpuMs: async (ask) => {
-      [cpuMs, cpuMissing] = [0, clientCount];
-      await unlessFailed(
-        new Promise<void>((resolve) => {
-          onCpu = resolve;
-          ask();
-        }),
-      );
-      return cpuMs;
-    },
     fail,
     unlessFailed,
     happened: (event) => {
@@ -70,11 +57,6 @@ export function createRoundWatch(clientCount: number): RoundWatch {
       if (report.type === 'finished') {
         missing -= 1;
         if (missing === 0) finished.resolve();
-      }
-      if (report.type === 'cpu') {
-        cpuMs += report.ms;
-        cpuMissing -= 1;
-        if (cpuMissing === 0) onCpu();
       }
       if (report.type !== 'result') return;
       results.set(report.roundIndex, (results.get(report.roundIndex) ?? 0) + 1);

@@ -1,15 +1,12 @@
 /**
- * What a round costs beside the bytes that it moves: real clients in processes of their own over real sockets, no training; in turns with the
- * same processes exchanging the same bytes over bare socket.io (`bare-socket.ts`). Turns, because on a shared machine two figures that were
- * taken one after the other compare the hours of the day. The first turn compiles code and fetches the base, and is not measured.
+ * What a round costs beside the bytes that it moves: real clients in processes of their own over real sockets, no training; in turns with as
+ * many processes that do nothing but exchange the same bytes over bare socket.io (`bare-socket.ts`). Turns, because on a shared machine two
+ * figures that were taken one after the other compare the hours of the day. The first turn compiles code and fetches the base, and is not
+ * measured. Every figure is a median; processor time is that of the coordinator's process and of the clients that take part.
  */
-import type { ChildProcess } from 'node:child_process';
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Coordinator } from '../../coordinator/coordinator.ts';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
 import { socketServer } from '../../coordinator/transport/socket-server.ts';
@@ -17,6 +14,8 @@ import type { BareServer } from './bare-socket.ts';
 import { openBareServer } from './bare-socket.ts';
 import type { Benchmark } from './benchmark.ts';
 import { integerFlag, machineName, median } from './benchmark.ts';
+import type { Children } from './children.ts';
+import { createChildren, ownCpuMs } from './children.ts';
 import { benchmarkFederation } from './federation.ts';
 import type { HeldOffers } from './held-offers.ts';
 import { holdOffers } from './held-offers.ts';
@@ -24,33 +23,29 @@ import type { RoundClientOrder, RoundClientReport } from './round-client.ts';
 import type { RoundParts, RoundWatch } from './round-watch.ts';
 import { createRoundWatch } from './round-watch.ts';
 
-const program = fileURLToPath(new URL('round-client.ts', import.meta.url));
 /** Exchanges, and rounds, of one turn: what one kind leaves behind in caches and heaps should not be most of what the other kind meets. */
 const perTurn = 6;
 
 interface Stage {
   readonly clientCount: number;
-  readonly dim: number;
-  readonly folder: string;
   readonly bare: BareServer;
   readonly offers: HeldOffers;
   readonly watch: RoundWatch;
-  readonly coordinator: Coordinator;
-  readonly children: ChildProcess[];
+  /** Processes of the real clients and of those on bare sockets. */
+  readonly clients: Children;
+  readonly bareClients: Children;
 }
 
-/** Starts one client process. A client that fails ends the benchmark through the watch. */
-async function startClient(stage: Stage, mark: number): Promise<ChildProcess> {
-  const { coordinator, folder, bare, dim, watch } = stage;
-  const child = fork(program, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], serialization: 'json' });
+/** Starts the process of one client. What it tells goes to the watch. */
+async function startClient(
+  { clients, watch }: Stage,
+  coordinator: Coordinator,
+  order: Omit<RoundClientOrder, 'invite'>,
+): Promise<void> {
+  const child = clients.start();
   child.on('message', (report: RoundClientReport) => watch.heard(report));
-  child.on('exit', (code) => {
-    if (code !== 0) watch.fail(`client ${mark} ended with code ${code}`);
-  });
-  const invite = await coordinator.invite({ organisation: `site ${mark}` });
-  const stateFolder = join(folder, `client-${mark}`);
-  child.send({ invite, stateFolder, bareUrl: bare.url, dim, mark } satisfies RoundClientOrder);
-  return child;
+  const invite = await coordinator.invite({ organisation: `site ${order.mark}` });
+  child.send({ ...order, invite } satisfies RoundClientOrder);
 }
 
 interface Turns {
@@ -63,33 +58,30 @@ interface Turns {
 
 /** Takes turns of several exchanges and as many rounds; the first turn is not measured. */
 async function takeTurns(stage: Stage, turnCount: number, progress: (line: string) => void): Promise<Turns> {
-  const { clientCount, bare, offers, watch, children } = stage;
+  const { clientCount, bare, offers, watch, clients, bareClients } = stage;
   const turns: Turns = { floor: [], floorCpu: [], round: [], roundCpu: [], parts: [] };
-  /** Processor time of all processes together. */
-  const cpuMs = async (): Promise<number> => {
-    const { user, system } = process.cpuUsage();
-    return (user + system) / 1000 + (await watch.clientsCpuMs(() => children.map((child) => child.send('cpu'))));
-  };
-  await bare.complete;
+  const cpuMs = async (taking: Children): Promise<number> => ownCpuMs() + (await watch.unlessFailed(taking.cpuMs()));
+  await watch.unlessFailed(bare.complete);
   for (let turn = 0; turn <= turnCount; turn++) {
     let heldMs = await watch.unlessFailed(offers.held(clientCount));
     const floor: number[] = [];
     const parts: RoundParts[] = [];
-    const startCpu = await cpuMs();
+    const bareCpu = await cpuMs(bareClients);
     for (let count = 0; count < perTurn; count++) floor.push(await watch.unlessFailed(bare.exchange()));
-    const floorCpu = await cpuMs();
+    const floorCpu = (await cpuMs(bareClients)) - bareCpu;
+    const startCpu = await cpuMs(clients);
     for (let count = 0; count < perTurn; count++) {
       if (count > 0) heldMs = await watch.unlessFailed(offers.held(clientCount));
       const releasedMs = performance.now();
       offers.release();
       parts.push(await watch.roundEnded(turn * perTurn + count, { heldMs, releasedMs }));
     }
-    const roundCpu = await cpuMs();
+    const roundCpu = (await cpuMs(clients)) - startCpu;
     if (turn === 0) continue;
     turns.floor.push(...floor);
-    turns.floorCpu.push((floorCpu - startCpu) / perTurn);
+    turns.floorCpu.push(floorCpu / perTurn);
     turns.round.push(...parts.map(({ wholeMs }) => wholeMs));
-    turns.roundCpu.push((roundCpu - floorCpu) / perTurn);
+    turns.roundCpu.push(roundCpu / perTurn);
     turns.parts.push(...parts);
     const times = [parts.map(({ wholeMs }) => wholeMs), floor].map((list) => median(list).toFixed(0));
     progress(`turn ${turn} of ${turnCount}: rounds ${times[0]} ms, floor ${times[1]} ms`);
@@ -103,26 +95,28 @@ export const bench: Benchmark = async (flags, progress) => {
   const dim = integerFlag(flags, 'dim', 1_000_000);
   const turnCount = integerFlag(flags, 'turns', 4);
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
-  const children: ChildProcess[] = [];
   const bare = await openBareServer({ clientCount, size: dim * 4 });
   const offers = holdOffers(socketServer({ port: 0 }));
   const watch = createRoundWatch(clientCount);
+  const clients = createChildren('round-client.ts', watch.fail);
+  const bareClients = createChildren('bare-client.ts', watch.fail);
+  let coordinator: Coordinator | null = null;
   try {
-    const coordinator = await startCoordinator({
+    coordinator = await startCoordinator({
       ...benchmarkFederation({ clientCount, roundCount: (turnCount + 1) * perTurn, dim }),
       stateFolder: join(folder, 'coordinator'),
       transport: offers.transport,
       onEvent: watch.happened,
     });
-    const stage: Stage = { clientCount, dim, folder, bare, offers, watch, coordinator, children };
-    for (let mark = 1; mark <= clientCount; mark++) children.push(await startClient(stage, mark));
+    const stage: Stage = { clientCount, bare, offers, watch, clients, bareClients };
+    for (let mark = 1; mark <= clientCount; mark++) {
+      bareClients.start([bare.url, String(dim * 4)]);
+      await startClient(stage, coordinator, { stateFolder: join(folder, `client-${mark}`), dim, mark });
+    }
     const turns = await takeTurns(stage, turnCount, progress);
     await watch.unlessFailed(coordinator.ended);
     await watch.unlessFailed(watch.finished);
-    const left = children.map((child) => once(child, 'exit'));
-    for (const child of children) child.send('leave');
-    await Promise.all(left);
-    await coordinator.close();
+    await Promise.all([clients.leave(), bareClients.leave()]);
     const part = (name: keyof RoundParts): number => median(turns.parts.map((parts) => parts[name]));
     return {
       name: 'round',
@@ -147,7 +141,8 @@ export const bench: Benchmark = async (flags, progress) => {
       },
     };
   } finally {
-    for (const child of children) child.kill();
+    for (const kind of [clients, bareClients]) kind.kill();
+    await coordinator?.close();
     await bare.close();
     rmSync(folder, { recursive: true, force: true });
   }

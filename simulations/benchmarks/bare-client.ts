@@ -1,0 +1,6 @@
+/** Child process of the round benchmark: a client of the bare floor and nothing else. Address and size are on its command line. */
+import { joinBareServer } from './bare-socket.ts';
+import { obeyParent } from './children.ts';
+
+const [url = '', size = ''] = process.argv.slice(2);
+obeyParent({ leave: joinBareServer(url, Number(size)) });
