@@ -19,6 +19,9 @@ import { markdownOf } from './report.ts';
 import { appendResult, readResults } from './results-file.ts';
 import { adapter, batchSize, pooling, type SetName, type SetSettings, setNames, sets } from './settings.ts';
 
+/** Environment variable with the folder of the data. */
+const dataVariable = 'TRIBUTARY_DATA';
+
 interface Options {
   readonly data: string;
   readonly sets: readonly SetName[];
@@ -47,8 +50,7 @@ export function parseOptions(
   const rows = values.rows === undefined ? {} : { rows: whole('rows', values.rows, 1) };
   const rounds = values.rounds === undefined ? {} : { rounds: whole('rounds', values.rounds, 1) };
   return {
-    data:
-      values.data ?? environment['TRIBUTARY_DATA'] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url)),
+    data: values.data ?? environment[dataVariable] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url)),
     sets: names as SetName[],
     seeds: Array.from({ length: whole('seeds', values.seeds ?? '3', 1) }, (_, index) => index + 1),
     override: { ...rows, ...rounds },
@@ -99,10 +101,14 @@ function settingsText({ sets: names, seeds, override }: Options): string[] {
   ].join(' ');
   return [
     `Accuracy in percent on test rows, mean ± standard deviation over ${seeds.length} seeds, each of which draws rows, dealing, start and batches anew.`,
-    `Base: the one that ships. Adapter: bottleneck of width ${adapter.size} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of ${batchSize}, linear schedule over all rounds. Learning rates were chosen on validation rows with a seed of their own; what was tried stands in \`settings.ts\`.`,
+    `Base: the one that ships. Adapter: bottleneck of width ${adapter.size} after every block, ${pooling} pooling; FedAvg by examples; AdamW, batches of ${batchSize}, linear schedule over all rounds. Learning rates were chosen on validation rows with a seed of their own.`,
     'Reduced, so that two cores finish in half an hour:',
     '',
     ...names.map((name) => setText(sets[name], override)),
+    '',
+    'How the settings came about:',
+    '',
+    ...names.flatMap((name) => sets[name].remarks.map((remark) => `- ${name}: ${remark}.`)),
     '',
     `Reproduce: \`${command}\` (the data are not part of the repository: \`--data DIR\` or \`TRIBUTARY_DATA\`).`,
   ];
