@@ -80,7 +80,6 @@ export async function createClient(options: ClientOptions): Promise<Client> {
     socketTransport({
       url: credentials.url,
       handshake: createHandshake({ platform, identity, credentials }),
-      transports: platform.socketTransports,
     });
   const link = createLink(transport);
   return {

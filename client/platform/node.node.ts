@@ -12,7 +12,6 @@ import type { Digest } from '../../shared/core/ids.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
-import { ZeroMaskWebSocket } from '../transport/web-socket.node.ts';
 import type { ContentCache, Journal, JournalEntry, JsonAnswer, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
 
@@ -62,7 +61,7 @@ async function readOrNull(path: string): Promise<Uint8Array | null> {
 }
 
 /** The journal as a JSON file. @throws StoreError `journal-damaged` on anything that this version did not write. */
-export function fileJournal(path: string): Journal {
+function fileJournal(path: string): Journal {
   return {
     read: async () => {
       const bytes = await readOrNull(path);
@@ -97,7 +96,7 @@ function damaged(path: string, reason: string): StoreError {
 }
 
 /** Fetched bytes as files named by their digest; what is lost is fetched again. */
-export function fileCache(folder: string): ContentCache {
+function fileCache(folder: string): ContentCache {
   const pathOf = (digest: Digest): string => join(folder, digest);
   return {
     get: (digest) => readOrNull(pathOf(digest)),
@@ -163,7 +162,6 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
     });
   }
   return {
-    socketTransports: [ZeroMaskWebSocket],
     clock: systemClock,
     entropy: systemEntropy,
     journal: fileJournal(join(stateFolder, 'journal.json')),

@@ -4,7 +4,6 @@
  */
 import type { ClientId, Digest, FederationId, SessionId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
-import type { SocketTransports } from '../transport/socket-transport.ts';
 
 /** Where and with whom a client is enrolled. Holds no secret: the key stays in the key store. */
 export interface Credentials {
@@ -59,8 +58,6 @@ export interface JsonAnswer {
 
 /** Everything a client takes from its surroundings. */
 export interface Platform {
-  /** How socket.io reaches a server from here; its own WebSocket when it is left out. */
-  readonly socketTransports?: SocketTransports;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly journal: Journal;

@@ -10,7 +10,7 @@ export interface BackoffLimits {
 }
 
 /** A coordinator that restarts is found again within seconds, one that is down for a day costs two attempts a minute. */
-export const defaultBackoff: BackoffLimits = { firstMs: 500, mostMs: 30_000 };
+const defaultBackoff: BackoffLimits = { firstMs: 500, mostMs: 30_000 };
 
 /**
  * Delay before attempt `attempt` (1 is the first repetition), uniformly between a tenth of the bound and the bound

@@ -2,7 +2,7 @@
  * The transport over socket.io: WebSocket only, one fresh socket per connection with a fresh challenge, the coordinator's welcome checked
  * before anything else is heard. Reconnecting is the session machine's decision, so socket.io's own reconnection is off.
  */
-import { io, type ManagerOptions, type Socket } from 'socket.io-client';
+import { io, type Socket } from 'socket.io-client';
 import * as z from 'zod/mini';
 import { errorMessage, TransportError } from '../../shared/core/errors.ts';
 import type { ViolationCode } from '../../shared/protocol/violations.ts';
@@ -11,17 +11,12 @@ import type { Handshake } from './handshake.ts';
 import type { Answer, Transport, TransportListener } from './transport.ts';
 import { incomingEvents } from './transport.ts';
 
-/** Ways in which socket.io reaches a server. */
-export type SocketTransports = NonNullable<ManagerOptions['transports']>;
-
 /** Where to connect and how long to wait. */
 export interface SocketTransportOptions {
   /** Address of the coordinator. */
   readonly url: string;
   /** Fetches and answers challenges. */
   readonly handshake: Handshake;
-  /** How to reach it; default socket.io's own WebSocket. */
-  readonly transports?: SocketTransports | undefined;
   /** Milliseconds until a connection counts as failed and an answer as lost; default 20 s. */
   readonly timeoutMs?: number;
 }
@@ -34,7 +29,7 @@ function bytesFrom(value: unknown): Uint8Array | null {
 
 /** A transport that is not connected yet. */
 export function socketTransport(options: SocketTransportOptions): Transport {
-  const { url, handshake, transports = ['websocket'], timeoutMs = 20_000 } = options;
+  const { url, handshake, timeoutMs = 20_000 } = options;
   let current: Socket | null = null;
   let offsetMs = 0;
   /** Counts what the owner asked for, so that an opening that was waited for meanwhile comes too late. */
@@ -54,7 +49,7 @@ export function socketTransport(options: SocketTransportOptions): Transport {
       if (own !== wish) throw new TransportError('closed', 'the connection was closed before it stood');
       offsetMs = opening.clockOffsetMs;
       const socket = io(url, {
-        transports,
+        transports: ['websocket'],
         reconnection: false,
         forceNew: true,
         autoConnect: false,

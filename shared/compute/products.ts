@@ -124,6 +124,6 @@ export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D
 }
 
 /** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`, with an explicit transposition of the narrower one. */
-export function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
+function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
   return tidy(() => (a.shape[1] <= b.shape[1] ? matMul(transpose(a), b) : transpose(matMul(transpose(b), a))));
 }

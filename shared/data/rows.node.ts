@@ -34,7 +34,7 @@ export async function readRows(path: string, mapping: ColumnMapping = defaultMap
 }
 
 /** The rows of a file one by one, in memory that does not grow with the file. @throws as {@link readRows}. */
-export async function* streamRows(path: string, mapping: ColumnMapping = defaultMapping): AsyncGenerator<Row> {
+async function* streamRows(path: string, mapping: ColumnMapping = defaultMapping): AsyncGenerator<Row> {
   const failure: RowFailure = (line, reason) =>
     new FormatError('bad-row', `${path}, line ${line}: ${reason}`, { context: { file: path, line } });
   const isCompressed = path.endsWith('.gz');

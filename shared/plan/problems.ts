@@ -23,7 +23,7 @@ export function shown(value: unknown): string {
 }
 
 /** Path of a field as it is written: `task.labels[2]`. */
-export function pathText(path: readonly PropertyKey[]): string {
+function pathText(path: readonly PropertyKey[]): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === 'number') return `${text}[${part}]`;
     return text === '' ? String(part) : `${text}.${String(part)}`;

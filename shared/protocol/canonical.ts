@@ -13,7 +13,7 @@ import { refuse, succeed } from '../core/result.ts';
 import { type Violation, violation } from './violations.ts';
 
 /** Bytes being written; grows as needed. */
-export class CanonicalWriter {
+class CanonicalWriter {
   #bytes = new Uint8Array(256);
   #length = 0;
 
@@ -43,7 +43,7 @@ export class CanonicalWriter {
 }
 
 /** Bytes being read. After the first fault every read gives zeros and lists are empty, so that readers need no checks of their own. */
-export class CanonicalReader {
+class CanonicalReader {
   readonly #bytes: Uint8Array;
   #offset = 0;
   #fault: string | null = null;

@@ -61,7 +61,7 @@ const hex = <Id extends string>(byteCount: number) =>
     z.transform((text) => text as Id),
   );
 /** Digest in a plain frame. */
-export const digestSchema = hex<Digest>(32);
+const digestSchema = hex<Digest>(32);
 /** Client id in a plain frame. */
 export const clientIdSchema = hex<ClientId>(32);
 /** Federation id in a plain frame. */

@@ -1,72 +1,63 @@
 /** `tributary quickstart`: a whole federation on this machine, compared with its baselines. */
 import { writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
+import {
+  addColumnOptions,
+  addComputeOptions,
+  type ColumnOptions,
+  type ComputeOptions,
+  wholeNumber,
+} from '../../client/commands/options.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
-import { type BackendName, backendNames } from '../../shared/compute/backend.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import { parsePartition } from '../../shared/data/partition.ts';
 import { type AdapterName, adapterNames, type DataFiles, type QuickstartOptions } from './options.ts';
 import type { QuickstartResult } from './run.ts';
 
-interface Flags {
+interface Flags extends ColumnOptions, ComputeOptions {
   readonly base?: string;
   readonly train?: string;
   readonly test?: string;
-  readonly textColumn: string;
-  readonly labelColumn: string;
   readonly clients: number;
   readonly partition?: string;
   readonly rounds: number;
   readonly localEpochs: number;
   readonly adapter: AdapterName;
-  readonly backend: BackendName | 'auto';
-  readonly threads: number;
   readonly seed: number;
   readonly out: string;
 }
 
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isSafeInteger(value) || value < 0)
-    throw new InvalidArgumentError('Expected a whole number.');
-  return value;
-}
-
 /** Adds `quickstart`. */
 export function register(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('quickstart')
     .option('--base <folder>', 'checkpoint of the frozen base (default: the small one that ships)')
     .option('--train <file>', 'labelled training rows, .jsonl or .csv, plain or .gz (default: the sample)')
     .option('--test <file>', 'labelled test rows; goes with --train')
-    .option('--text-column <name>', 'column or key of the text', 'text')
-    .option('--label-column <name>', 'column or key of the label', 'label')
-    .option('--clients <count>', 'sites', wholeNumber, 4)
+    .option('--clients <count>', 'sites', wholeNumber(1), 4)
     .option(
       '--partition <kind>',
       'how training rows are dealt to sites: iid, natural, natural:COLUMN, dirichlet:ALPHA (default: natural on the sample, dirichlet:0.5 on your rows)',
     )
-    .option('--rounds <count>', 'rounds of the federation', wholeNumber, 8)
-    .option('--local-epochs <count>', 'passes over its rows that a site makes per round', wholeNumber, 1)
+    .option('--rounds <count>', 'rounds of the federation', wholeNumber(1), 8)
+    .option('--local-epochs <count>', 'passes over its rows that a site makes per round', wholeNumber(1), 1)
     .addOption(new Option('--adapter <method>', 'what is trained').choices(adapterNames).default('bottleneck'))
-    .addOption(new Option('--backend <name>', 'what computes').choices(['auto', ...backendNames]).default('auto'))
-    .option('--threads <count>', 'threads of each process, where the back end has any', wholeNumber, 1)
-    .option('--seed <number>', 'decides partition, start values, batches and dropout', wholeNumber, 1)
-    .option('--out <folder>', 'where results go', 'quickstart-output')
-    .action(async (flags: Flags) => {
-      const options = optionsOf(flags);
-      const [{ runQuickstart }, { reportPage }, { comparisonOf, comparisonTables, verdictOf }] = await Promise.all([
-        import('./run.ts'),
-        import('./report.ts'),
-        import('./summary.ts'),
-      ]);
-      const result = await runQuickstart(options, context);
-      writeFileSync(result.folder.report, reportPage(result));
-      const { summary } = result;
-      const tables = comparisonTables(summary, comparisonOf(summary, result.head.traffic));
-      context.report(summary, ['', tables, '', verdictOf(summary), '', ...nextSteps(result, flags)].join('\n'));
-    });
+    .option('--seed <number>', 'decides partition, start values, batches and dropout', wholeNumber(0), 1)
+    .option('--out <folder>', 'where results go', 'quickstart-output');
+  addComputeOptions(addColumnOptions(command)).action(async (flags: Flags) => {
+    const options = optionsOf(flags);
+    const [{ runQuickstart }, { reportPage }, { comparisonOf, comparisonTables, verdictOf }] = await Promise.all([
+      import('./run.ts'),
+      import('./report.ts'),
+      import('./summary.ts'),
+    ]);
+    const result = await runQuickstart(options, context);
+    writeFileSync(result.folder.report, reportPage(result));
+    const { summary } = result;
+    const tables = comparisonTables(summary, comparisonOf(summary, result.head.traffic));
+    context.report(summary, ['', tables, '', verdictOf(summary), '', ...nextSteps(result, flags)].join('\n'));
+  });
 }
 
 /** What the flags ask for. @throws UsageError when they contradict each other. */

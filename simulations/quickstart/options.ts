@@ -55,7 +55,7 @@ export function silentHooks(signal: AbortSignal = new AbortController().signal):
 }
 
 /** Most sites of one quickstart: every site is a process with its own copy of the base. */
-export const clientCountMax = 64;
+const clientCountMax = 64;
 
 /** Checks what the types do not say. @throws UsageError that names the option. */
 export function checkOptions({ clientCount, rounds, localEpochs, threads, seed }: QuickstartOptions): void {

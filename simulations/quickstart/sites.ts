@@ -33,7 +33,7 @@ export interface DivideOptions {
 }
 
 /** Training rows of a site that it holds out. */
-export const heldOutFraction = 0.15;
+const heldOutFraction = 0.15;
 
 /** Labels of a task and its sites. */
 export interface Division {

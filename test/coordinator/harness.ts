@@ -70,7 +70,7 @@ export async function closeWorlds(): Promise<void> {
 
 const baseDigest = 'ba'.repeat(32) as Digest;
 /** Layout of all tests: one head of `dim` values in one tensor. */
-export const layoutFor = (dim: number) =>
+const layoutFor = (dim: number) =>
   layoutOf([{ name: 'head.bias', shape: [dim], aggregationClass: 'mean', decays: false }]);
 
 /** A plan with short deadlines; parts may be replaced. */

@@ -33,7 +33,6 @@ const topLevel = {
 /** The folder, or folders, that may import a package. A swap or an audit of a package is one folder. */
 const importers: Readonly<Record<string, readonly string[]>> = {
   '@huggingface/tokenizers': ['shared/model'],
-  '@noble/ciphers': ['shared/crypto'],
   '@noble/hashes': ['shared/crypto'],
   '@tensorflow/tfjs': ['shared/compute'],
   '@tensorflow/tfjs-backend-cpu': ['shared/compute'],
@@ -51,7 +50,6 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   'socket.io': ['coordinator/transport', 'simulations/benchmarks'],
   'socket.io-client': ['client/transport', 'simulations/benchmarks'],
   tweetnacl: ['shared/crypto'],
-  ws: ['client/transport', 'coordinator/transport'],
   yaml: ['shared/plan'],
   zod: ['shared', 'client', 'coordinator', 'simulations'],
 };
