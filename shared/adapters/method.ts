@@ -2,7 +2,7 @@
  * What an adapter method is: a value with a configuration schema, a layout, an initialisation and hooks into a frozen base model.
  * A new method is one file that exports one such value and one line in `registry.ts`.
  */
-import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import type { SeededRandom } from '../core/random.ts';
 import type { BaseDescription, SiteHooks } from '../model/base-model.ts';
 import type { TensorSpecification } from '../update/layout.ts';
@@ -15,6 +15,10 @@ export interface AdapterContext {
   readonly training: boolean;
   /** Source of dropout masks; a fresh fork for every step. */
   readonly random: SeededRandom;
+  /** Adds an auxiliary loss, already weighted, to that of the task; absent where no loss is formed, as in evaluation. */
+  readonly addLoss?: (name: string, loss: Scalar) => void;
+  /** Hands out a statistic of this pass, such as how much each expert was used; the receiver keeps what it wants beyond the pass. */
+  readonly observe?: (name: string, value: Tensor) => void;
 }
 
 /**
