@@ -17,8 +17,6 @@ export interface EncodedBatch {
   readonly ids: Int32Array;
   /** Tokens of every row, each from 1 to `sequenceLength`. */
   readonly lengths: Int32Array;
-  /** Label index of every row. */
-  readonly labels: Int32Array;
   readonly rowCount: number;
   readonly sequenceLength: number;
 }
@@ -66,7 +64,6 @@ export function batchOf(examples: readonly EncodedExample[], padId: number, leng
   return {
     ids,
     lengths: Int32Array.from(examples, (example) => example.ids.length),
-    labels: Int32Array.from(examples, (example) => example.label),
     rowCount: examples.length,
     sequenceLength,
   };

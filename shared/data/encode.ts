@@ -1,11 +1,13 @@
-/** Turns labelled texts into token ids and label indices. */
+/** Turns labelled texts into token ids and targets. */
 import { UsageError } from '../core/errors.ts';
 import type { Row } from './row.ts';
 
-/** One training or test example: token ids without padding, and the index of its label. Neither is changed after creation. */
+/** One training or test example. Neither list is changed after creation. */
 export interface EncodedExample {
+  /** Token ids without padding. */
   readonly ids: Int32Array;
-  readonly label: number;
+  /** What the task scores; with a single label, its index alone. */
+  readonly targets: Int32Array;
 }
 
 /** The part of a tokenizer that encoding needs: at most `lengthMax` ids, special tokens included. */
@@ -45,7 +47,7 @@ export function encodeRows(rows: readonly Row[], { tokenizer, labels, lengthMax 
     if (ids.length === 0)
       throw new UsageError('no-tokens', `the text in line ${row.line} has no token that the base model knows`);
     if (isCut) truncatedCount++;
-    return { ids, label };
+    return { ids, targets: Int32Array.of(label) };
   });
   return { examples, truncatedCount };
 }

@@ -55,7 +55,7 @@ export async function evaluateCounts(options: EvaluationOptions): Promise<Evalua
       parts.push(
         countScores(
           scores,
-          rows.map(({ label }) => label),
+          rows.map(({ targets }) => targets[0]!),
           labels.length,
         ),
       );

@@ -161,7 +161,7 @@ function createTrainer(classifier: Classifier, start: Float32Array, configuratio
   const gradientAt = (rows: readonly EncodedExample[], random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
     const leaves = splitFlat(parameters, layout);
     const isTrained = layout.tensors.map(({ aggregationClass }) => aggregationClass !== 'frozen');
-    const labels = rows.map(({ label }) => label);
+    const labels = rows.map(({ targets }) => targets[0]!);
     const lossOf = (...trained: Tensor[]) => {
       const rest = [...trained];
       const tensors = leaves.map((leaf, index) => (isTrained[index] ? rest.shift()! : leaf));

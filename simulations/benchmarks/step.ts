@@ -77,7 +77,7 @@ function randomExamples({ sequence, batch }: StepShape): EncodedExample[] {
   const random = seededRandom(2, 'step-examples');
   return Array.from({ length: batch }, (_, index) => ({
     ids: Int32Array.from({ length: sequence }, () => random.integer(vocabularySize)),
-    label: index % labels.length,
+    targets: Int32Array.of(index % labels.length),
   }));
 }
 

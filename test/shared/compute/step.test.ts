@@ -28,7 +28,7 @@ async function train(family: string, adapter: (typeof adapters)[number], steps: 
   const random = seededRandom(5, 'step');
   const examples = Array.from({ length: 6 }, (_, index) => ({
     ids: Int32Array.from({ length: 4 + index }, () => random.integer(120)),
-    label: index % 3,
+    targets: Int32Array.of(index % 3),
   }));
   const classifier = createClassifier({
     base,

@@ -32,14 +32,13 @@ describe('epochBatches', () => {
 describe('batchOf', () => {
   it('[BAT-3] pads on the right to a multiple of four, never beyond the positions of the base', () => {
     const examples = [
-      { ids: Int32Array.of(5, 6, 7, 8, 9), label: 1 },
-      { ids: Int32Array.of(4), label: 0 },
+      { ids: Int32Array.of(5, 6, 7, 8, 9), targets: Int32Array.of(1) },
+      { ids: Int32Array.of(4), targets: Int32Array.of(0) },
     ];
     const batch = batchOf(examples, 3, 16);
     assert.deepEqual(batch, {
       ids: Int32Array.of(5, 6, 7, 8, 9, 3, 3, 3, 4, 3, 3, 3, 3, 3, 3, 3),
       lengths: Int32Array.of(5, 1),
-      labels: Int32Array.of(1, 0),
       rowCount: 2,
       sequenceLength: 8,
     });

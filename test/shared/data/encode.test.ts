@@ -17,8 +17,8 @@ describe('encodeRows', () => {
     });
     assert.deepEqual(encoded, {
       examples: [
-        { ids: Int32Array.of(1, 2, 3), label: 1 },
-        { ids: Int32Array.of(4, 5, 6), label: 0 },
+        { ids: Int32Array.of(1, 2, 3), targets: Int32Array.of(1) },
+        { ids: Int32Array.of(4, 5, 6), targets: Int32Array.of(0) },
       ],
       truncatedCount: 1,
     });

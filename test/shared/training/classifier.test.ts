@@ -19,8 +19,8 @@ describe('createClassifier', () => {
 
   it('[CLA-1] pools the first token, the last, or the mean, and padding changes nothing', async () => {
     const examples = [
-      { ids: Int32Array.of(3, 7, 5), label: 0 },
-      { ids: Int32Array.of(9), label: 1 },
+      { ids: Int32Array.of(3, 7, 5), targets: Int32Array.of(0) },
+      { ids: Int32Array.of(9), targets: Int32Array.of(1) },
     ];
     const pooled = async (pooling: Pooling, padId: number) => {
       const classifier = createClassifier({ base: fakeBase(), adapter: noAdapter, labels: ['a', 'b'], pooling, padId });

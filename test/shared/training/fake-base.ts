@@ -87,6 +87,6 @@ export function fakeExamples(count: number, seed: number): EncodedExample[] {
     const label = index % 2;
     const length = 2 + random.integer(9);
     const ids = Int32Array.from({ length }, () => random.integer(12) + label * 8);
-    return { ids, label };
+    return { ids, targets: Int32Array.of(label) };
   });
 }

@@ -87,7 +87,7 @@ describe('runCell', () => {
     const classifier = createClassifier({ base: base.model, adapter, labels: ['a', 'b'], pooling: 'mean' });
     const random = seededRandom(5);
     const examples = Array.from({ length: 20 }, (_, index) => {
-      return { ids: Int32Array.from({ length: 4 }, () => 4 + random.integer(100)), label: index % 2 };
+      return { ids: Int32Array.from({ length: 4 }, () => 4 + random.integer(100)), targets: Int32Array.of(index % 2) };
     });
     const configuration = trainingOf({ learningRate: 0.01, batchSize: 8, epochs: 1 });
     const found = await federate({ classifier, clients: [examples], rounds: 2, configuration, seed: 7 });
