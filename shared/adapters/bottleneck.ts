@@ -9,7 +9,7 @@
  *
  * The wiring and the order scale, dropout, residual are those of AdapterHub's `seq_bn` and `double_seq_bn`. The host's norms stay frozen.
  */
-import { add, mul, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
+import { mul, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
 import { trainableLinear } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
@@ -21,6 +21,7 @@ import { dropout } from './dropout.ts';
 import { kaimingUniform, normalValues, zeroValues } from './initial-values.ts';
 import type { AdapterContext, AdapterMethod } from './method.ts';
 import { layerFields, parseSettings, refuseSettings, selectLayers } from './settings.ts';
+import { finishSublayer, sublayerChange } from './sublayer-change.ts';
 
 /** Settings of `bottleneck` with defaults filled in; exactly one of `reductionFactor` and `size` is set. */
 export interface BottleneckConfiguration {
@@ -169,13 +170,11 @@ export const bottleneck: AdapterMethod<BottleneckConfiguration> = {
     const sublayers = sublayersOf(placement);
     return {
       lowestLayerIndex: Math.min(...layers),
-      sublayer: (site, output, residual, norm) => {
+      ...sublayerChange((site, output, residual, norm) => {
         if (!layers.includes(site.layerIndex) || !sublayers.includes(site.sublayer)) return undefined;
-        const sum: Tensor3D = add(output, residual);
-        const input = placement === 'houlsby' ? output : norm === undefined ? sum : norm(sum);
-        const adapted: Tensor3D = add(sum, adapt(input, siteName(site), configuration, context));
-        return norm === undefined ? adapted : norm(adapted);
-      },
+        const input = placement === 'houlsby' ? output : finishSublayer(output, residual, norm);
+        return adapt(input, siteName(site), configuration, context);
+      }),
     };
   },
 };

@@ -2,10 +2,11 @@
  * What an adapter method is: a value with a configuration schema, a layout, an initialisation and hooks into a frozen base model.
  * A new method is one file that exports one such value and one line in `registry.ts`.
  */
-import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import type { SeededRandom } from '../core/random.ts';
-import type { BaseDescription, SiteHooks } from '../model/base-model.ts';
+import type { BaseDescription } from '../model/base-model.ts';
 import type { TensorSpecification } from '../update/layout.ts';
+import type { AdapterHooks } from './sublayer-change.ts';
 
 /** What hooks get at run time. */
 export interface AdapterContext {
@@ -15,6 +16,12 @@ export interface AdapterContext {
   readonly training: boolean;
   /** Source of dropout masks; a fresh fork for every step. */
   readonly random: SeededRandom;
+  /** `[batch, sequence]` int32 of the pass, 1 on tokens and 0 on padding, for methods that treat padding apart; absent: all are tokens. */
+  readonly attentionMask?: Tensor2D;
+  /** For a composition that splits the batch: the place of its member for every row, or -1 for the base alone. */
+  readonly rows?: readonly number[];
+  /** For hypernetworks: the task of the pass, or weights by task; absent: as configured. */
+  readonly task?: string | Readonly<Record<string, number>>;
   /** Adds an auxiliary loss, already weighted, to that of the task; absent where no loss is formed, as in evaluation. */
   readonly addLoss?: (name: string, loss: Scalar) => void;
   /** Hands out a statistic of this pass, such as how much each expert was used; the receiver keeps what it wants beyond the pass. */
@@ -35,6 +42,9 @@ export interface AdapterMethod<Configuration> {
   layout(base: BaseDescription, configuration: Configuration): readonly TensorSpecification[];
   /** Initial values of one tensor of the layout; exact identity of the whole adapter unless the configuration asks otherwise. */
   initialise(specification: TensorSpecification, configuration: Configuration, random: SeededRandom): Float32Array;
-  /** What the method does at the sites of the base during one forward pass. */
-  hooks(base: BaseDescription, configuration: Configuration, context: AdapterContext): SiteHooks;
+  /**
+   * What the method does at the sites of the base during one forward pass. Making the hooks reads no parameters: compositions look at which
+   * there are before any exist.
+   */
+  hooks(base: BaseDescription, configuration: Configuration, context: AdapterContext): AdapterHooks;
 }

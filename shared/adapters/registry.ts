@@ -7,14 +7,16 @@ import { shown } from '../plan/problems.ts';
 import type { ClassifierAdapter } from '../training/classifier.ts';
 import { bottleneck } from './bottleneck.ts';
 import { lora } from './lora.ts';
-import type { AdapterMethod } from './method.ts';
+import type { AdapterContext, AdapterMethod } from './method.ts';
 import { none } from './none.ts';
+import type { AdapterHooks } from './sublayer-change.ts';
 
 /** A method bound to its configuration and to a base. */
 export interface BoundAdapter extends ClassifierAdapter {
   readonly method: string;
   /** The configuration with defaults filled in; {@link parseAdapter} accepts it and gives the same adapter. */
   readonly configuration: Plan['adapter'];
+  hooks(context: AdapterContext): AdapterHooks;
 }
 
 type Binder = (settings: unknown, base: BaseDescription) => BoundAdapter;
