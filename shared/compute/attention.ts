@@ -26,32 +26,51 @@ import { withGradient } from './custom-gradient.ts';
 /** The shape of an attention: every row of its inputs is one token, sequences one after the other. */
 export interface AttentionShape {
   readonly batchSize: number;
+  /** Queries of one sequence. */
   readonly sequenceLength: number;
   readonly headCount: number;
+  /** Heads of keys and values; a divisor of `headCount`. */
+  readonly keyValueHeadCount: number;
 }
 
+/** How rows are cut into heads. */
+type Cut = Pick<AttentionShape, 'batchSize' | 'sequenceLength' | 'headCount'>;
+
 /**
- * Attention of `[batch * sequence, hidden]` queries, keys and values → `[batch * sequence, hidden]`.
- * @param mask what is added to the scaled scores: `[batch * heads, 1 or sequence, sequence]`, 0 where a token may be seen, else far below 0.
+ * Attention of `[batch * sequence, heads * headSize]` queries on `[batch * seen, keyValueHeads * headSize]` keys and values, where `seen`
+ * tokens are as many as the queries or more → `[batch * sequence, heads * headSize]`. Query head h reads key-value head ⌊h / group⌋ with
+ * group = heads / keyValueHeads (Ainslie 2023): the queries of a group are one matrix, so keys and values are not repeated.
+ * @param mask what is added to the scaled scores: `[batch * heads, 1 or sequence, seen]`, 0 where a token may be seen, else far below 0.
  */
 export function attention(q: Tensor2D, k: Tensor2D, v: Tensor2D, mask: Tensor3D, shape: AttentionShape): Tensor2D {
+  const { batchSize, keyValueHeadCount } = shape;
+  const seen: Cut = { batchSize, sequenceLength: k.shape[0] / batchSize, headCount: keyValueHeadCount };
+  const grouped = (rows: Tensor2D): Tensor3D => {
+    const heads = splitHeads(rows, shape);
+    return reshape(heads, [batchSize * keyValueHeadCount, -1, heads.shape[2]]);
+  };
+  const ungrouped = (heads: Tensor3D): Tensor2D =>
+    mergeHeads(reshape(heads, [batchSize * shape.headCount, shape.sequenceLength, heads.shape[2]]), shape);
   return withGradient([q, k, v], (...inputs: [Tensor2D, Tensor2D, Tensor2D]) => {
-    const [queries, keys, values] = inputs.map((input) => splitHeads(input, shape)) as [Tensor3D, Tensor3D, Tensor3D];
-    const { probabilities, mixed } = attend({ queries, keys, values }, mask);
+    const heads = {
+      queries: grouped(inputs[0]),
+      keys: splitHeads(inputs[1], seen),
+      values: splitHeads(inputs[2], seen),
+    };
+    const { probabilities, mixed } = attend(heads, mask);
     return {
-      value: mergeHeads(mixed, shape),
-      saved: [queries, keys, values, probabilities, mixed],
+      value: ungrouped(mixed),
+      saved: [heads.queries, heads.keys, heads.values, probabilities, mixed],
       backward: (upstream: Tensor2D, saved) => {
-        const [savedQueries, savedKeys, savedValues, p, output] = saved as Tensor3D[];
-        const heads = { queries: savedQueries!, keys: savedKeys!, values: savedValues! };
-        const gradients = attendBackward(splitHeads(upstream, shape), heads, p!, output!);
-        return gradients.map((gradient) => mergeHeads(gradient, shape));
+        const [queries, keys, values, p, output] = saved as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D];
+        const gradients = attendBackward(grouped(upstream), { queries, keys, values }, p, output);
+        return [ungrouped(gradients[0]!), mergeHeads(gradients[1]!, seen), mergeHeads(gradients[2]!, seen)];
       },
     };
   });
 }
 
-/** {@link attention} of queries, keys and values side by side: `[batch * sequence, 3 * hidden]` → `[batch * sequence, hidden]`. */
+/** {@link attention} of queries, keys and values side by side, as many heads of each: `[batch * sequence, 3 * hidden]` → `[batch * sequence, hidden]`. */
 export function fusedAttention(qkv: Tensor2D, mask: Tensor3D, shape: AttentionShape): Tensor2D {
   const threefold = { ...shape, headCount: 3 * shape.headCount };
   const pick = { queries: thirdOf(0, shape), keys: thirdOf(1, shape), values: thirdOf(2, shape) };
@@ -72,7 +91,7 @@ export function fusedAttention(qkv: Tensor2D, mask: Tensor3D, shape: AttentionSh
   });
 }
 
-/** Stacks of heads `[*, sequence, headSize]`; where one stack holds all, `pick` says which of its matrices are whose. */
+/** Stacks of heads `[*, rows, headSize]`; where one stack holds all, `pick` says which of its matrices are whose. */
 interface Heads {
   readonly queries: Tensor3D;
   readonly keys: Tensor3D;
@@ -82,11 +101,12 @@ interface Heads {
 
 function attend({ queries, keys, values, pick }: Heads, mask: Tensor3D): { probabilities: Tensor3D; mixed: Tensor3D } {
   const scores = batchedProduct(queries, turned(keys), { a: pick?.queries, b: pick?.keys });
-  const probabilities = softmax(add(mul(scores, scaleOf(queries)), mask) as Tensor3D);
+  const byHead: Tensor3D = reshape(scores, [mask.shape[0], -1, scores.shape[2]]);
+  const probabilities: Tensor3D = reshape(softmax(add(mul(byHead, scaleOf(queries)), mask)), scores.shape);
   return { probabilities, mixed: batchedProduct(probabilities, values, { b: pick?.values }) };
 }
 
-/** Gradients of queries, keys and values, each `[batch * heads, sequence, headSize]`. */
+/** Gradients of queries, keys and values, each in the shape of its stack, or of what was picked of it. */
 function attendBackward(
   gradient: Tensor3D,
   { queries, keys, values, pick }: Heads,
@@ -120,14 +140,14 @@ function thirdOf(third: number, { batchSize, headCount }: AttentionShape): numbe
 }
 
 /** `[batch * sequence, heads * headSize]` → `[batch * heads, sequence, headSize]`. */
-function splitHeads(rows: Tensor2D, { batchSize, sequenceLength, headCount }: AttentionShape): Tensor3D {
+function splitHeads(rows: Tensor2D, { batchSize, sequenceLength, headCount }: Cut): Tensor3D {
   const headSize = rows.shape[1] / headCount;
   const byToken = reshape(rows, [batchSize, sequenceLength, headCount, headSize]);
   return reshape(transpose(byToken, [0, 2, 1, 3]), [batchSize * headCount, sequenceLength, headSize]);
 }
 
 /** `[batch * heads, sequence, headSize]` → `[batch * sequence, heads * headSize]`. */
-function mergeHeads(heads: Tensor3D, { batchSize, sequenceLength, headCount }: AttentionShape): Tensor2D {
+function mergeHeads(heads: Tensor3D, { batchSize, sequenceLength, headCount }: Cut): Tensor2D {
   const headSize = heads.shape[2];
   const byHead = reshape(heads, [batchSize, headCount, sequenceLength, headSize]);
   return reshape(transpose(byHead, [0, 2, 1, 3]), [batchSize * sequenceLength, headCount * headSize]);

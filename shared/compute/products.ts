@@ -21,6 +21,10 @@ export interface FrozenLinear {
   readonly outSize: number;
   /** `[rows, inSize]` → `[rows, outSize]`; only `input` gets a gradient. */
   apply(input: Tensor2D): Tensor2D;
+  /** W `[inSize, outSize]`, borrowed. */
+  kernel(): Tensor2D;
+  /** c `[outSize]`, borrowed, or null where the map has none. */
+  bias(): Tensor1D | null;
   /** Frees the weights. */
   dispose(): void;
 }
@@ -47,6 +51,8 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
         saved: [],
         backward: (upstream: Tensor2D) => [matMul(upstream, transposedWeight())],
       })),
+    kernel: () => weight,
+    bias: () => bias,
     dispose: () => {
       weight.dispose();
       bias?.dispose();

@@ -1,7 +1,7 @@
 /**
  * The frozen transformer as the rest of the system sees it: a description, an encoder, and named sites at which adapters act.
  */
-import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { Digest } from '../core/ids.ts';
 
 /** A linear map of a block. `qkv` exists only where the checkpoint fuses the three (GPT-2); `gate` only in gated feed-forwards. */
@@ -16,6 +16,10 @@ export interface BaseDescription {
   readonly layerCount: number;
   readonly hiddenSize: number;
   readonly headCount: number;
+  /** Heads of keys and of values: fewer than `headCount` where groups of queries share one, else the same. */
+  readonly keyValueHeadCount: number;
+  /** Width of one head. */
+  readonly headSize: number;
   readonly feedForwardSize: number;
   readonly vocabularySize: number;
   /** Longest sequence the position embeddings cover, in tokens. */
@@ -54,6 +58,33 @@ export interface SublayerSite {
   readonly sublayer: Sublayer;
 }
 
+/** Where a whole layer stands. */
+export interface LayerSite {
+  readonly layerIndex: number;
+}
+
+/** A frozen linear map y = x W + c, as hooks see it. */
+export interface FrozenMap {
+  /** `[rows, in]` → `[rows, out]`; a gradient reaches `input` alone. */
+  apply(input: Tensor2D): Tensor2D;
+  /** W `[in, out]`, frozen: no gradient may be asked of it, and its owner is the base. */
+  kernel(): Tensor2D;
+  /** c `[out]`, frozen, or null where the map has none. */
+  bias(): Tensor1D | null;
+}
+
+/** Hidden states `[batch, sequence, hidden]` and what of them is text: `[batch, sequence]` int32, 1 on tokens and 0 on right padding. */
+export interface MaskedStates {
+  readonly states: Tensor3D;
+  readonly mask: Tensor2D;
+}
+
+/** Keys and values that stand in front of those of a layer, each `[batch, prefix, keyValueHeadCount * headSize]`. */
+export interface Prefix {
+  readonly keys: Tensor3D;
+  readonly values: Tensor3D;
+}
+
 /**
  * What an adapter may change. A hook that is absent, or returns `undefined`, leaves the base as it is, at no cost.
  * Tensors passed to hooks are owned by the caller's `tidy`.
@@ -62,9 +93,10 @@ export interface SiteHooks {
   /**
    * After the frozen map `output = input W + c` of a linear target: returns what takes its place.
    * `input` `[batch * sequence, inSize]`, `output` `[batch * sequence, outSize]`. On a base with a fused `qkv`, hooks for `q`, `k` and `v`
-   * are called with their slices and the one for `qkv` with the whole.
+   * are called with their slices and the one for `qkv` with the whole. `map` is the map itself, for what needs its weight or runs it on
+   * another input.
    */
-  readonly linear?: (site: LinearSite, input: Tensor2D, output: Tensor2D) => Tensor2D | undefined;
+  readonly linear?: (site: LinearSite, input: Tensor2D, output: Tensor2D, map: FrozenMap) => Tensor2D | undefined;
   /**
    * The targets at which `linear` may act; it is called for no other. Absent means all. On a base with a fused `qkv` it saves cutting the
    * output into slices for a hook that will not use them.
@@ -81,7 +113,28 @@ export interface SiteHooks {
     residual: Tensor3D,
     norm: ((input: Tensor3D) => Tensor3D) | undefined,
   ) => Tensor3D | undefined;
-  /** The lowest layer at which any hook acts: no gradient is computed below it. Absent means 0. */
+  /**
+   * On word vectors, before positions, token types and norms are applied: what takes their place. It may lengthen the sequence in front, and
+   * then gives the longer mask; positions count from the new beginning (prompts of PEFT).
+   */
+  readonly words?: (states: Tensor3D, mask: Tensor2D) => MaskedStates | undefined;
+  /**
+   * On what enters the first layer, with positions: what takes its place. It may lengthen the sequence in front, and then gives the longer
+   * mask (invertible adapters, prompts of AdapterHub).
+   */
+  readonly embedding?: (states: Tensor3D, mask: Tensor2D) => MaskedStates | undefined;
+  /** On hidden states on their way to the language-model head, `[batch, sequence, hidden]`: what the head reads in their place. */
+  readonly output?: (hidden: Tensor3D) => Tensor3D;
+  /**
+   * Keys and values in front of a layer's own, which every token sees. Where positions are rotated into keys, these are taken as they are.
+   */
+  readonly keysAndValues?: (site: LayerSite, batchSize: number) => Prefix | undefined;
+  /** The position of the first token. Absent means 0; prefixes of PEFT count as positions, those of AdapterHub do not. */
+  readonly positionStart?: number;
+  /**
+   * The lowest layer at which any hook acts: no gradient is computed below it. Absent means 0. It says nothing where `words` or `embedding`
+   * is given, since they act below all layers.
+   */
   readonly lowestLayerIndex?: number;
 }
 
@@ -89,12 +142,16 @@ export interface SiteHooks {
 export interface BaseModel {
   readonly description: BaseDescription;
   /**
-   * Last hidden state `[batch, sequence, hidden]` float32 (after the final layer norm where the family has one).
+   * Last hidden state `[batch, sequence, hidden]` float32 (after the final layer norm where the family has one); longer than the batch where
+   * a hook lengthened it.
    * `collect`, if given, receives the hidden states `0..layerCount` in the order in which the published code reports them.
    */
   encode(batch: TokenBatch, hooks?: SiteHooks, collect?: (hidden: Tensor3D) => void): Tensor3D;
-  /** Scores of the family's language-model head for hidden states `[batch, sequence, hidden]` → `[batch, sequence, vocabulary]`. */
-  languageModelScores(hidden: Tensor3D): Tensor;
+  /**
+   * Scores of the family's language-model head for hidden states `[batch, sequence, hidden]` → `[batch, sequence, vocabulary]`; of `hooks`
+   * it calls `output`. @throws FederationError `no-language-model-head` where the checkpoint has none.
+   */
+  languageModelScores(hidden: Tensor3D, hooks?: SiteHooks): Tensor;
   /** Frees the weights. */
   dispose(): void;
 }

@@ -2,7 +2,7 @@
  * BERT (Devlin 2019): encoder with layer norms after the residual sums, learned positions, token types; names and order as Transformers has
  * them (`BertModel`, `BertForMaskedLM`). The pooler and the next-sentence head are not read.
  */
-import { add, gather, reshape, slice, type Tensor2D } from '@tensorflow/tfjs-core';
+import { add, pad, reshape, slice, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import { geluErf, geluTanh } from '../compute/gelu.ts';
 import { tiedOutput } from '../compute/products.ts';
 import { FederationError } from '../core/errors.ts';
@@ -11,7 +11,7 @@ import type { CheckpointSpecification, TensorNeed } from './checkpoint.ts';
 import { type Configuration, headCountField, positiveField, sizeField, supportedField } from './configuration.ts';
 import type { Architecture, Family } from './family.ts';
 import { type Block, createTransformer } from './transformer.ts';
-import { type Weights, weightsOf } from './weights.ts';
+import { rowsOf, type Weights, weightsOf } from './weights.ts';
 
 const modules = {
   q: 'attention.self.query',
@@ -27,11 +27,14 @@ const transform = 'cls.predictions.transform';
 export const bert: Family = (configuration) => {
   const hiddenSize = sizeField(configuration, 'hidden_size');
   const feedForwardSize = sizeField(configuration, 'intermediate_size');
+  const headCount = headCountField(configuration, 'num_attention_heads', hiddenSize);
   const architecture: Architecture = {
     family: 'bert',
     layerCount: sizeField(configuration, 'num_hidden_layers'),
     hiddenSize,
-    headCount: headCountField(configuration, 'num_attention_heads', hiddenSize),
+    headCount,
+    keyValueHeadCount: headCount,
+    headSize: hiddenSize / headCount,
     feedForwardSize,
     vocabularySize: sizeField(configuration, 'vocab_size'),
     positionsMax: sizeField(configuration, 'max_position_embeddings'),
@@ -63,23 +66,14 @@ export const bert: Family = (configuration) => {
       const types = weights.matrix('embeddings.token_type_embeddings.weight');
       const norm = weights.norm('embeddings.LayerNorm', epsilon);
       const head = weights.has(`${transform}.dense.weight`) ? headOf(weights, words, epsilon, activation) : null;
-      const embed = ({ inputIds, tokenTypeIds }: TokenBatch): Tensor2D => {
-        const [batchSize, sequenceLength] = inputIds.shape;
-        const rowCount = batchSize * sequenceLength;
-        const positionRows = slice(positions, 0, sequenceLength);
-        const typed =
-          tokenTypeIds === undefined
-            ? add(positionRows, slice(types, 0, 1))
-            : add(
-                reshape(gather(types, reshape(tokenTypeIds, [rowCount])), [batchSize, sequenceLength, hiddenSize]),
-                positionRows,
-              );
-        const embedded = reshape(gather(words, reshape(inputIds, [rowCount])), [batchSize, sequenceLength, hiddenSize]);
-        return norm.apply(reshape(add(embedded, typed), [rowCount, hiddenSize]));
-      };
       return createTransformer({
         description,
-        embed,
+        words: (ids) => rowsOf(words, ids),
+        embed: (states, { batch, start, added }) => {
+          const placed = add(states, slice(positions, start, states.shape[1]));
+          const typed = add(placed, typesOf(types, batch, added)) as Tensor3D;
+          return reshape(norm.apply(reshape(typed, [-1, hiddenSize])), states.shape);
+        },
         blocks: Array.from({ length: architecture.layerCount }, (_, index) =>
           blockOf(weights, index, epsilon, activation),
         ),
@@ -99,6 +93,13 @@ export const bert: Family = (configuration) => {
     },
   };
 };
+
+/** Vectors of the token types; what stands in front of the tokens is of the first, as are tokens of whom nothing is said. */
+function typesOf(types: Tensor2D, { tokenTypeIds }: TokenBatch, added: number): Tensor2D | Tensor3D {
+  if (tokenTypeIds === undefined) return slice(types, 0, 1);
+  const front: [number, number] = [added, 0];
+  return rowsOf(types, added === 0 ? tokenTypeIds : pad(tokenTypeIds, [[0, 0], front]));
+}
 
 function activationOf(configuration: Configuration): Block['activation'] {
   const name = supportedField(configuration, 'hidden_act', ['gelu', 'gelu_new', 'gelu_pytorch_tanh'], 'gelu');

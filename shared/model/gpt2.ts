@@ -2,15 +2,14 @@
  * GPT-2 (Radford 2019): decoder with layer norms before the sublayers and one after the last, learned positions, fused query-key-value map,
  * output matrix tied to the embedding; names and order as Transformers has them (`GPT2Model`, `GPT2LMHeadModel`).
  */
-import { add, gather, reshape, slice, type Tensor2D } from '@tensorflow/tfjs-core';
+import { add, slice } from '@tensorflow/tfjs-core';
 import { geluErf, geluTanh } from '../compute/gelu.ts';
 import { tiedOutput } from '../compute/products.ts';
-import type { TokenBatch } from './base-model.ts';
 import type { CheckpointSpecification, TensorNeed } from './checkpoint.ts';
 import { headCountField, positiveField, sizeField, supportedField } from './configuration.ts';
 import type { Architecture, Family } from './family.ts';
 import { type Block, createTransformer } from './transformer.ts';
-import { type Weights, weightsOf } from './weights.ts';
+import { rowsOf, type Weights, weightsOf } from './weights.ts';
 
 const modules = { qkv: 'attn.c_attn', o: 'attn.c_proj', up: 'mlp.c_fc', down: 'mlp.c_proj' } as const;
 
@@ -18,12 +17,15 @@ const modules = { qkv: 'attn.c_attn', o: 'attn.c_proj', up: 'mlp.c_fc', down: 'm
 export const gpt2: Family = (configuration) => {
   const hiddenSize = sizeField(configuration, 'n_embd');
   const feedForwardSize = sizeField(configuration, 'n_inner', 4 * hiddenSize);
+  const headCount = headCountField(configuration, 'n_head', hiddenSize);
   const third = { inSize: hiddenSize, outSize: hiddenSize, moduleName: modules.qkv };
   const architecture: Architecture = {
     family: 'gpt2',
     layerCount: sizeField(configuration, 'n_layer'),
     hiddenSize,
-    headCount: headCountField(configuration, 'n_head', hiddenSize),
+    headCount,
+    keyValueHeadCount: headCount,
+    headSize: hiddenSize / headCount,
     feedForwardSize,
     vocabularySize: sizeField(configuration, 'vocab_size'),
     positionsMax: sizeField(configuration, 'n_positions'),
@@ -61,7 +63,8 @@ export const gpt2: Family = (configuration) => {
       const output = tiedOutput(words, null);
       return createTransformer({
         description,
-        embed: ({ inputIds }: TokenBatch) => embed(inputIds, words, positions),
+        words: (ids) => rowsOf(words, ids),
+        embed: (states, { start }) => add(states, slice(positions, start, states.shape[1])),
         blocks: Array.from({ length: architecture.layerCount }, (_, index) =>
           blockOf(weights, index, epsilon, activation),
         ),
@@ -86,13 +89,6 @@ function blockOf(weights: Weights, layerIndex: number, epsilon: number, activati
     down: linear('down'),
     norms: { attention: weights.norm(`${stem}.ln_1`, epsilon), feedForward: weights.norm(`${stem}.ln_2`, epsilon) },
   };
-}
-
-function embed(inputIds: Tensor2D, words: Tensor2D, positions: Tensor2D): Tensor2D {
-  const [batchSize, sequenceLength] = inputIds.shape;
-  const hiddenSize = words.shape[1];
-  const rows = reshape(gather(words, reshape(inputIds, [-1])), [batchSize, sequenceLength, hiddenSize]);
-  return reshape(add(rows, slice(positions, 0, sequenceLength)), [batchSize * sequenceLength, hiddenSize]);
 }
 
 function checkpointOf({

@@ -1,5 +1,13 @@
 /** Puts tensors of a checkpoint on the back end. */
-import { type Tensor1D, type Tensor2D, tensor1d, tensor2d } from '@tensorflow/tfjs-core';
+import {
+  gather,
+  reshape,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+  tensor1d,
+  tensor2d,
+} from '@tensorflow/tfjs-core';
 import { type FrozenNorm, frozenNorm } from '../compute/layer-norm.ts';
 import { type FrozenLinear, frozenLinear } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
@@ -44,6 +52,11 @@ export function weightsOf(tensors: CheckpointTensors): Weights {
     norm: (name, epsilon) => frozenNorm(weights.vector(`${name}.weight`), weights.vector(`${name}.bias`), epsilon),
   };
   return weights;
+}
+
+/** Rows of a table `[rows, size]` for ids `[batch, sequence]` → `[batch, sequence, size]`. */
+export function rowsOf(table: Tensor2D, ids: Tensor2D): Tensor3D {
+  return reshape(gather(table, reshape(ids, [-1])), [...ids.shape, table.shape[1]]);
 }
 
 const tileSize = 32;

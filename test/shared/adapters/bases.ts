@@ -1,6 +1,6 @@
 /** Descriptions of published bases: layouts and configurations need no weights. */
 import { parseDigest } from '../../../shared/core/ids.ts';
-import type { BaseDescription } from '../../../shared/model/base-model.ts';
+import type { BaseDescription, FrozenMap } from '../../../shared/model/base-model.ts';
 
 const map = (inSize: number, outSize: number, moduleName: string) => ({ inSize, outSize, moduleName });
 
@@ -11,6 +11,8 @@ export function bertLike(layerCount = 12, hiddenSize = 768, feedForwardSize = 30
     layerCount,
     hiddenSize,
     headCount: Math.max(1, hiddenSize / 64),
+    keyValueHeadCount: Math.max(1, hiddenSize / 64),
+    headSize: Math.min(hiddenSize, 64),
     feedForwardSize,
     vocabularySize: 30_522,
     positionsMax: 512,
@@ -36,6 +38,8 @@ export function gpt2Like(layerCount = 12, hiddenSize = 768): BaseDescription {
     layerCount,
     hiddenSize,
     headCount: Math.max(1, hiddenSize / 64),
+    keyValueHeadCount: Math.max(1, hiddenSize / 64),
+    headSize: Math.min(hiddenSize, 64),
     feedForwardSize: 4 * hiddenSize,
     vocabularySize: 50_257,
     positionsMax: 1024,
@@ -54,3 +58,16 @@ export function gpt2Like(layerCount = 12, hiddenSize = 768): BaseDescription {
     parameterCount: 124_439_808,
   };
 }
+
+/** The frozen map of a site for methods that need its input and output alone: whoever uses it fails. */
+export const unusedMap: FrozenMap = {
+  apply: () => {
+    throw new Error('the frozen map was run');
+  },
+  kernel: () => {
+    throw new Error('the frozen weight was read');
+  },
+  bias: () => {
+    throw new Error('the frozen bias was read');
+  },
+};

@@ -5,7 +5,7 @@ import { useBackend } from '../../../shared/compute/backend.ts';
 import { UsageError } from '../../../shared/core/errors.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { BaseDescription, LinearTarget } from '../../../shared/model/base-model.ts';
-import { bertLike, gpt2Like } from './bases.ts';
+import { bertLike, gpt2Like, unusedMap } from './bases.ts';
 import {
   assertClose,
   assertGradients,
@@ -68,7 +68,7 @@ describe('lora: computation', () => {
     const input = tensor2d([1, 2, 3, -1, 0.5, 0], [2, 3]);
     const output = tensor2d([10, 20, 30, 40, 50, 60], [2, 3]);
     const hooks = adapter.hooks({ parameters, training: mode.training, random: seededRandom(mode.seed) });
-    return hooks.linear!({ layerIndex: 0, target }, input, output);
+    return hooks.linear!({ layerIndex: 0, target }, input, output, unusedMap);
   };
   const base = bertLike(1, 3, 6);
   const factors = () =>
@@ -116,8 +116,8 @@ describe('lora: computation', () => {
     const used = new Map([...parameters].filter(([name]) => /\.(qkv|up)\./.test(name)));
     assertGradients(used, (tensors) => {
       const hooks = adapter.hooks(evaluating(tensors));
-      const first = hooks.linear!({ layerIndex: 0, target: 'qkv' }, input, qkv.output)!;
-      const second = hooks.linear!({ layerIndex: 0, target: 'up' }, input, up.output)!;
+      const first = hooks.linear!({ layerIndex: 0, target: 'qkv' }, input, qkv.output, unusedMap)!;
+      const second = hooks.linear!({ layerIndex: 0, target: 'up' }, input, up.output, unusedMap)!;
       return sum(mul(first, qkv.probe)).add(sum(mul(second, up.probe)));
     });
   });

@@ -12,7 +12,7 @@ import {
 import { type BoundAdapter, parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
-import { bertLike } from './bases.ts';
+import { bertLike, unusedMap } from './bases.ts';
 import { evaluating, randomMatrix, randomTensors } from './checks.ts';
 
 /** Runs `compute` on WebAssembly and counts its matrix products: all, and those with a transposed operand. */
@@ -70,7 +70,12 @@ describe('adapters on WebAssembly', () => {
       backward(
         parseAdapter({ method: 'lora', rank: 2, targets: ['up'] }, base),
         (hooks) =>
-          hooks.linear!({ layerIndex: 0, target: 'up' }, randomMatrix(6, 8, random), randomMatrix(6, 16, random))!,
+          hooks.linear!(
+            { layerIndex: 0, target: 'up' },
+            randomMatrix(6, 8, random),
+            randomMatrix(6, 16, random),
+            unusedMap,
+          )!,
       ),
     );
     // Two products forward, and two for the gradients of each; the bottleneck has two biases, whose gradients are products too.

@@ -34,7 +34,7 @@ import { attentionMaskOf } from '../../../shared/model/attention-mask.ts';
 import { checkGradients, largestDifference, randomTensor } from './finite-differences.ts';
 
 const random = seededRandom(7, 'operations');
-const shape = { batchSize: 2, sequenceLength: 5, headCount: 3 };
+const shape = { batchSize: 2, sequenceLength: 5, headCount: 3, keyValueHeadCount: 3 };
 const hiddenSize = 12;
 const rowCount = shape.batchSize * shape.sequenceLength;
 

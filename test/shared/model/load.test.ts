@@ -49,6 +49,8 @@ describe('describeFiles', () => {
       layerCount: 3,
       hiddenSize: 32,
       headCount: 4,
+      keyValueHeadCount: 4,
+      headSize: 8,
       feedForwardSize: 64,
       vocabularySize: 120,
       positionsMax: 40,

@@ -31,6 +31,8 @@ export function fakeBase(): BaseModel {
       layerCount: 1,
       hiddenSize,
       headCount: 1,
+      keyValueHeadCount: 1,
+      headSize: hiddenSize,
       feedForwardSize: hiddenSize,
       vocabularySize,
       positionsMax: 16,
