@@ -15,7 +15,7 @@ import { fingerprint } from '../shared/crypto/identity.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../shared/plan/plan.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
-import { layoutDigest } from '../shared/update/layout.ts';
+import { layoutDigest, specificationOf } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { createDesk } from './desk.ts';
 import { createGate } from './enrolment/gate.ts';
@@ -210,12 +210,7 @@ async function matchFederation(
       `the state holds a federation with plan ${found.planHash}, the given plan is ${planHash}; use its plan, or another --state folder`,
     );
   }
-  const tensors = layout.tensors.map(({ name, shape, aggregationClass, decays }) => ({
-    name,
-    shape,
-    aggregationClass,
-    decays,
-  }));
+  const tensors = layout.tensors.map(specificationOf);
   const baseFiles = [...options.baseFiles].map(([name, bytes]) => ({ name, digest: digestOf(bytes) }));
   const record = found ?? {
     federationId: toHex(entropy.bytes(32)) as FederationId,

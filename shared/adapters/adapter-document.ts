@@ -3,7 +3,7 @@ import { assert } from '../core/assert.ts';
 import { bytesOf, utf8 } from '../core/bytes.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import { readSafetensors, tensorValues, writeSafetensors } from '../model/safetensors.ts';
-import { layoutDigest } from '../update/layout.ts';
+import { layoutDigest, specificationOf } from '../update/layout.ts';
 import { modelHashOf } from '../update/model-hash.ts';
 import { firstNonFinite, flatten, unflatten } from '../update/vector.ts';
 import { type AdapterLineage, type AdapterManifest, adapterFormat, refuseAdapter } from './adapter-manifest.ts';
@@ -41,9 +41,7 @@ export function encodeAdapterDocument(document: AdapterDocument): {
   readonly tensors: Uint8Array;
 } {
   const { base, adapter, task, layout, layoutHash, modelHash, lineage, parameters } = document;
-  const specifications = layout.tensors.map(({ name, shape, aggregationClass, decays }) => {
-    return { name, shape, aggregationClass, decays };
-  });
+  const specifications = layout.tensors.map(specificationOf);
   const manifest = {
     format: adapterFormat,
     base,

@@ -14,7 +14,7 @@ import type { Plan } from '../plan/plan.ts';
 import { planSchema } from '../plan/plan-schema.ts';
 import { describeProblems } from '../plan/problems.ts';
 import { openVersionRecord } from '../protocol/version-record.ts';
-import { type AdapterLayout, layoutDigest, layoutOf } from '../update/layout.ts';
+import { type AdapterLayout, aggregationClasses, layoutDigest, layoutOf } from '../update/layout.ts';
 
 /** The signed version of a federation that an adapter is: canonical record, signature and the coordinator's public key, all in hex. */
 export interface AdapterLineage {
@@ -56,8 +56,13 @@ const lineageSchema = sectionField({
 const tensorSchema = sectionField({
   name: textField(1024),
   shape: z.array(wholeField(1, adapterParametersMax), { error: 'a list of extents' }),
-  aggregationClass: choiceField(['mean', 'frozen', 'local']),
+  aggregationClass: choiceField(aggregationClasses),
   decays: booleanField(),
+  countName: z.exactOptional(textField(1024)),
+  countIndex: z.exactOptional(wholeField(0, adapterParametersMax)),
+  countAxis: z.exactOptional(choiceField(['first', 'last'])),
+  foldInto: z.exactOptional(z.array(textField(1024), { error: 'a list of tensor names' })),
+  pair: z.exactOptional(sectionField({ name: textField(1024), factor: choiceField(['a', 'b']) })),
 });
 
 const manifestSchema = sectionField({

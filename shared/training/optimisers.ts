@@ -17,7 +17,7 @@ import {
   tidy,
   zerosLike,
 } from '@tensorflow/tfjs-core';
-import type { AdapterLayout } from '../update/layout.ts';
+import { type AdapterLayout, trainsLocally } from '../update/layout.ts';
 
 /** Moments after `stepCount` updates, each `[dim]`. The holder disposes them when a new state takes their place. */
 export interface AdamState {
@@ -86,11 +86,11 @@ export function clipByGlobalNorm(gradient: Tensor1D, clipNorm: number): Tensor1D
   });
 }
 
-/** For every parameter of the flat vector, 1 where weight decay applies and 0 elsewhere. Frozen tensors never decay. */
+/** For every parameter of the flat vector, 1 where weight decay applies and 0 elsewhere. What is not trained never decays. */
 export function decayMaskOf(layout: AdapterLayout): Float32Array {
   const mask = new Float32Array(layout.dim);
   for (const { offset, size, decays, aggregationClass } of layout.tensors) {
-    if (decays && aggregationClass !== 'frozen') mask.fill(1, offset, offset + size);
+    if (decays && trainsLocally(aggregationClass)) mask.fill(1, offset, offset + size);
   }
   return mask;
 }

@@ -20,6 +20,7 @@ import { FederationError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
 import { batchOf, epochBatches } from '../data/batches.ts';
 import type { EncodedExample } from '../data/encode.ts';
+import { trainsLocally } from '../update/layout.ts';
 import type { Classifier, Parameters } from './classifier.ts';
 import type { TrainingConfiguration } from './configuration.ts';
 import { computeFeatures, gatherFeatures } from './features.ts';
@@ -160,7 +161,7 @@ function createTrainer(classifier: Classifier, start: Float32Array, configuratio
 
   const gradientAt = (rows: readonly EncodedExample[], random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
     const leaves = splitFlat(parameters, layout);
-    const isTrained = layout.tensors.map(({ aggregationClass }) => aggregationClass !== 'frozen');
+    const isTrained = layout.tensors.map(({ aggregationClass }) => trainsLocally(aggregationClass));
     const labels = rows.map(({ targets }) => targets[0]!);
     const lossOf = (...trained: Tensor[]) => {
       const rest = [...trained];

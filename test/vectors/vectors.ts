@@ -28,6 +28,8 @@ export const protocolVectors = read('protocol-v1.json') as {
   readonly update: { readonly bodyHash: string };
   readonly versionRecord: { readonly resultHash: string };
   readonly layout: { readonly tensors: never; readonly layoutHash: string };
+  /** One tensor of every class, with every field that a class may have. */
+  readonly fullLayout: { readonly tensors: never; readonly layoutHash: string };
   readonly model: { readonly baseDigest: never; readonly adapter: string; readonly modelHash: string };
   readonly chunks: {
     readonly content: string;

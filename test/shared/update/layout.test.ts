@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { fromHex } from '../../../shared/core/bytes.ts';
 import type { TensorSpecification } from '../../../shared/update/layout.ts';
-import { layoutDigest, layoutOf } from '../../../shared/update/layout.ts';
+import { layoutDigest, layoutOf, specificationOf } from '../../../shared/update/layout.ts';
 import { modelHashOf } from '../../../shared/update/model-hash.ts';
 import { protocolVectors } from '../../vectors/vectors.ts';
 
@@ -25,6 +25,8 @@ describe('adapter layout', () => {
 
   it('[LAY-2] has the frozen digest', () => {
     assert.equal(layoutDigest(layoutOf(tensors)), protocolVectors.layout.layoutHash);
+    const { tensors: full, layoutHash } = protocolVectors.fullLayout;
+    assert.equal(layoutDigest(layoutOf(full)), layoutHash);
   });
 
   it('[LAY-3] names, shapes, aggregation classes and order change the digest; what concerns local training does not', () => {
@@ -34,11 +36,25 @@ describe('adapter layout', () => {
       digestWith({ shape: [2, 4] }),
       digestWith({ shape: [8] }),
       digestWith({ aggregationClass: 'local' }),
+      digestWith({ countName: 'uses' }),
+      digestWith({ countIndex: 0 }),
+      digestWith({ countAxis: 'last' }),
+      digestWith({ foldInto: ['head.bias'] }),
+      digestWith({ pair: { name: 'q', factor: 'a' } }),
+      digestWith({ pair: { name: 'q', factor: 'b' } }),
       layoutDigest(layoutOf([...tensors].reverse())),
       layoutDigest(layoutOf(tensors.slice(0, 1))),
     ];
     assert.equal(new Set(digests).size, digests.length);
     assert.equal(digestWith({ decays: false }), digests[0]);
+    assert.equal(digestWith({ countAxis: 'first', foldInto: [] }), digests[0]);
+  });
+
+  it('[LAY-5] specifications make the layout that they were taken from', () => {
+    const { tensors: full } = protocolVectors.fullLayout;
+    const layout = layoutOf(full);
+    assert.deepEqual(layout.tensors.map(specificationOf), full);
+    assert.deepEqual(layoutOf(layout.tensors.map(specificationOf)), layout);
   });
 
   it('[LAY-4] a model has the frozen hash, and base and adapter both change it', () => {
