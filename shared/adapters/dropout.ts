@@ -18,3 +18,25 @@ export function dropout(
   const mask = Float32Array.from({ length: input.size }, () => (stream.uniform() < probability ? 0 : kept));
   return mul(input, tensor2d(mask, input.shape));
 }
+
+/**
+ * Stochastic depth (Huang 2016, section 3) by example: in training all values of an example are 0 with probability `probability`, else divided
+ * by `1 - probability`. `input` `[exampleCount * sequence, size]`, example by example.
+ */
+export function dropExamples(
+  input: Tensor2D,
+  { probability, exampleCount }: { readonly probability: number; readonly exampleCount: number },
+  { training, random }: Pick<AdapterContext, 'training' | 'random'>,
+  site: string,
+): Tensor2D {
+  if (!training || probability === 0) return input;
+  const stream = random.fork('dropPath', site);
+  const kept = 1 / (1 - probability);
+  const rowsPerExample = input.shape[0] / exampleCount;
+  const mask = new Float32Array(input.shape[0]);
+  for (let example = 0; example < exampleCount; example++) {
+    const factor = stream.uniform() < probability ? 0 : kept;
+    mask.fill(factor, example * rowsPerExample, (example + 1) * rowsPerExample);
+  }
+  return mul(input, tensor2d(mask, [input.shape[0], 1]));
+}

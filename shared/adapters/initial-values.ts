@@ -11,6 +11,11 @@ export function zeroValues(shape: readonly number[]): Float32Array {
   return new Float32Array(sizeOf(shape));
 }
 
+/** Ones: gains and scales. */
+export function oneValues(shape: readonly number[]): Float32Array {
+  return zeroValues(shape).fill(1);
+}
+
 /** Uniform in ±1/√`fanIn`: what PyTorch calls Kaiming-uniform with a = √5 (He 2015, equation 10, with its gain for that a). */
 export function kaimingUniform(shape: readonly number[], fanIn: number, random: SeededRandom): Float32Array {
   const bound = 1 / Math.sqrt(fanIn);

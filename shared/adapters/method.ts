@@ -4,7 +4,7 @@
  */
 import type { Scalar, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import type { SeededRandom } from '../core/random.ts';
-import type { BaseDescription } from '../model/base-model.ts';
+import type { BaseDescription, LinearSite } from '../model/base-model.ts';
 import type { TensorSpecification } from '../update/layout.ts';
 import type { AdapterHooks } from './sublayer-change.ts';
 
@@ -26,7 +26,26 @@ export interface AdapterContext {
   readonly addLoss?: (name: string, loss: Scalar) => void;
   /** Hands out a statistic of this pass, such as how much each expert was used; the receiver keeps what it wants beyond the pass. */
   readonly observe?: (name: string, value: Tensor) => void;
+  /**
+   * How many of the lowest layers go without their adapters in this pass (Rücklé 2021, AdapterDrop); absent means none in evaluation and what
+   * the configuration's `adapterDrop` says in training.
+   */
+  readonly dropLowest?: number;
 }
+
+/** A frozen linear map outside the back end: W `[in, out]` and c `[out]`, null for none. */
+export interface LinearWeights {
+  readonly kernel: Float32Array;
+  readonly bias: Float32Array | null;
+}
+
+/** From one frozen linear map to another; it changes neither. Undefined where the adapter does not act. */
+export type MapChange<Configuration> = (
+  configuration: Configuration,
+  site: LinearSite,
+  map: LinearWeights,
+  parameters: ReadonlyMap<string, Float32Array>,
+) => LinearWeights | undefined;
 
 /**
  * A method with configuration type `Configuration`.
@@ -47,4 +66,21 @@ export interface AdapterMethod<Configuration> {
    * there are before any exist.
    */
   hooks(base: BaseDescription, configuration: Configuration, context: AdapterContext): AdapterHooks;
+  /** Tokens that the method puts in front of every text, which take positions from it. Absent means none. */
+  virtualTokens?(configuration: Configuration): number;
+  /**
+   * Parameters by name that compute the same and whose mean over clients is the mean of what they compute: trained scales folded into the
+   * map before them. A client folds before it forms its delta. Absent where the parameters are such already, or no exact form exists.
+   */
+  fold?(parameters: ReadonlyMap<string, Float32Array>): Map<string, Float32Array>;
+  /**
+   * The frozen map at `site` with the adapter in it, computed in float64; undefined for a map that the adapter leaves alone. Absent where what
+   * the method does is no linear map.
+   */
+  readonly merge?: MapChange<Configuration>;
+  /**
+   * The inverse of {@link merge}, exact up to the rounding of both to float32. Absent where the merged map does not determine the frozen one.
+   * Throws UsageError `cannot-unmerge` where it does not for these parameters.
+   */
+  readonly unmerge?: MapChange<Configuration>;
 }

@@ -10,14 +10,35 @@ const layersMax = 10_000;
 const layerIndex = wholeField(0, layersMax - 1);
 const layerListError = 'a list of layer indices, counted from 0';
 
-/** Fields `layers` (`all`, or the indices of those that get an adapter) and `leaveOut` (those that get none). */
+/**
+ * Which layers get an adapter: `layers` (`all`, or their indices), `leaveOut` (those that get none), or `topLayers` (how many, counted from
+ * the last). `adapterDrop` n leaves out the adapters of the lowest 0 to n layers in each training step (Rücklé 2021, robust AdapterDrop).
+ */
 export const layerFields = {
   layers: z._default(
     z.union([z.literal('all'), z.array(layerIndex, { error: layerListError })], { error: `all, or ${layerListError}` }),
     'all',
   ),
   leaveOut: z._default(z.array(layerIndex, { error: layerListError }), []),
+  topLayers: z.optional(wholeField(1, layersMax)),
+  adapterDrop: z.optional(wholeField(1, layersMax)),
 };
+
+/** What of {@link layerFields} a configuration keeps, after {@link chooseLayers}. */
+export interface LayerChoice {
+  /** Layers with an adapter, ascending. In a plan also `all` (default), with `leaveOut` for those without, or `topLayers` in its place. */
+  readonly layers: readonly number[];
+  /** In each training step the adapters of the lowest n layers are left out, n uniform from 0 to this. Absent means none. */
+  readonly adapterDrop?: number;
+}
+
+/** Settings as a schema with {@link layerFields} gives them. */
+export interface LayerSettings {
+  readonly layers: 'all' | readonly number[];
+  readonly leaveOut: readonly number[];
+  readonly topLayers?: number | undefined;
+  readonly adapterDrop?: number | undefined;
+}
 
 /** Throws what is wrong with the settings of `method`, one line per fault. @throws UsageError `bad-adapter` */
 export function refuseSettings(method: string, problems: readonly Problem[]): never {
@@ -35,12 +56,26 @@ export function parseSettings<Schema extends z.ZodMiniType>(
   return parsed.data;
 }
 
+/** Splits settings into the choice of layers, made on `base`, and the others. Appends to `problems` as {@link selectLayers} does. */
+export function chooseLayers<Settings extends LayerSettings>(
+  { layers, leaveOut, topLayers, adapterDrop, ...others }: Settings,
+  base: BaseDescription,
+  problems: Problem[],
+): { readonly chosen: LayerChoice; readonly others: Omit<Settings, keyof LayerSettings> } {
+  const selected = selectLayers({ layers, leaveOut, topLayers }, base, problems);
+  if (adapterDrop !== undefined && adapterDrop > base.layerCount) {
+    const sentence = `must be at most ${base.layerCount}, the layers of this ${base.family}, found ${adapterDrop}`;
+    problems.push({ path: 'adapterDrop', sentence });
+  }
+  return { chosen: { layers: selected, ...(adapterDrop === undefined ? {} : { adapterDrop }) }, others };
+}
+
 /**
- * The layers that get an adapter, ascending: `layers` without `leaveOut`. Appends to `problems` what the base does not have, and a choice
- * of no layer.
+ * The layers that get an adapter, ascending: `layers`, or the `topLayers` last ones, without `leaveOut`. Appends to `problems` what the base
+ * does not have, and a choice of no layer.
  */
 export function selectLayers(
-  { layers, leaveOut }: { readonly layers: 'all' | readonly number[]; readonly leaveOut: readonly number[] },
+  { layers, leaveOut, topLayers }: Omit<LayerSettings, 'adapterDrop'>,
   { layerCount, family }: BaseDescription,
   problems: Problem[],
 ): number[] {
@@ -53,7 +88,14 @@ export function selectLayers(
   };
   if (layers !== 'all') refuseUnknown('layers', layers);
   refuseUnknown('leaveOut', leaveOut);
-  const every = Array.from({ length: layerCount }, (_, index) => index);
+  if (topLayers !== undefined && layers !== 'all') {
+    const sentence = 'must not stand beside layers, which says the same; found both';
+    problems.push({ path: 'topLayers', sentence });
+  } else if (topLayers !== undefined && topLayers > layerCount) {
+    const sentence = `must be at most ${layerCount}, the layers of this ${family}, found ${topLayers}`;
+    problems.push({ path: 'topLayers', sentence });
+  }
+  const every = Array.from({ length: layerCount }, (_, index) => index).slice(-(topLayers ?? layerCount));
   const chosen = every.filter((index) => (layers === 'all' || layers.includes(index)) && !leaveOut.includes(index));
   if (chosen.length === 0 && problems.length === 0) {
     const sentence = `must leave at least one of the layers 0 to ${layerCount - 1} in, found ${shown(layers)} without ${shown(leaveOut)}`;

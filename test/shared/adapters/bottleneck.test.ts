@@ -280,7 +280,7 @@ describe('bottleneck: configuration', () => {
     [
       'a placement',
       { placement: 'pfeifer' },
-      /placement must be one of pfeiffer, houlsby \(did you mean pfeiffer\?\), found "pfeifer"/,
+      /placement must be one of pfeiffer, houlsby, parallel, adapterplus \(did you mean pfeiffer\?\), found "pfeifer"/,
     ],
     [
       'an activation',
