@@ -2,8 +2,8 @@
 
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { type Backend, useBackend } from '../../shared/compute/backend.ts';
-import { pretrainedFolder, readBaseFiles } from '../../shared/model/load.node.ts';
-import { baseModelFrom, type LoadedBase } from '../../shared/model/load.ts';
+import { loadBase, pretrainedFolder } from '../../shared/model/load.node.ts';
+import type { LoadedBase } from '../../shared/model/load.ts';
 import type { ComputeOptions } from './options.ts';
 
 /** A base that is ready to compute. */
@@ -21,9 +21,8 @@ export interface ReadyBaseOptions extends ComputeOptions {
 /** Starts the back end and loads the base, saying which. @throws as the back ends and the readers of checkpoints do. */
 export async function readyBase(options: ReadyBaseOptions, context: CommandContext): Promise<ReadyBase> {
   const folder = options.base ?? pretrainedFolder();
-  const files = await readBaseFiles(folder);
   const backend = await useBackend(options.backend, { threads: options.threads });
-  const loaded = await baseModelFrom(files);
+  const loaded = await loadBase(folder);
   const { family, layerCount, hiddenSize } = loaded.model.description;
   context.log(`base ${folder} (${family}, ${layerCount} layers of ${hiddenSize}) on ${backend.name}`);
   for (const { name, reason } of backend.rejected) if (context.verbose) context.log(`not ${name}: ${reason}`);

@@ -1,9 +1,10 @@
 /**
- * Matches the tensors of a file with those that a family needs: every one present with its shape and a float type, none left over but those
- * that are known not to matter. Names are compared without the prefix that bare models lack (`bert.`, `transformer.`).
+ * Matches the tensors of a checkpoint with those that a family needs: every one present with its shape and a float type, none left over but
+ * those that are known not to matter. One tensor has had many names: with or without the prefix of models with a head (`bert.`,
+ * `transformer.`), inside wrappers (`module.`), with TensorFlow's words for gain and bias. All are understood, and no two may mean the same.
  */
 import { FormatError } from '../core/errors.ts';
-import type { SafetensorsEntry, SafetensorsFile } from './safetensors.ts';
+import type { StoredTensor } from './safetensors-header.ts';
 
 /** A tensor that a family reads. */
 export interface TensorNeed {
@@ -18,7 +19,7 @@ export interface TensorNeed {
 
 /** What a family says about its checkpoints. */
 export interface CheckpointSpecification {
-  /** `bert.`: the prefix that names have in files of models with a head. */
+  /** `bert.`: the prefix that names have in files of models with a head; files may lack it. */
   readonly prefix: string;
   readonly needs: readonly TensorNeed[];
   /** Names (without prefix) that may be there and are not read. */
@@ -28,32 +29,37 @@ export interface CheckpointSpecification {
 }
 
 /** The tensors of a checkpoint by name without prefix; those of absent groups are missing. */
-export type CheckpointTensors = ReadonlyMap<string, SafetensorsEntry>;
+export type CheckpointTensors = ReadonlyMap<string, StoredTensor>;
+
+/** Prefixes that training tools leave around a whole model: data-parallel wrappers, compilers, and models with a head of their own. */
+const wrappers = ['module.', '_orig_mod.', 'model.'];
 
 const namesShown = 6;
 
 /**
- * Checks a file against a specification.
+ * Checks tensors against a specification.
+ * @param source where they are from, for messages.
  * @throws FormatError `bad-checkpoint` that lists missing, surplus, doubly named, wrongly shaped and wrongly typed tensors.
  */
 export function matchCheckpoint(
-  file: SafetensorsFile,
-  { prefix, needs, ignorable, currentName = (name) => name }: CheckpointSpecification,
+  stored: ReadonlyMap<string, StoredTensor>,
+  specification: CheckpointSpecification,
   source: string,
 ): CheckpointTensors {
+  const { needs, ignorable } = specification;
   const needed = new Map(needs.map((need) => [need.name, need]));
-  const tensors = new Map<string, SafetensorsEntry>();
+  const tensors = new Map<string, StoredTensor>();
   const problems: string[] = [];
   const surplus: string[] = [];
-  for (const [fullName, entry] of file.tensors) {
-    const name = currentName(fullName.startsWith(prefix) ? fullName.slice(prefix.length) : fullName);
-    const need = needed.get(name);
-    if (need === undefined) {
-      if (!ignorable.test(name)) surplus.push(fullName);
+  for (const [fullName, tensor] of stored) {
+    const names = readingsOf(fullName, specification);
+    const name = names.find((candidate) => needed.has(candidate));
+    if (name === undefined) {
+      if (!names.some((candidate) => ignorable.test(candidate))) surplus.push(fullName);
     } else if (tensors.has(name)) problems.push(`${name} stands there twice, the second time as ${fullName}`);
     else {
-      tensors.set(name, entry);
-      problems.push(...misfitsOf(fullName, entry, need));
+      tensors.set(name, tensor);
+      problems.push(...misfitsOf(fullName, tensor, needed.get(name)!));
     }
   }
   const presentGroups = new Set(
@@ -79,7 +85,19 @@ export function matchCheckpoint(
   return tensors;
 }
 
-function misfitsOf(fullName: string, { dtype, shape }: SafetensorsEntry, need: TensorNeed): string[] {
+/** What a name may mean, the most literal first. */
+function readingsOf(fullName: string, { prefix, currentName = (name) => name }: CheckpointSpecification): string[] {
+  const readings: string[] = [];
+  for (let name: string | undefined = fullName; name !== undefined; ) {
+    const current = currentName(name);
+    readings.push(current, current.replace(/(^|\.)gamma$/, '$1weight').replace(/(^|\.)beta$/, '$1bias'));
+    const outer: string | undefined = [prefix, ...wrappers].find((start) => start !== '' && name!.startsWith(start));
+    name = outer === undefined ? undefined : name.slice(outer.length);
+  }
+  return readings;
+}
+
+function misfitsOf(fullName: string, { dtype, shape }: StoredTensor, need: TensorNeed): string[] {
   const problems: string[] = [];
   if (shape.length !== need.shape.length || shape.some((extent, axis) => extent !== need.shape[axis]))
     problems.push(`${fullName} has the shape [${shape.join(', ')}], expected [${need.shape.join(', ')}]`);

@@ -18,17 +18,14 @@ function tableOfFloat16(): Float32Array {
   return table;
 }
 
-/** Float32 values of binary16 bit patterns. */
-export function float32OfFloat16(halves: Uint16Array): Float32Array {
+/** Writes the values of binary16 bit patterns to `into`, which is as long. */
+export function convertFloat16(halves: Uint16Array, into: Float32Array): void {
   const table = tableOfFloat16();
-  const values = new Float32Array(halves.length);
-  for (let index = 0; index < halves.length; index++) values[index] = table[halves[index]!]!;
-  return values;
+  for (let index = 0; index < halves.length; index++) into[index] = table[halves[index]!]!;
 }
 
-/** Float32 values of bfloat16 bit patterns, which are the upper halves of float32. */
-export function float32OfBfloat16(halves: Uint16Array): Float32Array {
-  const bits = new Uint32Array(halves.length);
+/** Writes the values of bfloat16 bit patterns, which are the upper halves of float32, to `into`, which is as long. */
+export function convertBfloat16(halves: Uint16Array, into: Float32Array): void {
+  const bits = new Uint32Array(into.buffer, into.byteOffset, into.length);
   for (let index = 0; index < halves.length; index++) bits[index] = halves[index]! << 16;
-  return new Float32Array(bits.buffer);
 }

@@ -1,45 +1,151 @@
-/** Checkpoint folders on disk. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+/**
+ * Checkpoint folders on disk. Weights go from the file to where they compute, piece by piece, and a second thread hashes them meanwhile: a
+ * base needs its own size in memory and hardly more.
+ */
+import { readdirSync, statSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { UsageError } from '../core/errors.ts';
+import { Worker } from 'node:worker_threads';
+import { assert } from '../core/assert.ts';
+import { errorMessage, UsageError } from '../core/errors.ts';
+import type { Digest } from '../core/ids.ts';
 import type { BaseDescription } from './base-model.ts';
-import { baseFileNames, describeFiles } from './load.ts';
+import { type ByteFile, openByteFile } from './byte-file.node.ts';
+import { readRange } from './byte-source.ts';
+import { type DigestPart, hashParts } from './digest.ts';
+import type { FileRange, HashAnswer } from './hash-thread.node.ts';
+import { describe, type ExaminedBase, examineBase, type LoadedBase, settingsNames, tokenizerOf } from './load.ts';
+import { type BaseContent, weightFilesOf } from './shards.ts';
+import { unreadFormatOf } from './unsafe-files.ts';
+
+/** Bytes from which on a thread of its own pays: it takes about 40 ms to start, in which as many megabytes are hashed. */
+const threadBytesMin = 64 * 1024 * 1024;
 
 /**
- * The files of a checkpoint folder by name; those that are not there are left out, since not every use needs every file.
- * @throws UsageError `no-base` when the folder has no `config.json`, or a file cannot be read.
+ * Puts the base in `folder` on the current back end.
+ * @throws UsageError `no-base` when there is no checkpoint or it cannot be read; FormatError that names the file and what is wrong with it.
+ */
+export async function loadBase(folder: string): Promise<LoadedBase> {
+  return withFolder(folder, async (content) => {
+    const examined = examineBase(content);
+    const tokenizer = tokenizerOf(examined);
+    const hashing = startHashing(examined.digestParts);
+    try {
+      // The digest is filled in before anyone sees the model.
+      const description: BaseDescription & { digest: Digest } = { ...examined.facts, digest: '' as Digest };
+      const model = examined.read.build(examined.tensors, description);
+      assert(model.description === description, 'a model carries the description that it was built with');
+      try {
+        description.digest = await hashing.digest;
+        content.checkUnchanged();
+      } catch (thrown) {
+        model.dispose();
+        throw thrown;
+      }
+      return { model, tokenizer };
+    } finally {
+      await hashing.stop();
+    }
+  });
+}
+
+/** What the base model in `folder` is; reads every byte, a piece at a time. @throws as {@link loadBase}. */
+export async function describeBase(folder: string): Promise<BaseDescription> {
+  return withFolder(folder, async (content) => describe(examineBase(content)));
+}
+
+/**
+ * The files of a checkpoint folder by name, in memory: what a coordinator serves. Files that a base has no use for are left out, and so are
+ * those that are not there, since not every use needs every file.
+ * @throws UsageError `no-base`; FormatError for weights that are not read.
  */
 export async function readBaseFiles(folder: string): Promise<Map<string, Uint8Array>> {
-  const files = new Map<string, Uint8Array>();
-  for (const name of baseFileNames) {
-    const bytes = await readIfThere(join(folder, name));
-    if (bytes !== null) files.set(name, bytes);
-  }
-  if (!files.has('config.json')) {
-    throw new UsageError(
-      'no-base',
-      `${folder} is not a checkpoint folder: expected ${baseFileNames.slice(0, 3).join(', ')}, found no config.json`,
-    );
-  }
-  return files;
-}
-
-async function readIfThere(path: string): Promise<Uint8Array | null> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null;
-    throw new UsageError('no-base', `cannot read ${path}`, { cause });
-  }
-}
-
-/** What the base model in `folder` is. @throws as {@link readBaseFiles} and `describeFiles`. */
-export async function describeBase(folder: string): Promise<BaseDescription> {
-  return describeFiles(await readBaseFiles(folder));
+  return withFolder(folder, async (content) => {
+    const names = [settingsNames[0], ...weightFilesOf(content), ...settingsNames.slice(1)];
+    const files = new Map<string, Uint8Array>();
+    for (const name of names) {
+      if (!content.names.includes(name)) continue;
+      const file = content.open(name);
+      files.set(name, readRange(file, 0, file.size));
+    }
+    return files;
+  });
 }
 
 /** Folder of the small pretrained base that ships with the package. */
 export function pretrainedFolder(): string {
   return fileURLToPath(new URL('./pretrained/tributary-tiny-decoder', import.meta.url));
+}
+
+interface FolderContent extends BaseContent {
+  /** @throws FormatError `file-changed`. */
+  checkUnchanged(): void;
+}
+
+async function withFolder<Result>(folder: string, use: (content: FolderContent) => Promise<Result>): Promise<Result> {
+  const names = namesIn(folder);
+  const files = new Map<string, ByteFile>();
+  const open = (name: string): ByteFile => {
+    const file = files.get(name) ?? openByteFile(join(folder, name));
+    files.set(name, file);
+    return file;
+  };
+  const checkUnchanged = (): void => {
+    for (const file of files.values()) file.checkUnchanged();
+  };
+  try {
+    return await use({ where: folder, names, open, checkUnchanged });
+  } finally {
+    for (const file of files.values()) file.close();
+  }
+}
+
+function namesIn(folder: string): string[] {
+  const fail = (problem: string, cause?: unknown): never => {
+    throw new UsageError('no-base', `${folder} is not a checkpoint folder: ${problem}`, { cause });
+  };
+  const needed = 'expected config.json, model.safetensors, tokenizer.json';
+  let names: string[];
+  try {
+    if (!statSync(folder).isDirectory()) {
+      const format = unreadFormatOf(folder);
+      return fail(format === null ? `${needed} in a folder, found a file` : `it is ${format}`);
+    }
+    names = readdirSync(folder);
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    return fail(errorMessage(cause), cause);
+  }
+  if (!names.includes('config.json')) return fail(`${needed}, found no config.json`);
+  return names.sort();
+}
+
+interface Hashing {
+  readonly digest: Promise<Digest>;
+  stop(): Promise<unknown>;
+}
+
+/** Hashes in a thread of its own where there is much to hash, otherwise here when the digest is asked for. */
+function startHashing(parts: ExaminedBase['digestParts']): Hashing {
+  const size = parts.reduce((sum, part) => sum + (part instanceof Uint8Array ? part.length : part.byteCount), 0);
+  if (size < threadBytesMin) return { digest: Promise.resolve(hashParts(parts)), stop: async () => undefined };
+  const path = new URL(`./hash-thread.node${extname(import.meta.url)}`, import.meta.url);
+  const thread = new Worker(path, { workerData: parts.map(rangeOf) });
+  const digest = new Promise<Digest>((resolve, reject) => {
+    thread.once('message', (answer: HashAnswer) => {
+      if (answer.kind === 'hashed') resolve(answer.digest as Digest);
+      else reject(new UsageError('no-base', `cannot read the weights: ${answer.reason}`));
+    });
+    thread.once('error', reject);
+    thread.once('exit', () => reject(new UsageError('no-base', 'the thread that hashes the weights ended early')));
+  });
+  // Whoever loads waits for the digest later, or never when loading fails.
+  digest.catch(() => undefined);
+  return { digest, stop: () => thread.terminate() };
+}
+
+function rangeOf(part: DigestPart): Uint8Array | FileRange {
+  if (part instanceof Uint8Array) return part;
+  const { source, offset, byteCount } = part;
+  return { descriptor: (source as ByteFile).descriptor, offset, length: byteCount };
 }

@@ -1,15 +1,20 @@
-/** From the files of a checkpoint folder to a base model: checks first, tensors last. */
+/**
+ * From the files of a checkpoint to a base model: checks first, tensors last. Files are in memory here, as in browsers and after a transfer;
+ * `load.node.ts` reads folders without holding them.
+ */
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
+import { bytesInMemory, readRange } from './byte-source.ts';
 import { type CheckpointTensors, matchCheckpoint } from './checkpoint.ts';
 import { type Configuration, parseJsonObject } from './configuration.ts';
-import { baseDigestOf } from './digest.ts';
+import { type DigestPart, digestPartsOf, hashParts } from './digest.ts';
 import { type ReadModel, readModel } from './family.ts';
-import { readSafetensors } from './safetensors.ts';
+import { type BaseContent, readWeights } from './shards.ts';
+import { valueCountOf } from './stored-tensor.ts';
 import { createTokenizer, type Tokenizer } from './tokenizer.ts';
 
-/** Names of the files that make a base model. The last is optional. */
-export const baseFileNames = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'] as const;
+/** Names of the files beside the weights that make a base model. The last is optional. */
+export const settingsNames = ['config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
 
 /** Files by name. */
 export type BaseFiles = ReadonlyMap<string, Uint8Array>;
@@ -20,61 +25,94 @@ export interface LoadedBase {
   readonly tokenizer: Tokenizer;
 }
 
-interface CheckedFiles {
+/** A checkpoint whose files fit together; no weight was read yet. */
+export interface ExaminedBase {
   readonly configuration: Configuration;
   readonly read: ReadModel;
   readonly tensors: CheckpointTensors;
-  readonly description: BaseDescription;
+  /** What its digest is the hash of. */
+  readonly digestParts: readonly DigestPart[];
+  /** All of the description but the digest. */
+  readonly facts: Omit<BaseDescription, 'digest'>;
+  /** The bytes of `tokenizer.json` and `tokenizer_config.json`, as far as they are there. */
+  readonly tokenizerFiles: { readonly tokenizer: Uint8Array | undefined; readonly settings: Uint8Array | undefined };
 }
 
 /**
- * Checks the files and puts the base on the current back end.
+ * Checks the files and puts the base on the current back end. On WebAssembly that copies the weights: whoever does not need `files` any
+ * longer lets go of them.
  * @throws FormatError that names the file and what is wrong with it.
  */
 export async function baseModelFrom(files: BaseFiles): Promise<LoadedBase> {
-  const checked = checkFiles(files);
-  const tokenizer = createTokenizer({
-    tokenizer: fileOf(files, 'tokenizer.json'),
-    settings: files.get('tokenizer_config.json'),
-    configuration: checked.configuration,
-    vocabularySize: checked.description.vocabularySize,
-  });
-  return { model: build(checked), tokenizer };
+  const examined = examineBase(contentOf(files));
+  const tokenizer = tokenizerOf(examined);
+  return { model: build(examined), tokenizer };
 }
 
 /** Like {@link baseModelFrom} without a tokenizer, for checkpoints that come with none. @throws FormatError. */
 export function networkFrom(files: BaseFiles): BaseModel {
-  return build(checkFiles(files));
+  return build(examineBase(contentOf(files)));
 }
 
 /** What a base is, without a tensor on any back end. Reads every byte, since the digest binds them. @throws FormatError. */
 export function describeFiles(files: BaseFiles): BaseDescription {
-  return checkFiles(files).description;
+  return describe(examineBase(contentOf(files)));
 }
 
-function build({ read, tensors, description }: CheckedFiles): BaseModel {
-  return read.build(tensors, description);
+/** What an examined base is. Reads every byte. */
+export function describe({ facts, digestParts }: ExaminedBase): BaseDescription {
+  return { ...facts, digest: hashParts(digestParts) };
 }
 
-function checkFiles(files: BaseFiles): CheckedFiles {
-  const configuration = parseJsonObject(fileOf(files, 'config.json'), 'config.json');
+/** Checks the files of a base against each other, without reading weights. @throws FormatError that names the file. */
+export function examineBase(content: BaseContent): ExaminedBase {
+  const { names, where } = content;
+  const bytesOf = (name: string): Uint8Array | undefined => {
+    if (!names.includes(name)) return undefined;
+    const source = content.open(name);
+    return readRange(source, 0, source.size);
+  };
+  const settings = bytesOf('config.json');
+  if (settings === undefined) {
+    const found = names.join(', ') || 'no file';
+    throw new FormatError('missing-file', `a base model needs config.json; found ${found} in ${where}`);
+  }
+  const configuration = parseJsonObject(settings, 'config.json');
   const read = readModel(configuration);
-  const weights = readSafetensors(fileOf(files, 'model.safetensors'), 'model.safetensors');
-  const tensors = matchCheckpoint(weights, read.checkpoint, 'model.safetensors');
-  let parameterCount = 0;
-  for (const { shape } of tensors.values()) parameterCount += shape.reduce((product, extent) => product * extent, 1);
-  const digest = baseDigestOf(configuration, weights, {
-    tokenizer: files.get('tokenizer.json'),
-    settings: files.get('tokenizer_config.json'),
-  });
-  return { configuration, read, tensors, description: { ...read.architecture, digest, parameterCount } };
+  const weights = readWeights(content);
+  const tensors = matchCheckpoint(weights, read.checkpoint, 'the checkpoint');
+  const parameterCount = [...tensors.values()].reduce((sum, tensor) => sum + valueCountOf(tensor), 0);
+  const tokenizerFiles = { tokenizer: bytesOf('tokenizer.json'), settings: bytesOf('tokenizer_config.json') };
+  return {
+    configuration,
+    read,
+    tensors,
+    digestParts: digestPartsOf(configuration, weights, tokenizerFiles),
+    facts: { ...read.architecture, parameterCount },
+    tokenizerFiles,
+  };
 }
 
-function fileOf(files: BaseFiles, name: string): Uint8Array {
-  const bytes = files.get(name);
-  if (bytes !== undefined) return bytes;
-  throw new FormatError(
-    'missing-file',
-    `a base model needs ${name}; found ${[...files.keys()].join(', ') || 'no file'}`,
-  );
+/** The tokenizer of an examined base. @throws FormatError `missing-file`, `bad-tokenizer`. */
+export function tokenizerOf({ configuration, facts, tokenizerFiles }: ExaminedBase): Tokenizer {
+  const { tokenizer, settings } = tokenizerFiles;
+  if (tokenizer === undefined) {
+    throw new FormatError(
+      'missing-file',
+      'this base has no tokenizer.json; save one with AutoTokenizer.from_pretrained(…).save_pretrained(…) of Transformers',
+    );
+  }
+  return createTokenizer({ tokenizer, settings, configuration, vocabularySize: facts.vocabularySize });
+}
+
+function build(examined: ExaminedBase): BaseModel {
+  return examined.read.build(examined.tensors, describe(examined));
+}
+
+function contentOf(files: BaseFiles): BaseContent {
+  return {
+    where: 'the set of files',
+    names: [...files.keys()],
+    open: (name) => bytesInMemory(files.get(name)!),
+  };
 }

@@ -1,18 +1,11 @@
-/** Puts tensors of a checkpoint on the back end. */
-import {
-  gather,
-  reshape,
-  type Tensor1D,
-  type Tensor2D,
-  type Tensor3D,
-  tensor1d,
-  tensor2d,
-} from '@tensorflow/tfjs-core';
+/** Puts tensors of a checkpoint on the back end, each from where it lies to where it computes. */
+import { gather, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
+import { filledTensor } from '../compute/filled-tensor.ts';
 import { type FrozenNorm, frozenNorm } from '../compute/layer-norm.ts';
 import { type FrozenLinear, frozenLinear } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
 import type { CheckpointTensors } from './checkpoint.ts';
-import { tensorValues } from './safetensors.ts';
+import { fillTransposed, fillValues } from './stored-tensor.ts';
 
 /** Reads weights by name; every call allocates. */
 export interface Weights {
@@ -28,22 +21,33 @@ export interface Weights {
 
 /** Reads from matched tensors. */
 export function weightsOf(tensors: CheckpointTensors): Weights {
-  const entryOf = (name: string) => {
-    const entry = tensors.get(name);
-    assert(entry !== undefined, `the checkpoint was matched without ${name}`);
-    return entry;
+  const made: Tensor[] = [];
+  /** Makes a tensor; when it cannot be made, the model cannot either, and nothing of it stays. */
+  const make = (shape: readonly number[], fill: (values: Float32Array) => void): Tensor => {
+    try {
+      made.push(filledTensor(shape, fill));
+    } catch (thrown) {
+      for (const tensor of made) tensor.dispose();
+      throw thrown;
+    }
+    return made.at(-1)!;
+  };
+  const storedOf = (name: string) => {
+    const stored = tensors.get(name);
+    assert(stored !== undefined, `the checkpoint was matched without ${name}`);
+    return stored;
+  };
+  const plain = (name: string): Tensor => {
+    const stored = storedOf(name);
+    return make(stored.shape, (values) => fillValues(stored, values));
   };
   const weights: Weights = {
     has: (name) => tensors.has(name),
-    vector: (name) => tensor1d(tensorValues(entryOf(name))),
-    matrix: (name) => {
-      const entry = entryOf(name);
-      return tensor2d(tensorValues(entry), entry.shape as [number, number]);
-    },
+    vector: (name) => plain(name) as Tensor1D,
+    matrix: (name) => plain(name) as Tensor2D,
     transposed: (name) => {
-      const entry = entryOf(name);
-      const [rowCount, columnCount] = entry.shape as [number, number];
-      return tensor2d(transposedValues(tensorValues(entry), rowCount, columnCount), [columnCount, rowCount]);
+      const stored = storedOf(name);
+      return make([...stored.shape].reverse(), (values) => fillTransposed(stored, values)) as Tensor2D;
     },
     linear: (name, layout) => {
       const weight = layout === 'in-out' ? weights.matrix(`${name}.weight`) : weights.transposed(`${name}.weight`);
@@ -57,22 +61,4 @@ export function weightsOf(tensors: CheckpointTensors): Weights {
 /** Rows of a table `[rows, size]` for ids `[batch, sequence]` → `[batch, sequence, size]`. */
 export function rowsOf(table: Tensor2D, ids: Tensor2D): Tensor3D {
   return reshape(gather(table, reshape(ids, [-1])), [...ids.shape, table.shape[1]]);
-}
-
-const tileSize = 32;
-
-/** The transpose of a row-major matrix, tile by tile so that both sides stay in the cache. */
-function transposedValues(values: Float32Array, rowCount: number, columnCount: number): Float32Array {
-  const result = new Float32Array(values.length);
-  for (let rowStart = 0; rowStart < rowCount; rowStart += tileSize) {
-    const rowEnd = Math.min(rowStart + tileSize, rowCount);
-    for (let columnStart = 0; columnStart < columnCount; columnStart += tileSize) {
-      const columnEnd = Math.min(columnStart + tileSize, columnCount);
-      for (let row = rowStart; row < rowEnd; row++) {
-        for (let column = columnStart; column < columnEnd; column++)
-          result[column * rowCount + row] = values[row * columnCount + column]!;
-      }
-    }
-  }
-  return result;
 }

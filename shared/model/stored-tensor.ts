@@ -1,0 +1,78 @@
+/** The values of tensors as they lie in files, written piece by piece to where they shall be: nothing is held twice. */
+import { FormatError } from '../core/errors.ts';
+import { forEachPiece } from './byte-source.ts';
+import { convertBfloat16, convertFloat16 } from './half-floats.ts';
+import { type StoredTensor, valueBytes } from './safetensors-header.ts';
+
+/** Number of values. */
+export function valueCountOf({ shape }: Pick<StoredTensor, 'shape'>): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+/**
+ * Writes the values of `tensor`, row-major, to `into` `[values]`. Bfloat16 and float16 convert exactly.
+ * @throws FormatError `bad-tensor-type` for any type but F32, F16 and BF16; what the source throws.
+ */
+export function fillValues(tensor: StoredTensor, into: Float32Array): void {
+  const size = valueBytes[tensor.dtype];
+  const convert = converterOf(tensor);
+  forEachPiece({ ...tensor, length: tensor.byteCount }, size, (piece, start) => {
+    convert(piece, into.subarray(start / size, (start + piece.length) / size));
+  });
+}
+
+/** Side of the squares in which a matrix is transposed, in values: reads and writes both stay in the cache. */
+const tileSize = 32;
+
+/** Writes the transpose of the matrix `tensor` `[rows, columns]` to `into` `[columns, rows]`. @throws as {@link fillValues}. */
+export function fillTransposed(tensor: StoredTensor, into: Float32Array): void {
+  const [rowCount, columnCount] = tensor.shape as [number, number];
+  const rowBytes = columnCount * valueBytes[tensor.dtype];
+  const convert = converterOf(tensor);
+  let rows = new Float32Array(0);
+  forEachPiece({ ...tensor, length: tensor.byteCount }, rowBytes, (piece, start) => {
+    const pieceRows = piece.length / rowBytes;
+    if (rows.length < pieceRows * columnCount) rows = new Float32Array(pieceRows * columnCount);
+    convert(piece, rows.subarray(0, pieceRows * columnCount));
+    scatter(rows, { rowStart: start / rowBytes, pieceRows, columnCount, rowCount }, into);
+  });
+}
+
+interface Block {
+  /** The row of the matrix that is the first of the block. */
+  readonly rowStart: number;
+  readonly pieceRows: number;
+  readonly columnCount: number;
+  readonly rowCount: number;
+}
+
+function scatter(rows: Float32Array, { rowStart, pieceRows, columnCount, rowCount }: Block, into: Float32Array): void {
+  for (let tileRow = 0; tileRow < pieceRows; tileRow += tileSize) {
+    const rowEnd = Math.min(tileRow + tileSize, pieceRows);
+    for (let column = 0; column < columnCount; column++) {
+      const target = column * rowCount + rowStart;
+      for (let row = tileRow; row < rowEnd; row++) into[target + row] = rows[row * columnCount + column]!;
+    }
+  }
+}
+
+/** Writes the values of some bytes to an array that is as long. */
+type Converter = (bytes: Uint8Array, into: Float32Array) => void;
+
+function converterOf({ dtype }: StoredTensor): Converter {
+  switch (dtype) {
+    case 'F32':
+      return (bytes, into) => new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(bytes);
+    case 'F16':
+      return (bytes, into) => convertFloat16(halvesOf(bytes), into);
+    case 'BF16':
+      return (bytes, into) => convertBfloat16(halvesOf(bytes), into);
+    default:
+      throw new FormatError('bad-tensor-type', `expected a tensor of type F32, F16 or BF16, found ${dtype}`);
+  }
+}
+
+function halvesOf(bytes: Uint8Array): Uint16Array {
+  if (bytes.byteOffset % 2 === 0) return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+  return new Uint16Array(new Uint8Array(bytes).buffer);
+}
