@@ -66,7 +66,7 @@ export function furtherTensors(site: string, settings: CoreSettings, hiddenSize:
   const scale = scaling === 'learned' ? [1] : scaling === 'channel' ? [hiddenSize] : null;
   const fixed = { aggregationClass: 'mean', decays: false } as const;
   return [
-    ...(scale === null ? [] : [{ name: `${site}.scale`, shape: scale, ...fixed }]),
+    ...(scale === null ? [] : [scaleTensor(site, scale)]),
     ...(gate === true
       ? [
           { name: `${site}.gate.kernel`, shape: [hiddenSize, 1], ...fixed, decays: true },
@@ -76,6 +76,11 @@ export function furtherTensors(site: string, settings: CoreSettings, hiddenSize:
     ...(normBefore === true ? ownNormTensors(`${site}.normBefore`, hiddenSize) : []),
     ...(normAfter === true ? ownNormTensors(`${site}.normAfter`, hiddenSize) : []),
   ];
+}
+
+function scaleTensor(site: string, shape: readonly number[]): TensorSpecification {
+  const foldInto = [`${site}.up.kernel`, `${site}.up.bias`];
+  return { name: `${site}.scale`, shape, aggregationClass: 'folded', decays: false, foldInto };
 }
 
 /** Start values of biases and of {@link furtherTensors}; null for the kernels of the maps. */

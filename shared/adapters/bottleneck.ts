@@ -12,7 +12,6 @@ import {
   wiringOf,
 } from './bottleneck-configuration.ts';
 import { adapt, denseMaps, denseTensors, furtherTensors, furtherValues, normAfter } from './bottleneck-core.ts';
-import { foldScale } from './bottleneck-fold.ts';
 import { changeOf, isChange, type SublayerEnd, type WiredAdapter, wire } from './bottleneck-wiring.ts';
 import { kaimingUniform, normalValues, zeroValues } from './initial-values.ts';
 import type { AdapterMethod } from './method.ts';
@@ -75,7 +74,6 @@ export const bottleneck: AdapterMethod<BottleneckConfiguration> = {
         : { sublayer: acting(wire) }),
     };
   },
-  fold: (parameters) => foldScale(parameters),
 };
 
 /** What the sublayers of a pre-norm base read, kept from the first linear map of each until the end of the sublayer. */

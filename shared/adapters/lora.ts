@@ -9,17 +9,21 @@ import { add, mul, type Tensor2D, transpose } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
 import { trainableMatMul } from '../compute/products.ts';
 import { assert } from '../core/assert.ts';
+import type { SeededRandom } from '../core/random.ts';
 import type { BaseDescription, LinearSite, LinearTarget } from '../model/base-model.ts';
 import { booleanField, numberField, sectionField, wholeField } from '../plan/fields.ts';
-import { nearest } from '../plan/nearest.ts';
 import { type Problem, shown } from '../plan/problems.ts';
+import type { TensorSpecification } from '../update/layout.ts';
 import { dropout } from './dropout.ts';
 import { kaimingUniform, zeroValues } from './initial-values.ts';
-import type { AdapterMethod } from './method.ts';
-import { layerFields, parseSettings, refuseSettings, selectLayers } from './settings.ts';
+import { patterned, patternKeys, queryAndValue, selectTargets, sitesOf, targetsField } from './linear-targets.ts';
+import { addLowRank, valuesOf, withKernel } from './low-rank-merge.ts';
+import type { AdapterContext, AdapterMethod } from './method.ts';
+import { tensorOf } from './named-tensor.ts';
+import { chooseLayers, type LayerChoice, layerFields, parseSettings, refuseSettings } from './settings.ts';
 
-/** Settings of `lora` with defaults filled in. */
-export interface LoraConfiguration {
+/** Settings of `lora` and `dora` with defaults filled in. */
+export interface LoraConfiguration extends LayerChoice {
   /** Linear maps of every layer. In a plan also `all-linear`. Default: query and value, on a base that fuses them `qkv`. */
   readonly targets: readonly LinearTarget[];
   /** Inner width. Default 8. */
@@ -34,24 +38,15 @@ export interface LoraConfiguration {
   readonly rankStabilised: boolean;
   /** Probability with which a value of the input of A is dropped in training. Default 0. */
   readonly dropout: number;
-  /** Layers with an adapter, ascending. In a plan also `all` (default), and `leaveOut` for those without. */
-  readonly layers: readonly number[];
 }
 
-/** Order of targets within a layer, in a layout and in messages. */
-const targetOrder: readonly LinearTarget[] = ['q', 'k', 'v', 'qkv', 'o', 'gate', 'up', 'down'];
 /** Largest rank: beyond the width of any map of a base for the edge. */
 const rankMax = 65_536;
 const rankField = wholeField(1, rankMax);
 const alphaField = numberField({ above: 0 });
-const targetsError = 'all-linear, or a list of linear maps of the base';
 
 const schema = sectionField({
-  targets: z.optional(
-    z.union([z.literal('all-linear'), z.array(z.string({ error: 'the name of a linear map' }))], {
-      error: targetsError,
-    }),
-  ),
+  targets: targetsField,
   rank: z._default(rankField, 8),
   alpha: z._default(alphaField, 16),
   rankPattern: z._default(z.record(z.string(), rankField, { error: 'a map from linear maps to ranks' }), {}),
@@ -61,108 +56,110 @@ const schema = sectionField({
   ...layerFields,
 });
 
-function parse(value: unknown, base: BaseDescription): LoraConfiguration {
-  const { leaveOut, ...settings } = parseSettings('lora', schema, value);
+/** Reads the settings of `method`, `lora` or `dora`. @throws UsageError `bad-adapter` with one line per fault. */
+export function parseLora(method: string, value: unknown, base: BaseDescription): LoraConfiguration {
   const problems: Problem[] = [];
-  const layers = selectLayers({ layers: settings.layers, leaveOut }, base, problems);
-  const targets = selectTargets(settings.targets, base, problems);
+  const { chosen, others } = chooseLayers(parseSettings(method, schema, value), base, problems);
+  const targets = selectTargets(others.targets, queryAndValue(base), base, problems);
   for (const field of ['rankPattern', 'alphaPattern'] as const) {
-    const known = layers.flatMap((layer) => targets.flatMap((target) => patternKeys({ layerIndex: layer, target })));
-    for (const key of Object.keys(settings[field])) {
+    const known = sitesOf({ layers: chosen.layers, targets }).flatMap(patternKeys);
+    for (const key of Object.keys(others[field])) {
       if (problems.length === 0 && !known.includes(key)) {
         const example = known.length === 0 ? '' : `, such as ${known.slice(0, 3).join(', ')}`;
         problems.push({ path: `${field}.${key}`, sentence: `must name chosen maps${example}, found ${shown(key)}` });
       }
     }
   }
-  if (problems.length > 0) refuseSettings('lora', problems);
-  return { ...settings, targets, layers };
-}
-
-function selectTargets(
-  asked: 'all-linear' | readonly string[] | undefined,
-  { linearTargets, family }: BaseDescription,
-  problems: Problem[],
-): LinearTarget[] {
-  const present = targetOrder.filter((target) => linearTargets[target] !== undefined);
-  const isFused = present.includes('qkv');
-  const parts: readonly LinearTarget[] = ['q', 'k', 'v'];
-  if (asked === undefined) return isFused ? ['qkv'] : present.filter((target) => target === 'q' || target === 'v');
-  if (asked === 'all-linear') return present.filter((target) => !isFused || !parts.includes(target));
-  const list = `all-linear, or of ${present.join(', ')}`;
-  if (asked.length === 0) problems.push({ path: 'targets', sentence: `must be ${list}, found an empty list` });
-  for (const [index, name] of asked.entries()) {
-    if (present.some((target) => target === name)) continue;
-    const near = nearest(name, present);
-    const hint = near === null ? '' : ` (did you mean ${near}?)`;
-    const sentence = `must be one of ${present.join(', ')}${hint} on this ${family}, found ${shown(name)}`;
-    problems.push({ path: `targets[${index}]`, sentence });
-  }
-  const chosen = present.filter((target) => asked.includes(target));
-  if (chosen.includes('qkv') && chosen.some((target) => parts.includes(target))) {
-    problems.push({ path: 'targets', sentence: `must have either qkv or its parts q, k, v, found ${shown(asked)}` });
-  }
-  return chosen;
-}
-
-/** Names of a map in patterns, the most exact first. */
-function patternKeys({ layerIndex, target }: LinearSite): readonly string[] {
-  return [`layers.${layerIndex}.${target}`, `layers.${layerIndex}`, target];
-}
-
-function patterned(pattern: Readonly<Record<string, number>>, site: LinearSite, otherwise: number): number {
-  const key = patternKeys(site).find((name) => Object.hasOwn(pattern, name));
-  return key === undefined ? otherwise : pattern[key]!;
+  if (problems.length > 0) refuseSettings(method, problems);
+  return { ...others, targets, ...chosen };
 }
 
 function siteName({ layerIndex, target }: LinearSite): string {
   return `layers.${layerIndex}.${target}.lora`;
 }
 
-function scaleOf(
-  { rank, alpha, rankPattern, alphaPattern, rankStabilised }: LoraConfiguration,
+/** One adapted map: where it is, the beginning of its tensors' names (`<name>.a`, `<name>.b`), and its numbers. */
+export interface LoraMap {
+  readonly site: LinearSite;
+  readonly name: string;
+  readonly rank: number;
+  readonly alpha: number;
+  /** s. */
+  readonly scale: number;
+}
+
+/** The maps that a configuration adapts, in layout order. */
+export function loraMapsOf(configuration: LoraConfiguration): LoraMap[] {
+  return sitesOf(configuration).map((site) => loraMapAt(configuration, site));
+}
+
+/** The numbers of one adapted map. */
+function loraMapAt(
+  { rank: everyRank, alpha: everyAlpha, rankPattern, alphaPattern, rankStabilised }: LoraConfiguration,
   site: LinearSite,
-): number {
-  const own = patterned(rankPattern, site, rank);
-  return patterned(alphaPattern, site, alpha) / (rankStabilised ? Math.sqrt(own) : own);
+): LoraMap {
+  const rank = patterned(rankPattern, site, everyRank);
+  const alpha = patterned(alphaPattern, site, everyAlpha);
+  return { site, name: siteName(site), rank, alpha, scale: alpha / (rankStabilised ? Math.sqrt(rank) : rank) };
+}
+
+/** {@link loraMapAt}, or undefined where the configuration leaves the map alone. */
+export function adaptedMapAt(configuration: LoraConfiguration, site: LinearSite): LoraMap | undefined {
+  const isAdapted = configuration.layers.includes(site.layerIndex) && configuration.targets.includes(site.target);
+  return isAdapted ? loraMapAt(configuration, site) : undefined;
+}
+
+/** The two factors of a map, in the order of the layout. */
+export function factorTensors(
+  { linearTargets }: BaseDescription,
+  { site, name, rank }: LoraMap,
+): TensorSpecification[] {
+  const map = linearTargets[site.target];
+  assert(map !== undefined, `the base has no linear map ${site.target}`);
+  const fixed = { aggregationClass: 'mean', decays: true } as const;
+  return [
+    { name: `${name}.a`, shape: [rank, map.inSize], ...fixed, pair: { name, factor: 'a' } },
+    { name: `${name}.b`, shape: [map.outSize, rank], ...fixed, pair: { name, factor: 'b' } },
+  ];
+}
+
+/** Start values of a factor: A uniform in ±1/√in, B zero. */
+export function initialFactor({ name, shape }: TensorSpecification, random: SeededRandom): Float32Array {
+  return name.endsWith('.a') ? kaimingUniform(shape, shape[1]!, random) : zeroValues(shape);
+}
+
+/** B A drop(x) `[rows, out]` of `input` x `[rows, in]`. */
+export function lowRankProduct(input: Tensor2D, name: string, probability: number, context: AdapterContext): Tensor2D {
+  const factor = (part: string) => transpose(tensorOf<Tensor2D>(context, `${name}.${part}`));
+  return trainableMatMul(trainableMatMul(dropout(input, probability, context, name), factor('a')), factor('b'));
+}
+
+/** The change of a map's kernel, times `sign`. */
+function kernelChange({ name, rank, scale }: LoraMap, parameters: ReadonlyMap<string, Float32Array>, sign: 1 | -1) {
+  return { a: valuesOf(parameters, `${name}.a`), b: valuesOf(parameters, `${name}.b`), rank, scale: sign * scale };
 }
 
 /** The method `lora`. */
 export const lora: AdapterMethod<LoraConfiguration> = {
   name: 'lora',
-  parse,
-  layout: ({ linearTargets }, { layers, targets, rank, rankPattern }) =>
-    layers.flatMap((layerIndex) =>
-      targets.flatMap((target) => {
-        const site = { layerIndex, target };
-        const map = linearTargets[target];
-        assert(map !== undefined, `the base has no linear map ${target}`);
-        const own = patterned(rankPattern, site, rank);
-        const fixed = { aggregationClass: 'mean', decays: true } as const;
-        return [
-          { name: `${siteName(site)}.a`, shape: [own, map.inSize], ...fixed },
-          { name: `${siteName(site)}.b`, shape: [map.outSize, own], ...fixed },
-        ];
-      }),
-    ),
-  initialise: ({ name, shape }, _, random) =>
-    name.endsWith('.a') ? kaimingUniform(shape, shape[1]!, random) : zeroValues(shape),
-  hooks: (_, configuration, context) => {
-    const { layers, targets } = configuration;
-    const factor = (name: string) => {
-      const tensor = context.parameters.get(name);
-      assert(tensor !== undefined, `the parameters hold no tensor ${name}`);
-      return transpose(tensor as Tensor2D);
-    };
-    return {
-      lowestLayerIndex: Math.min(...layers),
-      linearTargets: new Set(targets),
-      linear: (site, input, output) => {
-        if (!layers.includes(site.layerIndex) || !targets.includes(site.target)) return undefined;
-        const name = siteName(site);
-        const inner = trainableMatMul(dropout(input, configuration.dropout, context, name), factor(`${name}.a`));
-        return add(output, mul(trainableMatMul(inner, factor(`${name}.b`)), scaleOf(configuration, site)));
-      },
-    };
+  parse: (value, base) => parseLora('lora', value, base),
+  layout: (base, configuration) => loraMapsOf(configuration).flatMap((map) => factorTensors(base, map)),
+  initialise: (specification, _, random) => initialFactor(specification, random),
+  hooks: (_, configuration, context) => ({
+    lowestLayerIndex: Math.min(...configuration.layers),
+    linearTargets: new Set(configuration.targets),
+    linear: (site, input, output) => {
+      const map = adaptedMapAt(configuration, site);
+      if (map === undefined) return undefined;
+      return add(output, mul(lowRankProduct(input, map.name, configuration.dropout, context), map.scale));
+    },
+  }),
+  merge: (configuration, site, weights, parameters) => {
+    const map = adaptedMapAt(configuration, site);
+    return map && withKernel(weights, addLowRank(weights.kernel, kernelChange(map, parameters, 1)));
+  },
+  unmerge: (configuration, site, weights, parameters) => {
+    const map = adaptedMapAt(configuration, site);
+    return map && withKernel(weights, addLowRank(weights.kernel, kernelChange(map, parameters, -1)));
   },
 };

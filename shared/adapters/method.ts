@@ -69,11 +69,6 @@ export interface AdapterMethod<Configuration> {
   /** Tokens that the method puts in front of every text, which take positions from it. Absent means none. */
   virtualTokens?(configuration: Configuration): number;
   /**
-   * Parameters by name that compute the same and whose mean over clients is the mean of what they compute: trained scales folded into the
-   * map before them. A client folds before it forms its delta. Absent where the parameters are such already, or no exact form exists.
-   */
-  fold?(parameters: ReadonlyMap<string, Float32Array>): Map<string, Float32Array>;
-  /**
    * The frozen map at `site` with the adapter in it, computed in float64; undefined for a map that the adapter leaves alone. Absent where what
    * the method does is no linear map.
    */

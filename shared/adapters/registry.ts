@@ -1,13 +1,14 @@
 /** The adapter methods by name, and what binds a configuration to a base. */
 import { UsageError } from '../core/errors.ts';
-import type { BaseDescription } from '../model/base-model.ts';
+import type { BaseDescription, LinearSite } from '../model/base-model.ts';
 import { nearest } from '../plan/nearest.ts';
 import type { Plan } from '../plan/plan.ts';
 import { shown } from '../plan/problems.ts';
 import type { ClassifierAdapter } from '../training/classifier.ts';
+import { dropLowest, droppedLayers } from './adapter-drop.ts';
 import { bottleneck } from './bottleneck.ts';
 import { lora } from './lora.ts';
-import type { AdapterContext, AdapterMethod } from './method.ts';
+import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
 import { none } from './none.ts';
 import type { AdapterHooks } from './sublayer-change.ts';
 
@@ -17,26 +18,48 @@ export interface BoundAdapter extends ClassifierAdapter {
   /** The configuration with defaults filled in; {@link parseAdapter} accepts it and gives the same adapter. */
   readonly configuration: Plan['adapter'];
   hooks(context: AdapterContext): AdapterHooks;
+  /** Tokens that the method puts in front of every text, which take positions from it. Absent means none. */
+  readonly virtualTokens?: number;
+  /** The frozen map at a site with the adapter in it, and back, as `AdapterMethod` says; absent where the method has none. */
+  readonly merge?: BoundMapChange;
+  readonly unmerge?: BoundMapChange;
 }
+
+/** From one frozen map to another; undefined where the adapter does not act. */
+export type BoundMapChange = (
+  site: LinearSite,
+  map: LinearWeights,
+  parameters: ReadonlyMap<string, Float32Array>,
+) => LinearWeights | undefined;
 
 type Binder = (settings: unknown, base: BaseDescription) => BoundAdapter;
 
 function binderOf<Configuration extends object>(method: AdapterMethod<Configuration>): readonly [string, Binder] {
   const bind: Binder = (settings, base) => {
     const configuration = method.parse(settings, base);
+    const bound = (change: MapChange<Configuration>): BoundMapChange => {
+      return (site, map, parameters) => change(configuration, site, map, parameters);
+    };
     return {
       method: method.name,
       configuration: { method: method.name, ...configuration },
       tensors: method.layout(base, configuration),
       initialise: (specification, random) => method.initialise(specification, configuration, random),
-      hooks: (context) => method.hooks(base, configuration, context),
+      hooks: (context) => dropLowest(method.hooks(base, configuration, context), droppedLayers(configuration, context)),
+      ...(method.virtualTokens && { virtualTokens: method.virtualTokens(configuration) }),
+      ...(method.merge && { merge: bound(method.merge) }),
+      ...(method.unmerge && { unmerge: bound(method.unmerge) }),
     };
   };
   return [method.name, bind];
 }
 
 /** Every method: a new one is a line here. */
-const binders: ReadonlyMap<string, Binder> = new Map([binderOf(none), binderOf(bottleneck), binderOf(lora)]);
+const binders: ReadonlyMap<string, Binder> = new Map([
+  binderOf(none),
+  binderOf(bottleneck),
+  binderOf(lora),
+]);
 
 /** Names of the methods, as plans and command lines have them. */
 export const methodNames: readonly string[] = [...binders.keys()];

@@ -29,11 +29,12 @@ describe('lora: layout', () => {
     assert.equal(count({ targets: 'all-linear' }, bertLike()), 12 * 8 * (4 * 2 * 768 + 2 * (768 + 3072)));
   });
 
-  it('[LOR-2] A is [rank, in], B is [out, rank]; both are averaged and decay', () => {
+  it('[LOR-2] A is [rank, in], B is [out, rank]; both are averaged and decay, and are one pair', () => {
     const adapter = parseAdapter({ method: 'lora', rank: 3, targets: ['down'], layers: [1] }, bertLike(2, 8, 16));
+    const [name, averaged] = ['layers.1.down.lora', { aggregationClass: 'mean', decays: true }] as const;
     assert.deepEqual(adapter.tensors, [
-      { name: 'layers.1.down.lora.a', shape: [3, 16], aggregationClass: 'mean', decays: true },
-      { name: 'layers.1.down.lora.b', shape: [8, 3], aggregationClass: 'mean', decays: true },
+      { name: `${name}.a`, shape: [3, 16], ...averaged, pair: { name, factor: 'a' } },
+      { name: `${name}.b`, shape: [8, 3], ...averaged, pair: { name, factor: 'b' } },
     ]);
   });
 
