@@ -1,6 +1,7 @@
 /** Tokenizers as published with checkpoints (`tokenizer.json`), with the truncation of Transformers. The only importer of the library. */
 import { Tokenizer as PublishedTokenizer } from '@huggingface/tokenizers';
 import { FormatError, UsageError } from '../core/errors.ts';
+import { type ChatTemplate, chatTemplateOf, tokenText } from './chat-template.ts';
 import { type Configuration, parseJsonObject } from './configuration.ts';
 
 /** Turns text into token ids. */
@@ -11,8 +12,19 @@ export interface Tokenizer {
    * @throws UsageError `length-too-short` when not even the special tokens fit.
    */
   encode(text: string, lengthMax: number): Int32Array;
+  /** Ids of `text` alone: nothing is put around it and nothing is cut. Special tokens that are spelled out in it count as such. */
+  pieces(text: string): Int32Array;
   /** The id that fills short rows of a batch. The mask hides it, so any id is right where the files name none. */
   readonly padId: number;
+  /** Ids that {@link encode} puts before and after every text. */
+  readonly frame: { readonly before: Int32Array; readonly after: Int32Array };
+  /** Ids of the token that ends a text and of the one that stands for a masked token; null where the files name none. */
+  readonly endId: number | null;
+  readonly maskId: number | null;
+  /** Ids that stand for no text: those that the tokenizer calls special. */
+  readonly specialIds: ReadonlySet<number>;
+  /** How chats are written for this base; null where `tokenizer_config.json` has no chat template. */
+  readonly chat: ChatTemplate | null;
 }
 
 /** What {@link createTokenizer} reads. */
@@ -36,7 +48,8 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
       `tokenizer.json has the id ${idMax}, config.json a vocabulary of ${vocabularySize}: they do not belong together`,
     );
   }
-  const { before, after } = specialTokensOf(published);
+  const frame = frameOf(published);
+  const [before, after] = [frame.before.length, frame.after.length];
   const keepsEnd = options.truncation_side === 'left';
   return {
     encode: (text, lengthMax) => {
@@ -53,8 +66,21 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
       const kept = keepsEnd ? bare.slice(bare.length - room) : bare.slice(0, room);
       return Int32Array.from([...ids.slice(0, before), ...kept, ...ids.slice(ids.length - after)]);
     },
+    pieces: (text) => Int32Array.from(published.encode(text, { add_special_tokens: false }).ids),
     padId: padIdOf(published, options, configuration, vocabularySize),
+    frame,
+    endId: namedId(published, options.eos_token),
+    maskId: namedId(published, options.mask_token),
+    specialIds: new Set(
+      [...published.get_added_tokens_decoder()].filter(([, { special }]) => special).map(([id]) => id),
+    ),
+    chat: chatTemplateOf(options),
   };
+}
+
+function namedId(published: PublishedTokenizer, token: unknown): number | null {
+  const text = tokenText(token);
+  return text === null ? null : (published.token_to_id(text) ?? null);
 }
 
 function parseTokenizer(tokenizer: Configuration, options: Configuration): PublishedTokenizer {
@@ -65,14 +91,17 @@ function parseTokenizer(tokenizer: Configuration, options: Configuration): Publi
   }
 }
 
-/** How many special tokens stand before and after a text: found by encoding one with and without them. */
-function specialTokensOf(published: PublishedTokenizer): { before: number; after: number } {
+/** The special tokens before and after a text: found by encoding one with and without them. */
+function frameOf(published: PublishedTokenizer): Tokenizer['frame'] {
   const probe = 'a';
   const whole = published.encode(probe).ids;
   const bare = published.encode(probe, { add_special_tokens: false }).ids;
   for (let before = 0; before + bare.length <= whole.length; before++) {
     if (bare.every((id: number, index: number) => whole[before + index] === id))
-      return { before, after: whole.length - bare.length - before };
+      return {
+        before: Int32Array.from(whole.slice(0, before)),
+        after: Int32Array.from(whole.slice(before + bare.length)),
+      };
   }
   throw new FormatError('bad-tokenizer', 'tokenizer.json has a post-processor that changes the tokens of the text');
 }
@@ -83,9 +112,8 @@ function padIdOf(
   configuration: Configuration,
   vocabularySize: number,
 ): number {
-  const named = options.pad_token;
-  const token = typeof named === 'object' && named !== null ? Reflect.get(named, 'content') : named;
-  const id = typeof token === 'string' ? published.token_to_id(token) : (configuration.pad_token_id ?? 0);
+  const token = tokenText(options.pad_token);
+  const id = token === null ? (configuration.pad_token_id ?? 0) : published.token_to_id(token);
   if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabularySize) return id;
   throw new FormatError('bad-tokenizer', `the padding token ${JSON.stringify(token ?? id)} is not in the vocabulary`);
 }

@@ -32,6 +32,7 @@ const topLevel = {
 
 /** The folder, or folders, that may import a package. A swap or an audit of a package is one folder. */
 const importers: Readonly<Record<string, readonly string[]>> = {
+  '@huggingface/jinja': ['shared/model'],
   '@huggingface/tokenizers': ['shared/model'],
   '@noble/hashes': ['shared/crypto'],
   '@tensorflow/tfjs': ['shared/compute'],
@@ -46,6 +47,8 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   ],
   commander: ['shared/command-line', 'client', 'coordinator', 'simulations'],
   'csv-parse': ['shared/data'],
+  hyparquet: ['shared/data'],
+  'hyparquet-compressors': ['shared/data'],
   msgpackr: ['shared/protocol'],
   'socket.io': ['coordinator/transport', 'simulations/benchmarks'],
   'socket.io-client': ['client/transport', 'simulations/benchmarks'],

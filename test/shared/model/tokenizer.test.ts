@@ -133,4 +133,16 @@ describe('createTokenizer', () => {
     );
     assert.deepEqual([...tokenizer.encode('I lost my card — привет 😀', 4)], [0, ids[1], ids[2], 2]);
   });
+
+  it('[TOK-7] gives pieces without special tokens, and says which ids frame a text, end it and stand for masked ones', () => {
+    const tokenizer = tokenizerOf({
+      settings: utf8(JSON.stringify({ mask_token: '[UNK]', eos_token: { content: '[SEP]' } })),
+    });
+    assert.deepEqual([...tokenizer.pieces('my cards')], [6, 4, 7]);
+    assert.deepEqual(tokenizer.frame, { before: Int32Array.of(2), after: Int32Array.of(3) });
+    assert.deepEqual([tokenizer.endId, tokenizer.maskId], [3, 1]);
+    assert.deepEqual([...tokenizer.specialIds], [0, 1, 2, 3]);
+    assert.equal(tokenizer.chat, null);
+    assert.deepEqual([tokenizerOf().endId, tokenizerOf().maskId], [null, null]);
+  });
 });
