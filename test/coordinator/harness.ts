@@ -4,17 +4,13 @@ import { startCoordinator } from '../../coordinator/coordinator.ts';
 import type { MemoryTransport } from '../../coordinator/transport/memory-transport.ts';
 import { memoryTransport } from '../../coordinator/transport/memory-transport.ts';
 import type { Digest } from '../../shared/core/ids.ts';
-import type { Clock, Entropy } from '../../shared/core/ports.ts';
-import { seededRandom } from '../../shared/core/random.ts';
+import type { Clock } from '../../shared/core/ports.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
+import { seededEntropy } from '../helpers/seeded-entropy.ts';
 
-/** Bytes from a seed: good enough for keys of tests. */
-export function seededEntropy(seed: number): Entropy {
-  const random = seededRandom(seed, 'entropy');
-  return { bytes: (count) => Uint8Array.from({ length: count }, () => random.integer(256)) };
-}
+export { seededEntropy };
 
 /** A clock that only tests move. */
 export function manualClock(): Clock & { advance(byMs: number): Promise<void> } {

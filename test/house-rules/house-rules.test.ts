@@ -34,6 +34,7 @@ const topLevel = {
 const importers: Readonly<Record<string, readonly string[]>> = {
   '@huggingface/jinja': ['shared/model'],
   '@huggingface/tokenizers': ['shared/model'],
+  '@noble/ciphers': ['shared/crypto'],
   '@noble/hashes': ['shared/crypto'],
   '@tensorflow/tfjs': ['shared/compute'],
   '@tensorflow/tfjs-backend-cpu': ['shared/compute'],

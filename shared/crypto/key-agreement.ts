@@ -1,0 +1,71 @@
+/**
+ * X25519 (RFC 7748): two sides with a secret and the other's public key get the same 32 bytes. The engine's own where there is one,
+ * tweetnacl elsewhere. They differ on public keys of low order: an engine throws, tweetnacl returns zeros; here both give null.
+ */
+import nacl from 'tweetnacl';
+import { assert } from '../core/assert.ts';
+import { bytesOf, toBase64Url } from '../core/bytes.ts';
+import { engineCrypto } from './engine.ts';
+
+/** Bytes of an X25519 secret, of a public key, and of what two sides agree on. */
+export const agreementBytes = 32;
+
+/** The public key of a 32-byte secret. Costs 0.5 ms without an engine, 0.03 ms with one. */
+export function agreementPublicKey(secret: Uint8Array, engine: typeof engineCrypto = engineCrypto): Uint8Array {
+  assert(secret.length === agreementBytes, `an X25519 secret has ${agreementBytes} bytes`);
+  if (engine === null) return nacl.scalarMult.base(plain(secret));
+  const jwk = engine.createPublicKey(privateKeyOf(secret, engine)).export({ format: 'jwk' });
+  return Uint8Array.from(globalThis.atob(jwk.x!.replaceAll('-', '+').replaceAll('_', '/')), (digit) =>
+    digit.charCodeAt(0),
+  );
+}
+
+/**
+ * What the owners of `secret` and of `publicKey` agree on: 32 bytes, owned by the caller, to be fed to a key derivation; null where the
+ * public key is of low order, because then everybody knows the outcome (RFC 7748, section 6.1).
+ */
+export function agree(
+  secret: Uint8Array,
+  publicKey: Uint8Array,
+  engine: typeof engineCrypto = engineCrypto,
+): Uint8Array | null {
+  assert(secret.length === agreementBytes && publicKey.length === agreementBytes, 'X25519 keys have 32 bytes');
+  const agreed =
+    engine === null ? nacl.scalarMult(plain(secret), plain(publicKey)) : exchange(secret, publicKey, engine);
+  return agreed === null || agreed.every((byte) => byte === 0) ? null : agreed;
+}
+
+function exchange(
+  secret: Uint8Array,
+  publicKey: Uint8Array,
+  engine: NonNullable<typeof engineCrypto>,
+): Uint8Array | null {
+  const [privateKey, otherKey] = [privateKeyOf(secret, engine), publicKeyOf(publicKey, engine)];
+  try {
+    return bytesOf(engine.diffieHellman({ privateKey, publicKey: otherKey }));
+  } catch {
+    // OpenSSL refuses to derive a secret of zeros.
+    return null;
+  }
+}
+
+function publicKeyOf(publicKey: Uint8Array, engine: NonNullable<typeof engineCrypto>) {
+  return engine.createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: toBase64Url(publicKey) }, format: 'jwk' });
+}
+
+/** PKCS #8 of an X25519 secret (RFC 8410, section 7): a fixed head and the 32 bytes. A JWK would need the public key beside it. */
+const pkcs8Head = Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20);
+
+function privateKeyOf(secret: Uint8Array, engine: NonNullable<typeof engineCrypto>) {
+  const key = new Uint8Array(pkcs8Head.length + agreementBytes);
+  key.set(pkcs8Head);
+  key.set(secret, pkcs8Head.length);
+  const parsed = engine.createPrivateKey({ key: key as Buffer, format: 'der', type: 'pkcs8' });
+  key.fill(0);
+  return parsed;
+}
+
+/** tweetnacl checks argument types by constructor name, which keeps subclasses of Uint8Array out. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes);
+}
