@@ -131,6 +131,8 @@ export interface SiteHooks {
   readonly keysAndValues?: (site: LayerSite, batchSize: number) => Prefix | undefined;
   /** The position of the first token. Absent means 0; prefixes of PEFT count as positions, those of AdapterHub do not. */
   readonly positionStart?: number;
+  /** How often the batch is repeated, one copy behind the other, before the lowest layer at which a hook acts. Absent means once. */
+  readonly copies?: number;
   /**
    * The lowest layer at which any hook acts: no gradient is computed below it. Absent means 0. It says nothing where `words` or `embedding`
    * is given, since they act below all layers.

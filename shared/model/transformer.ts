@@ -13,6 +13,7 @@ import {
   type Tensor2D,
   type Tensor3D,
   tidy,
+  tile,
 } from '@tensorflow/tfjs-core';
 import { type AttentionShape, attention, fusedAttention } from '../compute/attention.ts';
 import { withoutGradient } from '../compute/custom-gradient.ts';
@@ -108,8 +109,9 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       };
       if (hooks.words !== undefined || hooks.embedding !== undefined) {
         const { states, mask } = embedded();
-        const pass = passOf(parts, hooks, states, mask);
-        return finish(runBlocks(states, 0, layerCount, pass), pass);
+        const entering = repeated({ states, mask }, hooks);
+        const pass = passOf(parts, hooks, entering.states, entering.mask);
+        return finish(runBlocks(entering.states, 0, layerCount, pass), pass);
       }
       // Where someone collects, the states below must outlive the frozen part; else it is computed without a trace.
       const isHooked = hooks.linear !== undefined || hooks.sublayer !== undefined || hooks.keysAndValues !== undefined;
@@ -117,7 +119,9 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       const pass = passOf(parts, hooks, batch.inputIds, batch.attentionMask);
       const below = () => runBlocks(embedded().states, 0, frozenCount, pass);
       const start = collect === undefined ? withoutGradient(batch.inputIds, below) : below();
-      return finish(runBlocks(unrolled(start, pass.shape), frozenCount, layerCount, pass), pass);
+      const entering = repeated({ states: unrolled(start, pass.shape), mask: batch.attentionMask }, hooks);
+      const above = hooks.copies === undefined ? pass : passOf(parts, hooks, entering.states, entering.mask);
+      return finish(runBlocks(entering.states, frozenCount, layerCount, above), above);
     },
     languageModelScores: (hidden, hooks): Tensor => {
       const read = hooks?.output?.(hidden) ?? hidden;
@@ -156,6 +160,11 @@ function embed(
   );
   const placed = place(states, { batch, start, added: length - batch.inputIds.shape[1] });
   return hooks.embedding?.(placed, mask) ?? { states: placed, mask };
+}
+
+/** The batch as often as the hooks want it. */
+function repeated({ states, mask }: MaskedStates, { copies = 1 }: SiteHooks): MaskedStates {
+  return copies === 1 ? { states, mask } : { states: tile(states, [copies, 1, 1]), mask: tile(mask, [copies, 1]) };
 }
 
 function passOf(
