@@ -22,6 +22,10 @@ export const inviteLifetimeHours = 72;
 export const safetensorsHeaderBytesMax = 100_000_000;
 /** Characters of one text field in a data row: longer rows are almost certainly a wrong column or a broken file. */
 export const textCharactersMax = 1_000_000;
+/** Characters (of JSON also bytes) of one data row as it stands in a file: the longest text with every character escaped, and columns beside it. */
+export const recordCharactersMax = 8 * textCharactersMax;
+/** Uncompressed bytes of the columns that are read of one Parquet row group, which is decoded at once: writers stay far below by default. */
+export const parquetGroupBytesMax = 512 * 1024 * 1024;
 /** Bytes of a plan in canonical JSON: 2^14 labels of 200 characters stay below. */
 export const planBytesMax = 16 * 1024 * 1024;
 /** Bytes of one file of a base model as clients fetch it: a manifest of its chunk digests must fit into one message. */
