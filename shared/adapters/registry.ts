@@ -7,6 +7,12 @@ import { shown } from '../plan/problems.ts';
 import type { ClassifierAdapter } from '../training/classifier.ts';
 import { dropLowest, droppedLayers } from './adapter-drop.ts';
 import { bottleneck } from './bottleneck.ts';
+import { bindAverage } from './composition/average.ts';
+import { bindBatchSplit } from './composition/batch-split.ts';
+import { bindFuse } from './composition/fuse.ts';
+import type { CompositionBinder } from './composition/members.ts';
+import { bindSplit } from './composition/split.ts';
+import { bindStack } from './composition/stack.ts';
 import { lora } from './lora.ts';
 import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
 import { none } from './none.ts';
@@ -54,11 +60,20 @@ function binderOf<Configuration extends object>(method: AdapterMethod<Configurat
   return [method.name, bind];
 }
 
+function composing(method: string, bind: CompositionBinder): readonly [string, Binder] {
+  return [method, (settings, base) => bind(settings, base, parseAdapter)];
+}
+
 /** Every method: a new one is a line here. */
 const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(none),
   binderOf(bottleneck),
   binderOf(lora),
+  composing('stack', bindStack),
+  composing('fuse', bindFuse),
+  composing('average', bindAverage),
+  composing('split', bindSplit),
+  composing('batch-split', bindBatchSplit),
 ]);
 
 /** Names of the methods, as plans and command lines have them. */

@@ -1,0 +1,110 @@
+/**
+ * The weighted mean of what adapters put out, at every site: with weights w that sum to 1, h + Σ w_i c_i at the end of a sublayer and
+ * y + Σ w_i (y_i − y) at a linear map (`Average` of AdapterHub, without the further factor 1/N of its code). A member that does not act at a
+ * site counts there with no change.
+ *
+ * Weights are fixed, or learned as w = softmax(logits) `[members]`: by all clients together, or `personal`, so that each client mixes the
+ * same adapters in its own way and its weights never leave it.
+ */
+import {
+  add,
+  mul,
+  slice,
+  softmax,
+  sub,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+} from '@tensorflow/tfjs-core';
+import * as z from 'zod/mini';
+import { booleanField, choiceField, numberField, sectionField } from '../../plan/fields.ts';
+import { shown } from '../../plan/problems.ts';
+import type { TensorSpecification } from '../../update/layout.ts';
+import type { AdapterContext } from '../method.ts';
+import { tensorOf } from '../named-tensor.ts';
+import { parseSettings, refuseSettings } from '../settings.ts';
+import { type AdapterHooks, sublayerChange } from '../sublayer-change.ts';
+import { bindMembers, type CompositionBinder, composed, membersField, reachOf, refuseOtherHooks } from './members.ts';
+
+const weightsError = 'a list of one number above 0 for each member';
+const schema = sectionField({
+  members: membersField(1),
+  weights: z.optional(z.array(numberField({ above: 0 }), { error: weightsError })),
+  normalise: z._default(booleanField(), true),
+  learning: z._default(choiceField(['none', 'shared', 'personal']), 'none'),
+});
+
+const logitsName = 'average.logits';
+
+/** Binds `average`. Members act at linear maps or at the ends of sublayers. */
+export const bindAverage: CompositionBinder = (value, base, bindMember) => {
+  const { normalise, learning, ...settings } = parseSettings('average', schema, value);
+  const { members, configurations } = bindMembers('average', settings.members, { base, bindMember });
+  const asked = settings.weights ?? members.map(() => 1);
+  if (asked.length !== members.length) {
+    const sentence = `must be ${weightsError}, of which there are ${members.length}, found ${shown(asked)}`;
+    refuseSettings('average', [{ path: 'weights', sentence }]);
+  }
+  if (!normalise && learning !== 'none') {
+    refuseSettings('average', [
+      { path: 'normalise', sentence: 'must be true where weights are learned, since these sum to 1, found false' },
+    ]);
+  }
+  refuseOtherHooks('average', members, ['linear', 'sublayer']);
+  const sum = normalise ? asked.reduce((total, weight) => total + weight, 0) : 1;
+  const weights = asked.map((weight) => weight / sum);
+  const logits: TensorSpecification = {
+    name: logitsName,
+    shape: [members.length],
+    aggregationClass: learning === 'personal' ? 'local' : 'mean',
+    decays: false,
+  };
+  return composed({
+    method: 'average',
+    configuration: { members: configurations, weights: asked, normalise, learning },
+    members,
+    ...(learning === 'none'
+      ? {}
+      : { own: { tensors: [logits], initialise: () => Float32Array.from(weights, (weight) => Math.log(weight)) } }),
+    hooks: (hooks, context) => averageHooks(hooks, learning === 'none' ? () => weights : () => learnedWeights(context)),
+  });
+};
+
+function learnedWeights(context: AdapterContext): Tensor[] {
+  const weights: Tensor1D = softmax(tensorOf<Tensor1D>(context, logitsName));
+  return Array.from({ length: weights.size }, (_, index) => slice(weights, index, 1));
+}
+
+/** The hooks of a mean of adapters; weights are asked for at each site. */
+export function averageHooks(
+  members: readonly AdapterHooks[],
+  weightsOf: () => readonly (number | Tensor)[],
+): AdapterHooks {
+  const weighted = <States extends Tensor>(parts: readonly (States | undefined)[]): States | undefined => {
+    const acting = parts.flatMap((part, index) => (part === undefined ? [] : [{ part, index }]));
+    if (acting.length === 0) return undefined;
+    const weights = weightsOf();
+    return acting
+      .map(({ part, index }) => mul(part, weights[index]!) as States)
+      .reduce((left, right) => add(left, right));
+  };
+  const hasLinear = members.some(({ linear }) => linear !== undefined);
+  const hasChange = members.some(({ change }) => change !== undefined);
+  const linear: AdapterHooks['linear'] = (site, input, output, map) => {
+    const parts = members.map((member): Tensor2D | undefined => {
+      if (member.linearTargets?.has(site.target) === false) return undefined;
+      const replaced = member.linear?.(site, input, output, map);
+      return replaced === undefined ? undefined : sub(replaced, output);
+    });
+    const change = weighted<Tensor2D>(parts);
+    return change === undefined ? undefined : add(output, change);
+  };
+  return {
+    ...reachOf(members),
+    ...(hasLinear ? { linear } : {}),
+    ...(hasChange
+      ? sublayerChange((...states) => weighted<Tensor3D>(members.map(({ change }) => change?.(...states))))
+      : {}),
+  };
+}

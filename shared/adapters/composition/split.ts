@@ -1,0 +1,53 @@
+/**
+ * Stretches of the sequence by adapter: member i changes the tokens from `at[i - 1]` to before `at[i]`, the last all that follow (`Split` of
+ * AdapterHub, with boundaries in place of lengths, so that texts may differ in length). For texts of known parts, such as a question in
+ * front of its passage. Attention still runs over the whole text.
+ */
+import { concat, slice, type Tensor3D, zerosLike } from '@tensorflow/tfjs-core';
+import * as z from 'zod/mini';
+import { sectionField, wholeField } from '../../plan/fields.ts';
+import { shown } from '../../plan/problems.ts';
+import { parseSettings, refuseSettings } from '../settings.ts';
+import { type AdapterHooks, sublayerChange } from '../sublayer-change.ts';
+import { bindMembers, type CompositionBinder, composed, membersField, reachOf, refuseOtherHooks } from './members.ts';
+
+const atError = 'a rising list of positions, one fewer than members';
+const schema = sectionField({
+  members: membersField(2),
+  at: z.array(wholeField(1, 2 ** 20), { error: atError }),
+});
+
+/** Binds `split`. Members act at the ends of sublayers. */
+export const bindSplit: CompositionBinder = (value, base, bindMember) => {
+  const settings = parseSettings('split', schema, value);
+  const { at } = settings;
+  const { members, configurations } = bindMembers('split', settings.members, { base, bindMember });
+  const isRising = at.every((position, index) => index === 0 || position > at[index - 1]!);
+  if (at.length !== members.length - 1 || !isRising) {
+    refuseSettings('split', [{ path: 'at', sentence: `must be ${atError}, found ${shown(at)}` }]);
+  }
+  refuseOtherHooks('split', members, ['sublayer']);
+  const configuration = { members: configurations, at };
+  return composed({ method: 'split', configuration, members, hooks: (hooks) => splitHooks(hooks, at) });
+};
+
+function splitHooks(members: readonly AdapterHooks[], at: readonly number[]): AdapterHooks {
+  return {
+    ...reachOf(members),
+    ...sublayerChange((site, output, residual, norm) => {
+      const [batchSize, length, width] = output.shape;
+      let hasActed = false;
+      const parts = members.flatMap(({ change }, index): Tensor3D[] => {
+        const from = Math.min(length, at[index - 1] ?? 0);
+        const to = Math.min(length, at[index] ?? length);
+        if (from === to) return [];
+        const stretch = (states: Tensor3D): Tensor3D => slice(states, [0, from, 0], [batchSize, to - from, width]);
+        const own = stretch(output);
+        const added = change?.(site, own, stretch(residual), norm);
+        if (added !== undefined) hasActed = true;
+        return [added ?? zerosLike(own)];
+      });
+      return hasActed ? concat(parts, 1) : undefined;
+    }),
+  };
+}
