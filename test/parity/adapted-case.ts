@@ -1,10 +1,10 @@
 /** Runs a base with an adapter whose values come from a reference: outputs, loss, and gradients of all parameters. */
 import { type Tensor, type Tensor3D, tensor, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
+import { foreignValues, type TensorMapping } from '../../shared/adapters/formats/foreign-tensors.ts';
 import type { BoundAdapter } from '../../shared/adapters/registry.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import type { BaseModel, TokenBatch } from '../../shared/model/base-model.ts';
 import type { TensorSpecification } from '../../shared/update/layout.ts';
-import { type ReferenceTensor, toOurs, toReference } from './reference-tensors.ts';
 
 /** What {@link runAdapted} needs. */
 export interface AdaptedRun {
@@ -13,7 +13,10 @@ export interface AdaptedRun {
   readonly adapter: BoundAdapter;
   /** Parameters beside the adapter's, such as a classifier's. */
   readonly further?: readonly TensorSpecification[];
-  readonly references: readonly ReferenceTensor[];
+  /** Values of all parameters by our names. */
+  readonly values: ReadonlyMap<string, Float32Array>;
+  /** The reference's parameters in terms of ours. */
+  readonly mappings: readonly TensorMapping[];
   /** From the last hidden state to what the reference calls its output. */
   readonly outputOf: (hidden: Tensor3D, parameters: ReadonlyMap<string, Tensor>) => Tensor;
   /** The reference's loss of that output. */
@@ -30,9 +33,8 @@ export interface AdaptedFindings {
 
 /** Runs forward and backward, without dropout. */
 export function runAdapted(run: AdaptedRun): AdaptedFindings {
-  const { base, batch, adapter, further = [], references, outputOf, lossOf } = run;
+  const { base, batch, adapter, further = [], values, mappings, outputOf, lossOf } = run;
   const specifications = [...adapter.tensors, ...further];
-  const values = toOurs(specifications, references);
   let findings: AdaptedFindings | null = null;
   tidy(() => {
     const leaves = specifications.map(({ name, shape }) => tensor(values.get(name)!, [...shape]));
@@ -46,7 +48,7 @@ export function runAdapted(run: AdaptedRun): AdaptedFindings {
     findings = {
       output: forward(leaves).dataSync() as Float32Array,
       loss: value.dataSync() as Float32Array,
-      gradients: new Map(references.map((reference) => [reference.mapping.reference, toReference(reference, ours)])),
+      gradients: new Map(mappings.map((mapping) => [mapping.name, foreignValues(mapping, ours)])),
     };
   });
   return findings!;

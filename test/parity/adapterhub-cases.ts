@@ -1,16 +1,16 @@
 /** Folders of Transformers with AdapterHub: `cases.json`, `adapters/`, `expected/`; the base's own outputs are the case `base`. */
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { div, mul, sum, type Tensor, tensor } from '@tensorflow/tfjs-core';
-import { parseAdapter } from '../../shared/adapters/registry.ts';
+import { readAdapterHub } from '../../shared/adapters/formats/adapterhub.ts';
+import { utf8 } from '../../shared/core/bytes.ts';
+import { FederationError } from '../../shared/core/errors.ts';
 import type { BaseModel } from '../../shared/model/base-model.ts';
-import { tensorValues } from '../../shared/model/safetensors.ts';
+import { describeFiles } from '../../shared/model/load.ts';
 import { runAdapted } from './adapted-case.ts';
-import { mapAdapterHubName } from './adapterhub-names.ts';
-import { type Translated, translateCase } from './adapterhub-settings.ts';
 import { computeBase } from './base-cases.ts';
 import { brokenCase, type CaseKind, type Findings, type FixtureFolder, missingCase, type ParityCase } from './case.ts';
-import { batchOf, entryOf, floatsOf, objectOf, readObject, readTensors } from './fixture-files.ts';
+import { batchOf, checkpointFiles, entryOf, floatsOf, objectOf, readObject, readTensors } from './fixture-files.ts';
 
 /** The kind of `bert`, `roberta`, `distilbert` and `gpt2`. */
 export const adapterHubCases: CaseKind = {
@@ -36,16 +36,29 @@ async function adapterCases(folder: FixtureFolder): Promise<ParityCase[]> {
     .filter((file) => file.endsWith('.safetensors'))
     .map((file) => file.replace('.safetensors', ''));
   const names = new Set([...Object.keys(listed), ...expected.filter((name) => name !== 'base')]);
-  return [...names].map((name) => adapterCase(folder, name, listed[name]));
+  return Promise.all([...names].map((name) => adapterCase(folder, name, listed[name])));
 }
 
-function adapterCase(folder: FixtureFolder, caseName: string, entry: unknown): ParityCase {
+async function adapterCase(folder: FixtureFolder, caseName: string, entry: unknown): Promise<ParityCase> {
   const name = `${folder.name}/${caseName}`;
   try {
     const settings = objectOf(entry, `cases.json: ${caseName}`);
-    const translated = translateCase(settings);
-    if ('missing' in translated) return missingCase(name, translated.missing);
-    return { name, missing: null, compute: (model) => compute(model, folder.path, caseName, settings, translated) };
+    const adapters = objectOf(settings.adapters, 'adapters');
+    const [only, ...others] = Object.keys(adapters);
+    if (only === undefined) throw new Error('the case has no adapter');
+    if (others.length > 0) return missingCase(name, `composition ${String(settings.active)}`);
+    const files = {
+      configuration: utf8(JSON.stringify({ name: only, config: adapters[only], version: 'adapters.1.2.0' })),
+      tensors: await readFile(join(folder.path, 'adapters', `${caseName}.safetensors`)),
+    };
+    try {
+      readAdapterHub(files, describeFiles(await checkpointFiles(folder.path)));
+    } catch (cause) {
+      if (!(cause instanceof FederationError)) throw cause;
+      if (cause.code === 'unsupported-adapter') return missingCase(name, cause.message);
+      if (cause.code !== 'unsupported-family') throw cause;
+    }
+    return { name, missing: null, compute: (model) => compute(model, folder.path, caseName, settings, files) };
   } catch (cause) {
     return brokenCase(name, cause);
   }
@@ -56,17 +69,12 @@ async function compute(
   path: string,
   caseName: string,
   settings: Readonly<Record<string, unknown>>,
-  { adapter: adapterName, configuration, attentionParts }: Exclude<Translated, { readonly missing: string }>,
+  files: Parameters<typeof readAdapterHub>[0],
 ): Promise<Findings> {
   const inputs = await readTensors(join(path, 'expected', 'base.safetensors'));
   const expected = await readTensors(join(path, 'expected', `${caseName}.safetensors`));
-  const saved = await readTensors(join(path, 'adapters', `${caseName}.safetensors`));
-  const adapter = parseAdapter(configuration, base.description);
-  const context = { base: base.description, adapter: adapterName, attentionParts };
-  const references = [...saved.tensors].map(([reference, entry]) => {
-    return { mapping: mapAdapterHubName(reference, context), shape: entry.shape, values: tensorValues(entry) };
-  });
-  const count = references.reduce((total, { values }) => total + values.length, 0);
+  const { adapter, values, mappings } = readAdapterHub(files, base.description);
+  const count = [...values.values()].reduce((total, { length }) => total + length, 0);
   if (count !== settings.parameters)
     throw new Error(`cases.json says ${String(settings.parameters)} parameters, found ${count}`);
   const batch = batchOf(inputs);
@@ -74,14 +82,8 @@ async function compute(
   const mask = batch.attentionMask.toFloat().expandDims(2);
   // The reference's loss is sum(hidden * probe * mask) / sum(mask).
   const lossOf = (hidden: Tensor) => div(sum(mul(mul(hidden, probe), mask)), sum(mask));
-  const { output, loss, gradients } = runAdapted({
-    base,
-    batch,
-    adapter,
-    references,
-    outputOf: (hidden) => hidden,
-    lossOf,
-  });
+  const outputOf = (hidden: Tensor) => hidden;
+  const { output, loss, gradients } = runAdapted({ base, batch, adapter, values, mappings, outputOf, lossOf });
   return {
     expected,
     outputs: new Map([

@@ -1,0 +1,181 @@
+/**
+ * LoRA in PEFT's files (Hu 2021; Kalajdzievski 2023 for `use_rslora`): `….lora_A.weight` `[r, in]` and `….lora_B.weight` `[out, r]`, which
+ * are A and B as we hold them. The fields written are those that PEFT 0.11 knows: what came later is neutral when absent, and readers of
+ * that age refuse what they do not know.
+ */
+import { FormatError, UsageError } from '../../core/errors.ts';
+import type { BaseDescription, LinearSite } from '../../model/base-model.ts';
+import type { Configuration } from '../../model/configuration.ts';
+import { shown } from '../../plan/problems.ts';
+import { type LoraConfiguration, type LoraMap, lora, loraMapsOf } from '../lora.ts';
+import type { BoundAdapter } from '../registry.ts';
+import {
+  anything,
+  count,
+  type FieldRules,
+  flag,
+  isTexts,
+  layersOrNull,
+  nothing,
+  number,
+  off,
+  oneOf,
+  pattern,
+  probability,
+} from './config-fields.ts';
+import { modulesOf, pathOf } from './module-paths.ts';
+import type { PeftMethod, PeftReading } from './peft-method.ts';
+import { namesOfTargets, patternMeans, selectModules } from './peft-targets.ts';
+import { type PythonValue, pythonFloat } from './python-json.ts';
+
+const names = {
+  expected: 'a list of module names, a regular expression or "all-linear"',
+  holds: (value: unknown) => isTexts(value) || (typeof value === 'string' && value !== ''),
+};
+const namesOrNull = {
+  expected: `${names.expected}, or null`,
+  holds: (value: unknown) => value === null || names.holds(value),
+};
+
+/** Ways of initialising that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, CorDA) train on a changed base. */
+const startsOnBase = ['gaussian', 'eva', 'orthogonal'];
+
+const rules: FieldRules = {
+  r: count,
+  lora_alpha: number,
+  lora_dropout: probability,
+  target_modules: names,
+  exclude_modules: namesOrNull,
+  layers_to_transform: layersOrNull,
+  layers_pattern: anything,
+  rank_pattern: pattern,
+  alpha_pattern: pattern,
+  use_rslora: flag,
+  use_dora: off,
+  bias: oneOf('none'),
+  lora_bias: off,
+  // PEFT itself sets this field as the layers need it.
+  fan_in_fan_out: flag,
+  init_lora_weights: {
+    expected: `true, false, ${startsOnBase.map((name) => JSON.stringify(name)).join(' or ')}: others change the base`,
+    holds: (value) => typeof value === 'boolean' || startsOnBase.includes(String(value)),
+  },
+  target_parameters: nothing,
+  layer_replication: nothing,
+  trainable_token_indices: nothing,
+  megatron_config: nothing,
+  megatron_core: anything,
+  loftq_config: nothing,
+  qalora_group_size: anything,
+  use_qalora: off,
+  alora_invocation_tokens: nothing,
+  arrow_config: nothing,
+  corda_config: nothing,
+  eva_config: anything,
+  ensure_weight_tying: off,
+};
+
+function configurationOf({ configuration }: BoundAdapter, base: BaseDescription): LoraConfiguration {
+  const { method: _, ...settings } = configuration;
+  return lora.parse(settings, base);
+}
+
+function read(configuration: Configuration, { base, modules, source }: PeftReading) {
+  const { r, lora_alpha: alpha, rank_pattern: ranks, alpha_pattern: alphas } = configuration;
+  const selected = selectModules(modules, configuration as unknown as Parameters<typeof selectModules>[1], source);
+  const targets = [...new Set(selected.map(({ site }) => site.target))];
+  const layers = [...new Set(selected.map(({ site }) => site.layerIndex))];
+  if (selected.length === 0 || selected.length < targets.length * layers.length) {
+    const found = `${shown(configuration.target_modules)}, which means ${selected.length}`;
+    throw new FormatError(
+      'unsupported-adapter',
+      `${source}: target_modules must mean the same maps in every layer that it means, and at least one of this ${base.family}, found ${found}`,
+    );
+  }
+  const patternOf = (map: unknown, otherwise: unknown): Record<string, number> => {
+    const entries = Object.entries((map ?? {}) as Record<string, number>);
+    const found = selected.flatMap(({ path, site: { layerIndex, target } }) => {
+      const own = entries.find(([key]) => patternMeans(key, path, source))?.[1];
+      return own === undefined || own === otherwise ? [] : [[`layers.${layerIndex}.${target}`, own] as const];
+    });
+    return Object.fromEntries(found);
+  };
+  return {
+    method: 'lora',
+    targets,
+    layers,
+    rank: r ?? 8,
+    alpha: alpha ?? 8,
+    rankPattern: patternOf(ranks, r ?? 8),
+    alphaPattern: patternOf(alphas, alpha ?? 8),
+    rankStabilised: configuration.use_rslora ?? false,
+    dropout: configuration.lora_dropout ?? 0,
+  };
+}
+
+/** Keys of patterns: the path within the bare model, which ends the path in every model. */
+function patternsOf(
+  base: BaseDescription,
+  maps: readonly LoraMap[],
+  field: 'rank' | 'alpha',
+  otherwise: number,
+): Record<string, number> {
+  return Object.fromEntries(
+    maps.filter((map) => map[field] !== otherwise).map((map) => [pathOf(base, map.site), map[field]]),
+  );
+}
+
+function write(adapter: BoundAdapter, base: BaseDescription): Record<string, PythonValue> {
+  const configuration = configurationOf(adapter, base);
+  const { rank, alpha, layers, targets, dropout, rankStabilised } = configuration;
+  refuseParts(configuration, base);
+  const isChosen = ({ layerIndex, target }: LinearSite) => layers.includes(layerIndex) && targets.includes(target);
+  const maps = loraMapsOf(configuration);
+  return {
+    alpha_pattern: patternsOf(base, maps, 'alpha', alpha),
+    bias: 'none',
+    fan_in_fan_out: modulesOf(base).storesInOut,
+    init_lora_weights: true,
+    layer_replication: null,
+    layers_pattern: null,
+    layers_to_transform: layers.length === base.layerCount ? null : layers,
+    loftq_config: {},
+    lora_alpha: alpha,
+    lora_dropout: pythonFloat(dropout),
+    megatron_config: null,
+    megatron_core: 'megatron.core',
+    r: rank,
+    rank_pattern: patternsOf(base, maps, 'rank', rank),
+    target_modules: namesOfTargets(base, isChosen, layers),
+    use_dora: false,
+    use_rslora: rankStabilised,
+  };
+}
+
+function refuseParts({ targets }: LoraConfiguration, { linearTargets, family }: BaseDescription): void {
+  const part = linearTargets.qkv === undefined ? undefined : targets.find((target) => ['q', 'k', 'v'].includes(target));
+  if (part === undefined) return;
+  throw new UsageError(
+    'not-exportable',
+    `PEFT adapts the fused query, key and value map of ${family} as one, this adapter its part ${part}; ` +
+      'adapters merge writes it into a full checkpoint, and training with the target qkv gives one that PEFT can hold',
+  );
+}
+
+/** The type `LORA`. */
+export const peftLora: PeftMethod = {
+  type: 'LORA',
+  method: 'lora',
+  rules,
+  read,
+  write,
+  tensors: (adapter, base, prefix) =>
+    loraMapsOf(configurationOf(adapter, base)).flatMap(({ site, name, rank }) => {
+      const { inSize, outSize } = base.linearTargets[site.target]!;
+      const stem = `${prefix}${pathOf(base, site)}`;
+      return [
+        { name: `${stem}.lora_A.weight`, shape: [rank, inSize], parts: [`${name}.a`], transposed: false },
+        { name: `${stem}.lora_B.weight`, shape: [outSize, rank], parts: [`${name}.b`], transposed: false },
+      ];
+    }),
+};

@@ -1,0 +1,98 @@
+/**
+ * PEFT's `target_modules`: which modules of a base it means, and the shortest list that means exactly some maps. A name means every module
+ * whose path is the name or ends with `.` and the name; a text is `all-linear` or a regular expression over the whole path.
+ */
+import { FormatError } from '../../core/errors.ts';
+import type { BaseDescription, LinearSite } from '../../model/base-model.ts';
+import { shown } from '../../plan/problems.ts';
+import { modulesOf, pathOf, wholeTargetsOf } from './module-paths.ts';
+
+/** A block's map with its path within the model that was adapted. */
+export interface Module {
+  readonly site: LinearSite;
+  /** `bert.encoder.layer.0.attention.self.query`; without `bert.` in a bare model. */
+  readonly path: string;
+}
+
+/** Every block's maps. `isBare` says that the bare model was adapted, which has no prefix. */
+export function modulesIn(base: BaseDescription, isBare: boolean): Module[] {
+  const prefix = isBare ? '' : `${modulesOf(base).model}.`;
+  return Array.from({ length: base.layerCount }, (_, layerIndex) =>
+    wholeTargetsOf(base).map((target) => ({
+      site: { layerIndex, target },
+      path: prefix + pathOf(base, { layerIndex, target }),
+    })),
+  ).flat();
+}
+
+/** Whether PEFT's name means a path. */
+export function namesPath(name: string, path: string): boolean {
+  return path === name || path.endsWith(`.${name}`);
+}
+
+/** Whether a key of `rank_pattern` or `alpha_pattern`, which is a regular expression for the end of a path, means it. */
+export function patternMeans(key: string, path: string, source: string): boolean {
+  return expression(`^(?:.*\\.)?(?:${key})$`, key, source).test(path);
+}
+
+function expression(pattern: string, shownAs: string, source: string): RegExp {
+  try {
+    return new RegExp(pattern, 'u');
+  } catch (cause) {
+    throw new FormatError(
+      'unsupported-adapter',
+      `${source}: ${shown(shownAs)} must be a regular expression that this version understands`,
+      { cause },
+    );
+  }
+}
+
+/** The modules that `target_modules` means, without those of `exclude_modules` and of layers that `layers_to_transform` leaves out. */
+export function selectModules(
+  modules: readonly Module[],
+  {
+    target_modules: targets,
+    exclude_modules: excluded,
+    layers_to_transform: layers,
+  }: {
+    readonly target_modules: string | readonly string[];
+    readonly exclude_modules?: string | readonly string[] | null;
+    readonly layers_to_transform?: readonly number[] | null;
+  },
+  source: string,
+): Module[] {
+  const means = (names: string | readonly string[], path: string): boolean =>
+    typeof names === 'string'
+      ? names === 'all-linear' || expression(`^(?:${names})$`, names, source).test(path)
+      : names.some((name) => namesPath(name, path));
+  return modules.filter(
+    ({ path, site }) =>
+      means(targets, path) &&
+      !(excluded !== undefined && excluded !== null && means(excluded, path)) &&
+      (layers === undefined || layers === null || layers.includes(site.layerIndex)),
+  );
+}
+
+/**
+ * Names that mean the chosen targets in every block and no other linear map of the model: the end of a path that is as short as it can be
+ * for each, which may be common to several (`output.dense`); a path with its layer where every end means more.
+ */
+export function namesOfTargets(
+  base: BaseDescription,
+  isChosen: (site: LinearSite) => boolean,
+  layers: readonly number[],
+): string[] {
+  const modules = modulesIn(base, false);
+  const others = [
+    ...modules.filter(({ site }) => layers.includes(site.layerIndex) && !isChosen(site)).map(({ path }) => path),
+    ...modulesOf(base).otherLinears,
+  ];
+  const names = new Set<string>();
+  for (const { site, path } of modules) {
+    if (!isChosen(site)) continue;
+    const parts = path.split('.');
+    const ends = parts.map((_, index) => parts.slice(parts.length - 1 - index).join('.'));
+    names.add(ends.find((end) => !others.some((other) => namesPath(end, other))) ?? path);
+  }
+  return [...names].sort();
+}
