@@ -21,9 +21,6 @@ export function fillValues(tensor: StoredTensor, into: Float32Array): void {
   });
 }
 
-/** Side of the squares in which a matrix is transposed, in values: reads and writes both stay in the cache. */
-const tileSize = 32;
-
 /** Writes the transpose of the matrix `tensor` `[rows, columns]` to `into` `[columns, rows]`. @throws as {@link fillValues}. */
 export function fillTransposed(tensor: StoredTensor, into: Float32Array): void {
   const [rowCount, columnCount] = tensor.shape as [number, number];
@@ -46,12 +43,31 @@ interface Block {
   readonly rowCount: number;
 }
 
+/** Columns that are gone through together: as many pages are written to at once, and their addresses stay at hand. */
+const columnsTogether = 16;
+
+/** Copies rows to columns, eight at a time, since a column takes eight values as fast as one. */
 function scatter(rows: Float32Array, { rowStart, pieceRows, columnCount, rowCount }: Block, into: Float32Array): void {
-  for (let tileRow = 0; tileRow < pieceRows; tileRow += tileSize) {
-    const rowEnd = Math.min(tileRow + tileSize, pieceRows);
-    for (let column = 0; column < columnCount; column++) {
-      const target = column * rowCount + rowStart;
-      for (let row = tileRow; row < rowEnd; row++) into[target + row] = rows[row * columnCount + column]!;
+  const eightsEnd = pieceRows - (pieceRows % 8);
+  for (let columnStart = 0; columnStart < columnCount; columnStart += columnsTogether) {
+    const columnEnd = Math.min(columnStart + columnsTogether, columnCount);
+    for (let row = 0; row < eightsEnd; row += 8) {
+      for (let column = columnStart; column < columnEnd; column++) {
+        const target = column * rowCount + rowStart + row;
+        const from = row * columnCount + column;
+        into[target] = rows[from]!;
+        into[target + 1] = rows[from + columnCount]!;
+        into[target + 2] = rows[from + 2 * columnCount]!;
+        into[target + 3] = rows[from + 3 * columnCount]!;
+        into[target + 4] = rows[from + 4 * columnCount]!;
+        into[target + 5] = rows[from + 5 * columnCount]!;
+        into[target + 6] = rows[from + 6 * columnCount]!;
+        into[target + 7] = rows[from + 7 * columnCount]!;
+      }
+    }
+    for (let row = eightsEnd; row < pieceRows; row++) {
+      for (let column = columnStart; column < columnEnd; column++)
+        into[column * rowCount + rowStart + row] = rows[row * columnCount + column]!;
     }
   }
 }

@@ -28,6 +28,17 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     },
     load: () => import('./step.ts'),
   },
+  load: {
+    summary: 'a checkpoint from disk to a base that is ready to train, beside reading its files, and its memory',
+    flags: {
+      megabytes: 'size of the checkpoint, default 500',
+      shards: 'files that hold it, default 1',
+      type: 'F32, F16 or BF16, default F32',
+      backend: 'node-gpu, node, wasm or cpu, default wasm',
+      turns: 'processes that read and that load, in turns, default 3',
+    },
+    load: () => import('./load.ts'),
+  },
   coordinator: {
     summary: 'updates that a coordinator takes on one core, and its memory',
     flags: {
