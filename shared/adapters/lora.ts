@@ -17,7 +17,7 @@ import type { TensorSpecification } from '../update/layout.ts';
 import { dropout } from './dropout.ts';
 import { kaimingUniform, zeroValues } from './initial-values.ts';
 import { patterned, patternKeys, queryAndValue, selectTargets, sitesOf, targetsField } from './linear-targets.ts';
-import { addLowRank, valuesOf, withKernel } from './low-rank-merge.ts';
+import { addLowRank, valuesOf, withKernel } from './merge-arithmetic.ts';
 import type { AdapterContext, AdapterMethod } from './method.ts';
 import { tensorOf } from './named-tensor.ts';
 import { chooseLayers, type LayerChoice, layerFields, parseSettings, refuseSettings } from './settings.ts';
@@ -154,11 +154,11 @@ export const lora: AdapterMethod<LoraConfiguration> = {
       return add(output, mul(lowRankProduct(input, map.name, configuration.dropout, context), map.scale));
     },
   }),
-  merge: (configuration, site, weights, parameters) => {
+  merge: (_, configuration, site, weights, parameters) => {
     const map = adaptedMapAt(configuration, site);
     return map && withKernel(weights, addLowRank(weights.kernel, kernelChange(map, parameters, 1)));
   },
-  unmerge: (configuration, site, weights, parameters) => {
+  unmerge: (_, configuration, site, weights, parameters) => {
     const map = adaptedMapAt(configuration, site);
     return map && withKernel(weights, addLowRank(weights.kernel, kernelChange(map, parameters, -1)));
   },

@@ -41,6 +41,7 @@ export interface LinearWeights {
 
 /** From one frozen linear map to another; it changes neither. Undefined where the adapter does not act. */
 export type MapChange<Configuration> = (
+  base: BaseDescription,
   configuration: Configuration,
   site: LinearSite,
   map: LinearWeights,
@@ -68,6 +69,15 @@ export interface AdapterMethod<Configuration> {
   hooks(base: BaseDescription, configuration: Configuration, context: AdapterContext): AdapterHooks;
   /** Tokens that the method puts in front of every text, which take positions from it. Absent means none. */
   virtualTokens?(configuration: Configuration): number;
+  /**
+   * An adapter that computes the same in a simpler form: without the network that made its values. Parameters by name, computed in float64.
+   * Absent where there is none.
+   */
+  eject?(
+    base: BaseDescription,
+    configuration: Configuration,
+    parameters: ReadonlyMap<string, Float32Array>,
+  ): { readonly configuration: Configuration; readonly parameters: ReadonlyMap<string, Float32Array> };
   /**
    * The frozen map at `site` with the adapter in it, computed in float64; undefined for a map that the adapter leaves alone. Absent where what
    * the method does is no linear map.

@@ -4,7 +4,7 @@ import type { BaseDescription, LinearSite } from '../model/base-model.ts';
 import { nearest } from '../plan/nearest.ts';
 import type { Plan } from '../plan/plan.ts';
 import { shown } from '../plan/problems.ts';
-import type { ClassifierAdapter } from '../training/classifier.ts';
+import type { TaskAdapter } from '../training/task-model.ts';
 import { dropLowest, droppedLayers } from './adapter-drop.ts';
 import { bottleneck } from './bottleneck.ts';
 import { bindAverage } from './composition/average.ts';
@@ -13,13 +13,18 @@ import { bindFuse } from './composition/fuse.ts';
 import type { CompositionBinder } from './composition/members.ts';
 import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
+import { dora } from './dora.ts';
+import { ia3 } from './ia3.ts';
 import { lora } from './lora.ts';
 import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
 import { none } from './none.ts';
+import { prefix } from './prefix.ts';
+import { prompt } from './prompt.ts';
 import type { AdapterHooks } from './sublayer-change.ts';
+import { vera } from './vera.ts';
 
 /** A method bound to its configuration and to a base. */
-export interface BoundAdapter extends ClassifierAdapter {
+export interface BoundAdapter extends TaskAdapter {
   readonly method: string;
   /** The configuration with defaults filled in; {@link parseAdapter} accepts it and gives the same adapter. */
   readonly configuration: Plan['adapter'];
@@ -29,6 +34,11 @@ export interface BoundAdapter extends ClassifierAdapter {
   /** The frozen map at a site with the adapter in it, and back, as `AdapterMethod` says; absent where the method has none. */
   readonly merge?: BoundMapChange;
   readonly unmerge?: BoundMapChange;
+  /** An adapter in a simpler form that computes the same, as `AdapterMethod` says; absent where there is none. */
+  readonly eject?: (parameters: ReadonlyMap<string, Float32Array>) => {
+    readonly adapter: BoundAdapter;
+    readonly parameters: ReadonlyMap<string, Float32Array>;
+  };
 }
 
 /** From one frozen map to another; undefined where the adapter does not act. */
@@ -44,7 +54,7 @@ function binderOf<Configuration extends object>(method: AdapterMethod<Configurat
   const bind: Binder = (settings, base) => {
     const configuration = method.parse(settings, base);
     const bound = (change: MapChange<Configuration>): BoundMapChange => {
-      return (site, map, parameters) => change(configuration, site, map, parameters);
+      return (site, map, parameters) => change(base, configuration, site, map, parameters);
     };
     return {
       method: method.name,
@@ -55,6 +65,12 @@ function binderOf<Configuration extends object>(method: AdapterMethod<Configurat
       ...(method.virtualTokens && { virtualTokens: method.virtualTokens(configuration) }),
       ...(method.merge && { merge: bound(method.merge) }),
       ...(method.unmerge && { unmerge: bound(method.unmerge) }),
+      ...(method.eject && {
+        eject: (parameters) => {
+          const ejected = method.eject!(base, configuration, parameters);
+          return { adapter: bind(ejected.configuration, base), parameters: ejected.parameters };
+        },
+      }),
     };
   };
   return [method.name, bind];
@@ -69,6 +85,11 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(none),
   binderOf(bottleneck),
   binderOf(lora),
+  binderOf(dora),
+  binderOf(vera),
+  binderOf(ia3),
+  binderOf(prefix),
+  binderOf(prompt),
   composing('stack', bindStack),
   composing('fuse', bindFuse),
   composing('average', bindAverage),

@@ -1,4 +1,4 @@
-/** Runs a base with an adapter whose values come from a reference: outputs, loss, and gradients of all parameters. */
+/** Runs a base with an adapter whose values come from a reference: outputs, loss, and gradients of all that train. */
 import { type Tensor, type Tensor3D, tensor, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
 import { foreignValues, type TensorMapping } from '../../shared/adapters/formats/foreign-tensors.ts';
 import type { BoundAdapter } from '../../shared/adapters/registry.ts';
@@ -38,17 +38,23 @@ export function runAdapted(run: AdaptedRun): AdaptedFindings {
   let findings: AdaptedFindings | null = null;
   tidy(() => {
     const leaves = specifications.map(({ name, shape }) => tensor(values.get(name)!, [...shape]));
-    const forward = (tensors: readonly Tensor[]): Tensor => {
+    const isTrained = specifications.map(({ aggregationClass }) => aggregationClass !== 'frozen');
+    const forward = (trained: readonly Tensor[]): Tensor => {
+      const rest = [...trained];
+      const tensors = leaves.map((leaf, index) => (isTrained[index] ? rest.shift()! : leaf));
       const parameters = new Map(specifications.map(({ name }, index) => [name, tensors[index]!]));
       const hooks = adapter.hooks({ parameters, training: false, random: seededRandom(0) });
       return outputOf(base.encode(batch, hooks), parameters);
     };
-    const { value, grads } = valueAndGrads((...tensors: Tensor[]) => lossOf(forward(tensors)).asScalar())(leaves);
-    const ours = new Map(specifications.map(({ name }, index) => [name, grads[index]!.dataSync() as Float32Array]));
+    const trained = leaves.filter((_, index) => isTrained[index]);
+    const { value, grads } = valueAndGrads((...tensors: Tensor[]) => lossOf(forward(tensors)).asScalar())(trained);
+    const names = specifications.filter((_, index) => isTrained[index]).map(({ name }) => name);
+    const ours = new Map(names.map((name, index) => [name, grads[index]!.dataSync() as Float32Array]));
+    const learned = mappings.filter(({ parts }) => parts.every((part) => ours.has(part)));
     findings = {
-      output: forward(leaves).dataSync() as Float32Array,
+      output: forward(trained).dataSync() as Float32Array,
       loss: value.dataSync() as Float32Array,
-      gradients: new Map(mappings.map((mapping) => [mapping.name, foreignValues(mapping, ours)])),
+      gradients: new Map(learned.map((mapping) => [mapping.name, foreignValues(mapping, ours)])),
     };
   });
   return findings!;

@@ -1,4 +1,4 @@
-/** Frozen maps with low-rank changes, in float64 outside the back end. */
+/** Arithmetic on the values of adapters and frozen maps outside the back end, in float64. */
 import { assert } from '../core/assert.ts';
 import type { LinearWeights } from './method.ts';
 
@@ -27,6 +27,21 @@ export function addLowRank(kernel: ArrayLike<number>, { a, b, rank, scale }: Low
     }
   }
   return sum;
+}
+
+/** Rows `input` times `kernel` `[in, out]` plus `bias` `[out]`. */
+export function linearRows(input: ArrayLike<number>, kernel: ArrayLike<number>, bias: ArrayLike<number>): Float64Array {
+  const outSize = bias.length;
+  const inSize = kernel.length / outSize;
+  const result = new Float64Array((input.length / inSize) * outSize);
+  for (let place = 0; place < result.length; place++) result[place] = bias[place % outSize]!;
+  for (let place = 0; place < input.length; place++) {
+    const value = input[place]!;
+    const row = Math.floor(place / inSize) * outSize;
+    const from = (place % inSize) * outSize;
+    for (let output = 0; output < outSize; output++) result[row + output]! += value * kernel[from + output]!;
+  }
+  return result;
 }
 
 /** `map` with another kernel, rounded to float32; the bias stays. */
