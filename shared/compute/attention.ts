@@ -57,7 +57,7 @@ export function attention(q: Tensor2D, k: Tensor2D, v: Tensor2D, mask: Tensor3D,
       keys: splitHeads(inputs[1], seen),
       values: splitHeads(inputs[2], seen),
     };
-    const { probabilities, mixed } = attend(heads, mask);
+    const { probabilities, mixed } = attend(heads, mask, shape);
     return {
       value: ungrouped(mixed),
       saved: [heads.queries, heads.keys, heads.values, probabilities, mixed],
@@ -76,7 +76,7 @@ export function fusedAttention(qkv: Tensor2D, mask: Tensor3D, shape: AttentionSh
   const pick = { queries: thirdOf(0, shape), keys: thirdOf(1, shape), values: thirdOf(2, shape) };
   return withGradient([qkv], (input: Tensor2D) => {
     const all = splitHeads(input, threefold);
-    const { probabilities, mixed } = attend({ queries: all, keys: all, values: all, pick }, mask);
+    const { probabilities, mixed } = attend({ queries: all, keys: all, values: all, pick }, mask, shape);
     return {
       value: mergeHeads(mixed, shape),
       saved: [all, probabilities, mixed],
@@ -91,6 +91,34 @@ export function fusedAttention(qkv: Tensor2D, mask: Tensor3D, shape: AttentionSh
   });
 }
 
+/** Keys and values of tokens that later queries see, by head: keys turned, `[batch * keyValueHeads, headSize, seen]`. */
+export interface SeenHeads {
+  readonly turnedKeys: Tensor3D;
+  /** `[batch * keyValueHeads, seen, headSize]`. */
+  readonly values: Tensor3D;
+}
+
+/** Cuts keys and values `[batch * sequence, keyValueHeads * headSize]` into heads. */
+export function seenHeads(k: Tensor2D, v: Tensor2D, { batchSize, keyValueHeadCount }: AttentionShape): SeenHeads {
+  const cut: Cut = { batchSize, sequenceLength: k.shape[0] / batchSize, headCount: keyValueHeadCount };
+  return { turnedKeys: turned(splitHeads(k, cut)), values: splitHeads(v, cut) };
+}
+
+/** {@link attention} on heads that are cut already; it has no gradient. Without a mask every query sees everything. */
+export function attentionOnSeen(
+  q: Tensor2D,
+  { turnedKeys, values }: SeenHeads,
+  mask: Tensor3D | null,
+  shape: AttentionShape,
+): Tensor2D {
+  const heads = splitHeads(q, shape);
+  const headSize = heads.shape[2];
+  const queries: Tensor3D = reshape(heads, [turnedKeys.shape[0], -1, headSize]);
+  const scores = batchedProduct(queries, turnedKeys);
+  const mixed = batchedProduct(probabilitiesOf(scores, headSize, mask, shape), values);
+  return mergeHeads(reshape(mixed, heads.shape), shape);
+}
+
 /** Stacks of heads `[*, rows, headSize]`; where one stack holds all, `pick` says which of its matrices are whose. */
 interface Heads {
   readonly queries: Tensor3D;
@@ -99,11 +127,27 @@ interface Heads {
   readonly pick?: Readonly<Record<'queries' | 'keys' | 'values', Selection>>;
 }
 
-function attend({ queries, keys, values, pick }: Heads, mask: Tensor3D): { probabilities: Tensor3D; mixed: Tensor3D } {
+function attend(
+  { queries, keys, values, pick }: Heads,
+  mask: Tensor3D,
+  shape: AttentionShape,
+): { probabilities: Tensor3D; mixed: Tensor3D } {
   const scores = batchedProduct(queries, turned(keys), { a: pick?.queries, b: pick?.keys });
-  const byHead: Tensor3D = reshape(scores, [mask.shape[0], -1, scores.shape[2]]);
-  const probabilities: Tensor3D = reshape(softmax(add(mul(byHead, scaleOf(queries)), mask)), scores.shape);
+  const probabilities = probabilitiesOf(scores, queries.shape[2], mask, shape);
   return { probabilities, mixed: batchedProduct(probabilities, values, { b: pick?.values }) };
+}
+
+/** softmax(s scores + M), where a mask has one matrix per query head, or one for all, and scores have one per key-value head. */
+function probabilitiesOf(
+  scores: Tensor3D,
+  headSize: number,
+  mask: Tensor3D | null,
+  { sequenceLength }: AttentionShape,
+): Tensor3D {
+  const scaled = mul(scores, 1 / Math.sqrt(headSize));
+  if (mask === null) return softmax(scaled as Tensor3D);
+  const byHead: Tensor3D = reshape(scaled, [-1, sequenceLength, scores.shape[2]]);
+  return reshape(softmax(add(byHead, mask)), scores.shape);
 }
 
 /** Gradients of queries, keys and values, each in the shape of its stack, or of what was picked of it. */
@@ -115,16 +159,12 @@ function attendBackward(
 ): Tensor3D[] {
   const probabilityGradient = batchedProduct(gradient, turned(values), { b: pick?.values });
   const rowSums = sum(mul(gradient, output), 2, true);
-  const scoreGradient: Tensor3D = mul(mul(p, sub(probabilityGradient, rowSums)), scaleOf(queries));
+  const scoreGradient: Tensor3D = mul(mul(p, sub(probabilityGradient, rowSums)), 1 / Math.sqrt(queries.shape[2]));
   return [
     batchedProduct(scoreGradient, keys, { b: pick?.keys }),
     batchedProduct(turned(scoreGradient), queries, { b: pick?.queries }),
     batchedProduct(turned(p), gradient),
   ];
-}
-
-function scaleOf(heads: Tensor3D): number {
-  return 1 / Math.sqrt(heads.shape[2]);
 }
 
 function turned(stack: Tensor3D): Tensor3D {

@@ -3,6 +3,7 @@
  * plain product, even counting an explicit transposition (decision 5).
  */
 import {
+  add,
   fused,
   keep,
   matMul,
@@ -19,14 +20,21 @@ import { withGradient } from './custom-gradient.ts';
 export interface FrozenLinear {
   readonly inSize: number;
   readonly outSize: number;
-  /** `[rows, inSize]` → `[rows, outSize]`; only `input` gets a gradient. */
-  apply(input: Tensor2D): Tensor2D;
+  /** `[rows, inSize]` → `[rows, outSize]`; only `input` gets a gradient, and what of `changed` stands in for the frozen tensors. */
+  apply(input: Tensor2D, changed?: ChangedLinear): Tensor2D;
   /** W `[inSize, outSize]`, borrowed. */
   kernel(): Tensor2D;
   /** c `[outSize]`, borrowed, or null where the map has none. */
   bias(): Tensor1D | null;
   /** Frees the weights. */
   dispose(): void;
+}
+
+/** Trainable tensors in place of a map's own. */
+export interface ChangedLinear {
+  /** `[inSize, outSize]`. */
+  readonly kernel?: Tensor2D | undefined;
+  readonly bias?: Tensor1D | undefined;
 }
 
 /**
@@ -42,15 +50,23 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
     transposed ??= keep(transpose(weight));
     return transposed;
   };
+  const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
+    withGradient([input], (x: Tensor2D) => ({
+      value: product(x, weight, added),
+      saved: [],
+      backward: (upstream: Tensor2D) => [matMul(upstream, transposedWeight())],
+    }));
+  const changedLinear = (input: Tensor2D, { kernel, bias: ownBias = bias ?? undefined }: ChangedLinear): Tensor2D => {
+    const bare = kernel === undefined ? frozenProduct(input, null) : trainableMatMul(input, kernel);
+    return ownBias === undefined ? bare : add(bare, ownBias);
+  };
   return {
     inSize,
     outSize,
-    apply: (input) =>
-      withGradient([input], (x: Tensor2D) => ({
-        value: product(x, weight, bias),
-        saved: [],
-        backward: (upstream: Tensor2D) => [matMul(upstream, transposedWeight())],
-      })),
+    apply: (input, changed) => {
+      if (changed !== undefined) return changedLinear(input, changed);
+      return frozenProduct(input, bias);
+    },
     kernel: () => weight,
     bias: () => bias,
     dispose: () => {
@@ -62,25 +78,46 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   };
 }
 
+/** {@link tiedOutput}. */
+export interface TiedOutput {
+  /** `[rows, hidden]` → `[rows, vocabulary]`; only `input` gets a gradient, and what stands in for the frozen tensors. */
+  apply(
+    input: Tensor2D,
+    changed?: { readonly embedding?: Tensor2D | undefined; readonly bias?: Tensor1D | undefined },
+  ): Tensor2D;
+  /** c `[vocabulary]`, borrowed, or null for none. */
+  readonly bias: Tensor1D | null;
+  /** Frees what it owns. */
+  dispose(): void;
+}
+
 /**
  * A frozen output matrix tied to an embedding: y = x Eᵀ + c. The transpose is made at the first use, since most uses of a base never score
  * tokens; the gradient needs E itself.
  * @param embedding E `[vocabulary, hidden]`, borrowed.
  * @param bias c `[vocabulary]`, taken over; null for none.
  */
-export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): Pick<FrozenLinear, 'apply' | 'dispose'> {
+export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutput {
   let transposed: Tensor2D | null = null;
   const outputMatrix = (): Tensor2D => {
     transposed ??= keep(transpose(embedding));
     return transposed;
   };
+  const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
+    withGradient([input], (x: Tensor2D) => ({
+      value: product(x, outputMatrix(), added),
+      saved: [],
+      backward: (upstream: Tensor2D) => [matMul(upstream, embedding)],
+    }));
   return {
-    apply: (input) =>
-      withGradient([input], (x: Tensor2D) => ({
-        value: product(x, outputMatrix(), bias),
-        saved: [],
-        backward: (upstream: Tensor2D) => [matMul(upstream, embedding)],
-      })),
+    apply: (input, changed) => {
+      if (changed === undefined) return frozenProduct(input, bias);
+      const ownBias = changed.bias ?? bias;
+      const bare =
+        changed.embedding === undefined ? frozenProduct(input, null) : trainableTiedProduct(input, changed.embedding);
+      return ownBias === null ? bare : add(bare, ownBias);
+    },
+    bias,
     dispose: () => {
       bias?.dispose();
       transposed?.dispose();
@@ -127,6 +164,18 @@ export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D
       },
     };
   });
+}
+
+/** x Eᵀ in which both sides may be trained. */
+function trainableTiedProduct(input: Tensor2D, embedding: Tensor2D): Tensor2D {
+  return withGradient([input, embedding], (x: Tensor2D, e: Tensor2D) => ({
+    value: matMul(x, transpose(e)),
+    saved: [x, e],
+    backward: (upstream: Tensor2D, saved) => {
+      const [keptInput, keptEmbedding] = saved as [Tensor2D, Tensor2D];
+      return [matMul(upstream, keptEmbedding), transposedProduct(upstream, keptInput)];
+    },
+  }));
 }
 
 /** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`, with an explicit transposition of the narrower one. */

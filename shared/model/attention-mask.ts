@@ -29,9 +29,12 @@ export function attentionMaskOf(attentionMask: Tensor2D, headCount: number, caus
   });
 }
 
-function futureMask(sequenceLength: number): Tensor3D {
-  const values = new Float32Array(sequenceLength * sequenceLength);
-  for (let query = 0; query < sequenceLength; query++)
-    values.fill(-hiddenScore, query * sequenceLength + query + 1, (query + 1) * sequenceLength);
-  return tensor3d(values, [1, sequenceLength, sequenceLength]);
+/** Hides what comes after a token: `[1, sequence, seen]` for the last `sequence` of `seen` tokens. */
+export function futureMask(sequenceLength: number, seenCount = sequenceLength): Tensor3D {
+  const values = new Float32Array(sequenceLength * seenCount);
+  for (let query = 0; query < sequenceLength; query++) {
+    const later = seenCount - sequenceLength + query + 1;
+    values.fill(-hiddenScore, query * seenCount + later, (query + 1) * seenCount);
+  }
+  return tensor3d(values, [1, sequenceLength, seenCount]);
 }

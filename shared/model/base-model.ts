@@ -129,15 +129,33 @@ export interface SiteHooks {
    * Keys and values in front of a layer's own, which every token sees. Where positions are rotated into keys, these are taken as they are.
    */
   readonly keysAndValues?: (site: LayerSite, batchSize: number) => Prefix | undefined;
+  /**
+   * In place of a tensor of the checkpoint, by its name there without prefix: what is trained where a base is not frozen as a whole (biases,
+   * norms, everything). `frozen` is the tensor itself, of a linear map `[in, out]` whatever the file has. Other hooks' `map` stays as it was.
+   */
+  readonly weight?: (name: string, frozen: Tensor) => Tensor | undefined;
   /** The position of the first token. Absent means 0; prefixes of PEFT count as positions, those of AdapterHub do not. */
   readonly positionStart?: number;
   /** How often the batch is repeated, one copy behind the other, before the lowest layer at which a hook acts. Absent means once. */
   readonly copies?: number;
   /**
-   * The lowest layer at which any hook acts: no gradient is computed below it. Absent means 0. It says nothing where `words` or `embedding`
-   * is given, since they act below all layers.
+   * The lowest layer at which any hook acts: no gradient is computed below it. Absent means 0. It says nothing where `words`, `embedding` or
+   * `weight` is given, since they act below all layers.
    */
   readonly lowestLayerIndex?: number;
+}
+
+/**
+ * What a causal base has seen of some texts of equal length, so that each further token costs one step. Hooks act token by token, and what
+ * they put in front is put there once; a hook whose effect on a token depends on later ones has no meaning here.
+ */
+export interface KeyValueCache {
+  /** Tokens seen so far in every text. */
+  readonly length: number;
+  /** Goes on by `[batch, count]` tokens; gives their last hidden states, of the first call with what hooks put in front. No gradients. */
+  extend(inputIds: Tensor2D): Tensor3D;
+  /** Frees what was kept. */
+  dispose(): void;
 }
 
 /** A frozen transformer on the current back end. */
@@ -154,6 +172,8 @@ export interface BaseModel {
    * it calls `output`. @throws FederationError `no-language-model-head` where the checkpoint has none.
    */
   languageModelScores(hidden: Tensor3D, hooks?: SiteHooks): Tensor;
+  /** An empty cache for a pass with these hooks. Absent where tokens attend to later ones. */
+  readonly createCache?: (hooks?: SiteHooks) => KeyValueCache;
   /** Frees the weights. */
   dispose(): void;
 }

@@ -41,6 +41,28 @@ export function sizeField(configuration: Configuration, name: string, fallback?:
   return value;
 }
 
+/** A whole number of at least 0; `fallback` stands where the field is absent or null. @throws FormatError `bad-configuration`. */
+export function indexField(configuration: Configuration, name: string, fallback: number): number {
+  const value = configuration[name] ?? fallback;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw misfit(name, 'a whole number of at least 0', value);
+  return value;
+}
+
+/** A switch; `fallback` stands where the field is absent or null. @throws FormatError `bad-configuration`. */
+export function booleanField(configuration: Configuration, name: string, fallback: boolean): boolean {
+  const value = configuration[name] ?? fallback;
+  if (typeof value !== 'boolean') throw misfit(name, 'true or false', value);
+  return value;
+}
+
+/** An object within the configuration, null where it is absent or null. @throws FormatError `bad-configuration`. */
+export function sectionField(configuration: Configuration, name: string): Configuration | null {
+  const value = configuration[name] ?? null;
+  if (typeof value !== 'object' || Array.isArray(value)) throw misfit(name, 'an object', value);
+  return value as Configuration | null;
+}
+
 /** A number above 0. @throws FormatError `bad-configuration`. */
 export function positiveField(configuration: Configuration, name: string, fallback: number): number {
   const value = configuration[name] ?? fallback;

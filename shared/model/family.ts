@@ -5,7 +5,12 @@ import type { BaseDescription, BaseModel } from './base-model.ts';
 import { bert } from './bert.ts';
 import type { CheckpointSpecification, CheckpointTensors } from './checkpoint.ts';
 import type { Configuration } from './configuration.ts';
+import { distilbert } from './distilbert.ts';
 import { gpt2 } from './gpt2.ts';
+import { llama } from './llama.ts';
+import { qwen2 } from './qwen2.ts';
+import { qwen3 } from './qwen3.ts';
+import { roberta } from './roberta.ts';
 
 /** Facts that a configuration fixes; digest and parameter count come from the files. */
 export type Architecture = Omit<BaseDescription, 'digest' | 'parameterCount'>;
@@ -21,7 +26,7 @@ export interface ReadModel {
 /** Reads a configuration. @throws FormatError for what the family's code here cannot compute. */
 export type Family = (configuration: Configuration) => ReadModel;
 
-const families: Readonly<Record<string, Family>> = { bert, gpt2 };
+const families: Readonly<Record<string, Family>> = { bert, roberta, distilbert, gpt2, llama, qwen2, qwen3 };
 
 /** Reads the configuration of a known family. @throws FormatError `unsupported-family`, and what the family throws. */
 export function readModel(configuration: Configuration): ReadModel {
@@ -30,6 +35,6 @@ export function readModel(configuration: Configuration): ReadModel {
   if (family !== null) return family(configuration);
   throw new FormatError(
     'unsupported-family',
-    `config.json: model_type is ${JSON.stringify(modelType) ?? 'absent'}; this version reads ${Object.keys(families).join(' and ')}`,
+    `config.json: model_type is ${JSON.stringify(modelType) ?? 'absent'}; this version reads ${Object.keys(families).join(', ')}`,
   );
 }

@@ -2,14 +2,17 @@
  * GPT-2 (Radford 2019): decoder with layer norms before the sublayers and one after the last, learned positions, fused query-key-value map,
  * output matrix tied to the embedding; names and order as Transformers has them (`GPT2Model`, `GPT2LMHeadModel`).
  */
-import { add, slice } from '@tensorflow/tfjs-core';
+import { add, type Tensor2D } from '@tensorflow/tfjs-core';
 import { geluErf, geluTanh } from '../compute/gelu.ts';
-import { tiedOutput } from '../compute/products.ts';
+import type { Block } from './block.ts';
 import type { CheckpointSpecification, TensorNeed } from './checkpoint.ts';
 import { headCountField, positiveField, sizeField, supportedField } from './configuration.ts';
+import { normNeeds } from './encoder.ts';
 import type { Architecture, Family } from './family.ts';
-import { type Block, createTransformer } from './transformer.ts';
-import { rowsOf, type Weights, weightsOf } from './weights.ts';
+import { createTransformer } from './transformer.ts';
+import { type Weights, weightsOf } from './weights.ts';
+
+type Activation = typeof geluErf<Tensor2D>;
 
 const modules = { qkv: 'attn.c_attn', o: 'attn.c_proj', up: 'mlp.c_fc', down: 'mlp.c_proj' } as const;
 
@@ -48,7 +51,7 @@ export const gpt2: Family = (configuration) => {
     ['gelu_new', 'gelu_pytorch_tanh', 'gelu'],
     'gelu_new',
   );
-  const activation: Block['activation'] = activationName === 'gelu' ? geluErf : geluTanh;
+  const activation: Activation = activationName === 'gelu' ? geluErf : geluTanh;
   supportedField(configuration, 'scale_attn_weights', [true], true);
   supportedField(configuration, 'scale_attn_by_inverse_layer_idx', [false], false);
   supportedField(configuration, 'add_cross_attention', [false], false);
@@ -58,34 +61,33 @@ export const gpt2: Family = (configuration) => {
     checkpoint: checkpointOf(architecture),
     build: (tensors, description) => {
       const weights = weightsOf(tensors);
-      const words = weights.matrix('wte.weight');
-      const positions = weights.matrix('wpe.weight');
-      const output = tiedOutput(words, null);
+      const words = weights.table('wte');
+      const positions = weights.table('wpe');
       return createTransformer({
         description,
-        words: (ids) => rowsOf(words, ids),
-        embed: (states, { start }) => add(states, slice(positions, start, states.shape[1])),
+        words: (ids, replaced) => words.rows(ids, replaced),
+        embed: (states, { start, replaced }) => add(states, positions.stretch(start, states.shape[1], replaced)),
         blocks: Array.from({ length: architecture.layerCount }, (_, index) =>
           blockOf(weights, index, epsilon, activation),
         ),
         finalNorm: weights.norm('ln_f', epsilon),
-        scores: output.apply,
+        output: words.output(null),
         dispose: () => {
-          for (const part of [words, positions, output]) part.dispose();
+          words.dispose();
+          positions.dispose();
         },
       });
     },
   };
 };
 
-function blockOf(weights: Weights, layerIndex: number, epsilon: number, activation: Block['activation']): Block {
+function blockOf(weights: Weights, layerIndex: number, epsilon: number, activation: Activation): Block {
   const stem = `h.${layerIndex}`;
   const linear = (target: keyof typeof modules) => weights.linear(`${stem}.${modules[target]}`, 'in-out');
   return {
     projections: { kind: 'fused', qkv: linear('qkv') },
     o: linear('o'),
-    up: linear('up'),
-    activation,
+    feedForward: { kind: 'plain', up: linear('up'), activation },
     down: linear('down'),
     norms: { attention: weights.norm(`${stem}.ln_1`, epsilon), feedForward: weights.norm(`${stem}.ln_2`, epsilon) },
   };
@@ -98,18 +100,14 @@ function checkpointOf({
   positionsMax,
   linearTargets,
 }: Architecture): CheckpointSpecification {
-  const norm = (name: string): TensorNeed[] => [
-    { name: `${name}.weight`, shape: [hiddenSize] },
-    { name: `${name}.bias`, shape: [hiddenSize] },
-  ];
   const needs: TensorNeed[] = [
     { name: 'wte.weight', shape: [vocabularySize, hiddenSize] },
     { name: 'wpe.weight', shape: [positionsMax, hiddenSize] },
-    ...norm('ln_f'),
+    ...normNeeds('ln_f', hiddenSize),
   ];
   for (let layerIndex = 0; layerIndex < layerCount; layerIndex++) {
     const stem = `h.${layerIndex}`;
-    needs.push(...norm(`${stem}.ln_1`), ...norm(`${stem}.ln_2`));
+    needs.push(...normNeeds(`${stem}.ln_1`, hiddenSize), ...normNeeds(`${stem}.ln_2`, hiddenSize));
     for (const target of Object.keys(modules) as (keyof typeof modules)[]) {
       const { inSize, outSize, moduleName } = linearTargets[target]!;
       needs.push({ name: `${stem}.${moduleName}.weight`, shape: [inSize, outSize] });

@@ -1,10 +1,19 @@
 /** Puts tensors of a checkpoint on the back end, each from where it lies to where it computes. */
-import { gather, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { filledTensor } from '../compute/filled-tensor.ts';
-import { type FrozenNorm, frozenNorm } from '../compute/layer-norm.ts';
-import { type FrozenLinear, frozenLinear } from '../compute/products.ts';
+import { frozenNorm } from '../compute/layer-norm.ts';
+import { frozenLinear } from '../compute/products.ts';
+import { frozenRmsNorm } from '../compute/rms-norm.ts';
 import { assert } from '../core/assert.ts';
 import type { CheckpointTensors } from './checkpoint.ts';
+import {
+  type NamedLinear,
+  type NamedNorm,
+  type NamedTable,
+  namedLinear,
+  namedNorm,
+  namedTable,
+} from './named-weights.ts';
 import { fillTransposed, fillValues } from './stored-tensor.ts';
 
 /** Reads weights by name; every call allocates. */
@@ -15,8 +24,13 @@ export interface Weights {
   /** The transpose of a matrix. */
   transposed(name: string): Tensor2D;
   /** A linear map `<name>.weight`, `<name>.bias`; `layout` says how the file holds W. The bias may be absent. */
-  linear(name: string, layout: 'in-out' | 'out-in'): FrozenLinear;
-  norm(name: string, epsilon: number): FrozenNorm;
+  linear(name: string, layout: 'in-out' | 'out-in'): NamedLinear;
+  /** A layer norm `<name>.weight`, `<name>.bias`. */
+  norm(name: string, epsilon: number): NamedNorm;
+  /** A root-mean-square norm `<name>.weight`. */
+  rmsNorm(name: string, epsilon: number): NamedNorm;
+  /** An embedding `<name>.weight`. */
+  table(name: string): NamedTable;
 }
 
 /** Reads from matched tensors. */
@@ -51,14 +65,15 @@ export function weightsOf(tensors: CheckpointTensors): Weights {
     },
     linear: (name, layout) => {
       const weight = layout === 'in-out' ? weights.matrix(`${name}.weight`) : weights.transposed(`${name}.weight`);
-      return frozenLinear(weight, weights.has(`${name}.bias`) ? weights.vector(`${name}.bias`) : null);
+      const bias = weights.has(`${name}.bias`) ? weights.vector(`${name}.bias`) : null;
+      return namedLinear(name, frozenLinear(weight, bias));
     },
-    norm: (name, epsilon) => frozenNorm(weights.vector(`${name}.weight`), weights.vector(`${name}.bias`), epsilon),
+    norm: (name, epsilon) => {
+      const gain = weights.vector(`${name}.weight`);
+      return namedNorm(name, frozenNorm(gain, weights.vector(`${name}.bias`), epsilon));
+    },
+    rmsNorm: (name, epsilon) => namedNorm(name, frozenRmsNorm(weights.vector(`${name}.weight`), epsilon)),
+    table: (name) => namedTable(name, weights.matrix(`${name}.weight`)),
   };
   return weights;
-}
-
-/** Rows of a table `[rows, size]` for ids `[batch, sequence]` → `[batch, sequence, size]`. */
-export function rowsOf(table: Tensor2D, ids: Tensor2D): Tensor3D {
-  return reshape(gather(table, reshape(ids, [-1])), [...ids.shape, table.shape[1]]);
 }

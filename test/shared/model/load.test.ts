@@ -5,16 +5,11 @@ import { utf8 } from '../../../shared/core/bytes.ts';
 import { FormatError } from '../../../shared/core/errors.ts';
 import { describeBase, pretrainedFolder, readBaseFiles } from '../../../shared/model/load.node.ts';
 import { describeFiles, networkFrom } from '../../../shared/model/load.ts';
-import { readSafetensors, tensorValues, writeSafetensors } from '../../../shared/model/safetensors.ts';
+import { writeSafetensors } from '../../../shared/model/safetensors.ts';
+import { type Tensors, tensorsOf } from './checkpoint-files.ts';
 import { fixtureBytes, fixtureFiles } from './fixtures.ts';
 
 type Family = 'bert' | 'gpt2';
-type Tensors = Map<string, { shape: readonly number[]; values: Float32Array }>;
-
-function tensorsOf(files: ReadonlyMap<string, Uint8Array>): Tensors {
-  const { tensors } = readSafetensors(files.get('model.safetensors')!, 'model.safetensors');
-  return new Map([...tensors].map(([name, entry]) => [name, { shape: entry.shape, values: tensorValues(entry) }]));
-}
 
 /** A family's fixture with changed tensors and settings. */
 function changed(family: Family, change: (tensors: Tensors) => void, settings: object = {}): Map<string, Uint8Array> {
@@ -162,8 +157,8 @@ describe('describeFiles', () => {
     assert.match(refused('gpt2', { scale_attn_weights: false }), /scale_attn_weights is false/);
     assert.match(refused('gpt2', { scale_attn_by_inverse_layer_idx: true }), /scale_attn_by_inverse_layer_idx is true/);
     assert.match(
-      refusal(changed('bert', untouched, { model_type: 'roberta' }), 'unsupported-family'),
-      /model_type is "roberta"; this version reads bert and gpt2/,
+      refusal(changed('bert', untouched, { model_type: 'albert' }), 'unsupported-family'),
+      /model_type is "albert"; this version reads bert, roberta, distilbert, gpt2, llama, qwen2, qwen3/,
     );
   });
 
