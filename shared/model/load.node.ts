@@ -3,17 +3,16 @@
  * base needs its own size in memory and hardly more.
  */
 import { readdirSync, statSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { assert } from '../core/assert.ts';
 import { errorMessage, UsageError } from '../core/errors.ts';
 import type { Digest } from '../core/ids.ts';
 import type { BaseDescription } from './base-model.ts';
 import { type ByteFile, openByteFile } from './byte-file.node.ts';
 import { readRange } from './byte-source.ts';
-import { type DigestPart, hashParts } from './digest.ts';
-import type { FileRange, HashAnswer } from './hash-thread.node.ts';
+import { hashParts } from './digest.ts';
+import { type Hashing, hashInThread } from './digest-thread.node.ts';
 import { describe, type ExaminedBase, examineBase, type LoadedBase, settingsNames, tokenizerOf } from './load.ts';
 import { type BaseContent, weightFilesOf } from './shards.ts';
 import { unreadFormatOf } from './unsafe-files.ts';
@@ -77,12 +76,14 @@ export function pretrainedFolder(): string {
   return fileURLToPath(new URL('./pretrained/tributary-tiny-decoder', import.meta.url));
 }
 
-interface FolderContent extends BaseContent {
+/** The files of a checkpoint folder. */
+export interface FolderContent extends BaseContent {
   /** @throws FormatError `file-changed`. */
   checkUnchanged(): void;
 }
 
-async function withFolder<Result>(folder: string, use: (content: FolderContent) => Promise<Result>): Promise<Result> {
+/** Opens a checkpoint folder for `use` and closes what was opened. @throws UsageError `no-base`. */
+export async function withFolder<Result>(folder: string, use: (content: FolderContent) => Promise<Result>): Promise<Result> {
   const names = namesIn(folder);
   const files = new Map<string, ByteFile>();
   const open = (name: string): ByteFile => {
@@ -120,32 +121,9 @@ function namesIn(folder: string): string[] {
   return names.sort();
 }
 
-interface Hashing {
-  readonly digest: Promise<Digest>;
-  stop(): Promise<unknown>;
-}
-
-/** Hashes in a thread of its own where there is much to hash, otherwise here when the digest is asked for. */
+/** Hashes in a thread of its own where there is much to hash, otherwise here. */
 function startHashing(parts: ExaminedBase['digestParts']): Hashing {
   const size = parts.reduce((sum, part) => sum + (part instanceof Uint8Array ? part.length : part.byteCount), 0);
-  if (size < threadBytesMin) return { digest: Promise.resolve(hashParts(parts)), stop: async () => undefined };
-  const path = new URL(`./hash-thread.node${extname(import.meta.url)}`, import.meta.url);
-  const thread = new Worker(path, { workerData: parts.map(rangeOf) });
-  const digest = new Promise<Digest>((resolve, reject) => {
-    thread.once('message', (answer: HashAnswer) => {
-      if (answer.kind === 'hashed') resolve(answer.digest as Digest);
-      else reject(new UsageError('no-base', `cannot read the weights: ${answer.reason}`));
-    });
-    thread.once('error', reject);
-    thread.once('exit', () => reject(new UsageError('no-base', 'the thread that hashes the weights ended early')));
-  });
-  // Whoever loads waits for the digest later, or never when loading fails.
-  digest.catch(() => undefined);
-  return { digest, stop: () => thread.terminate() };
-}
-
-function rangeOf(part: DigestPart): Uint8Array | FileRange {
-  if (part instanceof Uint8Array) return part;
-  const { source, offset, byteCount } = part;
-  return { descriptor: (source as ByteFile).descriptor, offset, length: byteCount };
+  if (size >= threadBytesMin) return hashInThread(parts);
+  return { digest: Promise.resolve(hashParts(parts)), stop: async () => undefined };
 }
