@@ -15,6 +15,7 @@ import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
 import { dora } from './dora.ts';
 import { ia3 } from './ia3.ts';
+import { hyperformer } from './hyperformer.ts';
 import { lora } from './lora.ts';
 import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
 import { none } from './none.ts';
@@ -90,6 +91,7 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(ia3),
   binderOf(prefix),
   binderOf(prompt),
+  binderOf(hyperformer),
   composing('stack', bindStack),
   composing('fuse', bindFuse),
   composing('average', bindAverage),

@@ -10,6 +10,7 @@ import { describeFiles } from '../../shared/model/load.ts';
 import { runAdapted } from './adapted-case.ts';
 import { computeBase } from './base-cases.ts';
 import { brokenCase, type CaseKind, type Findings, type FixtureFolder, missingCase, type ParityCase } from './case.ts';
+import { compositionCase } from './composition-cases.ts';
 import { batchOf, checkpointFiles, entryOf, floatsOf, objectOf, readObject, readTensors } from './fixture-files.ts';
 
 /** The kind of `bert`, `roberta`, `distilbert` and `gpt2`. */
@@ -43,6 +44,8 @@ async function adapterCase(folder: FixtureFolder, caseName: string, entry: unkno
   const name = `${folder.name}/${caseName}`;
   try {
     const settings = objectOf(entry, `cases.json: ${caseName}`);
+    const composition = compositionCase(folder, caseName, settings);
+    if (composition !== null) return composition;
     const adapters = objectOf(settings.adapters, 'adapters');
     const [only, ...others] = Object.keys(adapters);
     if (only === undefined) throw new Error('the case has no adapter');

@@ -9,6 +9,8 @@ export interface Findings {
   readonly outputs: ReadonlyMap<string, Float32Array>;
   /** Gradients by the reference's name of the parameter. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
+  /** Names of the file's tensors that are inputs, beside those of every case. */
+  readonly inputs?: RegExp;
 }
 
 /** One case. */
@@ -19,6 +21,8 @@ export interface ParityCase {
   readonly missing: string | null;
   /** Computes on the current back end. @throws when the case cannot be read or run. */
   readonly compute: (base: BaseModel) => Promise<Findings>;
+  /** In place of `compute` for a part of a network, which needs no base. */
+  readonly computeAlone?: () => Promise<Findings>;
 }
 
 /** A folder of fixtures: where, and what its base is. */

@@ -7,9 +7,10 @@ import { adapterHubCases } from './adapterhub-cases.ts';
 import { baseOnlyCases } from './base-cases.ts';
 import { brokenCase, type CaseKind, type FixtureFolder, missingCase, type ParityCase } from './case.ts';
 import { checkpointFiles } from './fixture-files.ts';
+import { hyperformerCases } from './hyperformer-cases.ts';
 import { peftCases } from './peft-cases.ts';
 
-/** Cases of single parts, merges and hypernetworks, described by `case.json`: nothing of the kind exists yet. */
+/** Other parts described by `case.json`. */
 const partCases: CaseKind = {
   recognises: ({ entries }) => entries.has('case.json') || !entries.has('config.json'),
   open: ({ name, entries }) =>
@@ -17,7 +18,7 @@ const partCases: CaseKind = {
 };
 
 /** The kinds; the first that recognises a folder opens it. */
-const kinds: readonly CaseKind[] = [adapterHubCases, peftCases, partCases, baseOnlyCases];
+const kinds: readonly CaseKind[] = [adapterHubCases, peftCases, hyperformerCases, partCases, baseOnlyCases];
 
 /** A folder of fixtures with its cases. */
 export interface OpenedFolder {

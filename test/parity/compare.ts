@@ -1,6 +1,6 @@
 /** Holds what a case computed against the reference. */
 import type { Findings } from './case.ts';
-import { entryOf, floatsOf } from './fixture-files.ts';
+import { entryOf, floatsOf, gradientPrefix } from './fixture-files.ts';
 
 /**
  * Largest errors that pass: of outputs absolute, of a gradient relative to its largest reference value, or to `gradientFloor` where all are
@@ -19,14 +19,14 @@ export interface Comparison {
 }
 
 const inputs: ReadonlySet<string> = new Set(['input_ids', 'attention_mask', 'probe']);
-const gradientPrefix = 'grad.';
 
 /** Compares all outputs and gradients. Both sides must have the same names. */
-export function compare({ expected, outputs, gradients }: Findings): Comparison {
+export function compare({ expected, outputs, gradients, inputs: further }: Findings): Comparison {
   const faults: string[] = [];
   const names = [...expected.tensors.keys()];
   const gradientNames = names.filter((name) => name.startsWith(gradientPrefix));
-  const outputNames = names.filter((name) => !inputs.has(name) && !name.startsWith(gradientPrefix));
+  const isInput = (name: string) => inputs.has(name) || further?.test(name) === true;
+  const outputNames = names.filter((name) => !isInput(name) && !name.startsWith(gradientPrefix));
   if (outputNames.length === 0) faults.push('the reference has no output');
   const foundGradients = new Map([...gradients].map(([name, values]) => [`${gradientPrefix}${name}`, values]));
   for (const [what, reference, found] of [

@@ -101,9 +101,10 @@ async function loadBase(path: string): Promise<LoadedNetwork> {
   }
 }
 
-async function judge({ compute }: ParityCase, base: LoadedNetwork): Promise<Comparison> {
+async function judge({ compute, computeAlone }: ParityCase, base: LoadedNetwork): Promise<Comparison> {
   engine().startScope();
   try {
+    if (computeAlone !== undefined) return compare(await computeAlone());
     if (!base.ok) throw base.cause;
     return compare(await compute(base.model));
   } catch (thrown) {

@@ -6,7 +6,16 @@
  * Which rows belong to whom comes with the pass (`AdapterContext.rows`: places of members, or -1 for the base alone), or stands in the
  * configuration as `sizes` of consecutive stretches.
  */
-import { concat, reshape, type Tensor, type Tensor2D, type Tensor3D, zerosLike } from '@tensorflow/tfjs-core';
+import {
+  concat,
+  gather,
+  reshape,
+  type Tensor,
+  type Tensor2D,
+  type Tensor3D,
+  tensor1d,
+  zerosLike,
+} from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
 import { takeRows } from '../../compute/rows.ts';
 import { assert } from '../../core/assert.ts';
@@ -37,6 +46,8 @@ export const bindBatchSplit: CompositionBinder = (value, base, bindMember) => {
     method: 'batch-split',
     configuration: { members: configurations, ...(sizes === undefined ? {} : { sizes }) },
     members,
+    partOf: ({ attentionMask, rows = fixed }, place) =>
+      attentionMask === undefined || rows === undefined ? {} : { attentionMask: maskOf(attentionMask, rows, place) },
     hooks: (hooks, { rows = fixed }) => batchSplitHooks(hooks, rows),
   });
 };
@@ -77,6 +88,11 @@ export function batchSplitHooks(members: readonly AdapterHooks[], rows: readonly
     ...(hasLinear ? { linear } : {}),
     ...(hasChange ? sublayerChange(change) : {}),
   };
+}
+
+function maskOf(mask: Tensor2D, rows: readonly number[], place: number): Tensor2D {
+  const own = rows.flatMap((member, row) => (member === place ? [row] : []));
+  return gather(mask, tensor1d(own, 'int32'));
 }
 
 /** Rows of the batch that belong to one member. */

@@ -121,13 +121,15 @@ export interface ComposedOptions {
   };
   /** The hooks of the whole from those of the members, in their order. */
   readonly hooks: (members: readonly AdapterHooks[], context: AdapterContext) => AdapterHooks;
+  /** What of a pass differs for one member where it sees only a part of the batch or of the sequence. */
+  readonly partOf?: (context: AdapterContext, place: number) => Partial<AdapterContext>;
   /** Whether it is the members' changes of a map one after the other, so that they merge in that order where all do. */
   readonly mergesInOrder?: boolean;
 }
 
 /** A composition as a bound adapter. */
 export function composed(options: ComposedOptions): BoundAdapter {
-  const { method, configuration, members, own, hooks, mergesInOrder = false } = options;
+  const { method, configuration, members, own, hooks, partOf, mergesInOrder = false } = options;
   const memberTensors = members.flatMap((member) => member.adapter.tensors.map((tensor) => placed(member, tensor)));
   const virtualTokens = members.reduce((sum, { adapter }) => sum + (adapter.virtualTokens ?? 0), 0);
   const ownNames = new Set(own?.tensors.map(({ name }) => name));
@@ -143,7 +145,9 @@ export function composed(options: ComposedOptions): BoundAdapter {
     },
     hooks: (context) =>
       hooks(
-        members.map((member) => member.adapter.hooks(memberContext(member, context))),
+        members.map((member, place) => {
+          return member.adapter.hooks({ ...memberContext(member, context), ...partOf?.(context, place) });
+        }),
         context,
       ),
     ...(virtualTokens === 0 ? {} : { virtualTokens }),

@@ -28,8 +28,27 @@ export const bindSplit: CompositionBinder = (value, base, bindMember) => {
   }
   refuseOtherHooks('split', members, ['sublayer']);
   const configuration = { members: configurations, at };
-  return composed({ method: 'split', configuration, members, hooks: (hooks) => splitHooks(hooks, at) });
+  return composed({
+    method: 'split',
+    configuration,
+    members,
+    partOf: ({ attentionMask }, place) => {
+      if (attentionMask === undefined) return {};
+      const { from, to } = stretchOf(at, place, attentionMask.shape[1]);
+      return { attentionMask: slice(attentionMask, [0, from], [-1, to - from]) };
+    },
+    hooks: (hooks) => splitHooks(hooks, at),
+  });
 };
+
+/** The positions of a member in a text of `length` tokens. */
+function stretchOf(
+  at: readonly number[],
+  place: number,
+  length: number,
+): { readonly from: number; readonly to: number } {
+  return { from: Math.min(length, at[place - 1] ?? 0), to: Math.min(length, at[place] ?? length) };
+}
 
 function splitHooks(members: readonly AdapterHooks[], at: readonly number[]): AdapterHooks {
   return {
@@ -38,8 +57,7 @@ function splitHooks(members: readonly AdapterHooks[], at: readonly number[]): Ad
       const [batchSize, length, width] = output.shape;
       let hasActed = false;
       const parts = members.flatMap(({ change }, index): Tensor3D[] => {
-        const from = Math.min(length, at[index - 1] ?? 0);
-        const to = Math.min(length, at[index] ?? length);
+        const { from, to } = stretchOf(at, index, length);
         if (from === to) return [];
         const stretch = (states: Tensor3D): Tensor3D => slice(states, [0, from, 0], [batchSize, to - from, width]);
         const own = stretch(output);
