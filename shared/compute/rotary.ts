@@ -75,17 +75,22 @@ export function rotationOf(frequencies: Float64Array, start: number, length: num
 
 /** Turns every head of `[batch * sequence, heads * headSize]`; the sequence is as long as the rotation. */
 export function rotate(rows: Tensor2D, { cosines, sines, quarterTurn }: Rotation): Tensor2D {
-  const [sequenceLength, , headSize] = cosines.shape;
-  const turned = (input: Tensor2D, direction: 1 | -1): Tensor2D => {
-    const heads: Tensor2D = reshape(input, [-1, headSize]);
-    const split = [input.shape[0] / sequenceLength, sequenceLength, input.shape[1] / headSize, headSize];
-    const along = mul(reshape(heads, split), cosines);
-    const across = mul(reshape(matMul(heads, quarterTurn), split), sines);
-    return reshape(direction === 1 ? add(along, across) : sub(along, across), input.shape);
-  };
   return withGradient([rows], (input: Tensor2D) => ({
-    value: turned(input, 1),
-    saved: [],
-    backward: (upstream: Tensor2D) => [turned(upstream, -1)],
+    value: turned(input, { cosines, sines, quarterTurn }, add),
+    saved: [cosines, sines, quarterTurn],
+    backward: (upstream: Tensor2D, saved) => {
+      const [keptCosines, keptSines, keptTurn] = saved as [Tensor3D, Tensor3D, Tensor2D];
+      return [turned(upstream, { cosines: keptCosines, sines: keptSines, quarterTurn: keptTurn }, sub)];
+    },
   }));
+}
+
+/** x cos ± (quarter turn of x) sin: forward with a sum, back with a difference. */
+function turned(input: Tensor2D, { cosines, sines, quarterTurn }: Rotation, combine: typeof add): Tensor2D {
+  const [sequenceLength, , headSize] = cosines.shape;
+  const heads: Tensor2D = reshape(input, [-1, headSize]);
+  const split = [input.shape[0] / sequenceLength, sequenceLength, input.shape[1] / headSize, headSize];
+  const along = mul(reshape(heads, split), cosines);
+  const across = mul(reshape(matMul(heads, quarterTurn), split), sines);
+  return reshape(combine(along, across), input.shape);
 }

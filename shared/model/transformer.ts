@@ -2,7 +2,7 @@
  * The frozen transformer that all families share: embeddings, blocks, a final norm, and a head that scores words. A family supplies the
  * parts; nothing here knows a tensor's name.
  */
-import { ones, reshape, slice, type Tensor, type Tensor2D, type Tensor3D, tidy } from '@tensorflow/tfjs-core';
+import { ones, reshape, slice, type Tensor, type Tensor2D, type Tensor3D, tidy, tile } from '@tensorflow/tfjs-core';
 import type { AttentionShape } from '../compute/attention.ts';
 import { withoutGradient } from '../compute/custom-gradient.ts';
 import { rotationOf } from '../compute/rotary.ts';
@@ -66,7 +66,7 @@ export function createTransformer(parts: TransformerParts): BaseModel {
         return entering;
       };
       if (hooks.words !== undefined || hooks.embedding !== undefined || hooks.weight !== undefined) {
-        const { states, mask } = embedded();
+        const { states, mask } = repeated(embedded(), hooks);
         const pass = passOf(parts, hooks, states, mask);
         return finish(runBlocks(rolled(states), 0, layerCount, pass), pass);
       }
@@ -76,7 +76,10 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       const below = () => runBlocks(rolled(embedded().states), 0, frozenCount, pass);
       // Where someone collects, the states below must outlive the frozen part; else it is computed without a trace.
       const start = collect === undefined ? withoutGradient(batch.inputIds, below) : below();
-      return finish(runBlocks(start, frozenCount, layerCount, pass), pass);
+      if (hooks.copies === undefined) return finish(runBlocks(start, frozenCount, layerCount, pass), pass);
+      const { states, mask } = repeated({ states: unrolled(start, pass.shape), mask: batch.attentionMask }, hooks);
+      const above = passOf(parts, hooks, states, mask);
+      return finish(runBlocks(rolled(states), frozenCount, layerCount, above), above);
     },
     languageModelScores: (hidden, hooks): Tensor => {
       const read = hooks?.output?.(hidden) ?? hidden;
@@ -107,6 +110,11 @@ function embed(parts: TransformerParts, batch: TokenBatch, hooks: SiteHooks, sta
   const added = length - batch.inputIds.shape[1];
   const placed = parts.embed(states, { batch, start, added, replaced: hooks.weight });
   return hooks.embedding?.(placed, mask) ?? { states: placed, mask };
+}
+
+/** The batch as often as the hooks want it. */
+function repeated({ states, mask }: MaskedStates, { copies = 1 }: SiteHooks): MaskedStates {
+  return copies === 1 ? { states, mask } : { states: tile(states, [copies, 1, 1]), mask: tile(mask, [copies, 1]) };
 }
 
 function passOf(parts: TransformerParts, hooks: SiteHooks, { shape }: Tensor2D | Tensor3D, mask: Tensor2D): Pass {

@@ -1,6 +1,6 @@
 /** Reads fixtures: JSON, safetensors, tensors of a batch. */
 import { readFile } from 'node:fs/promises';
-import { type Tensor2D, tensor2d } from '@tensorflow/tfjs-core';
+import { onesLike, type Tensor2D, tensor2d } from '@tensorflow/tfjs-core';
 import type { TokenBatch } from '../../shared/model/base-model.ts';
 import { readBaseFiles } from '../../shared/model/load.node.ts';
 import {
@@ -54,7 +54,12 @@ function integers(file: SafetensorsFile, name: string): Tensor2D {
   return tensor2d(new Int32Array(Uint8Array.from(bytes).buffer), [shape[0]!, shape[1]!], 'int32');
 }
 
-/** `input_ids` and `attention_mask` on the current back end. */
+/** `input_ids` and `attention_mask` on the current back end; without a mask all are tokens. */
 export function batchOf(file: SafetensorsFile): TokenBatch {
-  return { inputIds: integers(file, 'input_ids'), attentionMask: integers(file, 'attention_mask') };
+  const inputIds = integers(file, 'input_ids');
+  const attentionMask = file.tensors.has('attention_mask') ? integers(file, 'attention_mask') : onesLike(inputIds);
+  return { inputIds, attentionMask };
 }
+
+/** What stands before the names of gradients. */
+export const gradientPrefix = 'grad.';
