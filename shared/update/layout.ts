@@ -17,8 +17,8 @@ export const aggregationClasses = ['mean', 'frozen', 'local', 'folded', 'count',
  * - `mean`: the mean of the deltas, weighted by the clients' weights.
  * - `frozen`: never changes, is not trained and not uploaded.
  * - `local`: trained, and never leaves the client, which keeps it from round to round.
- * - `folded`: a scale that is trained; before the upload it is multiplied into the tensors that it names in `foldInto` and is 1 again, because
- *   the mean of scales times the mean of what they scale is not the mean of the products.
+ * - `folded`: a scale that is trained from a value other than 0; before the upload it is multiplied into the tensors that it names in `foldInto`
+ *   and is again what it was, because the mean of scales times the mean of what they scale is not the mean of the products.
  * - `count`: not trained; the client puts in how much it used each part, per example (tokens of an expert, or 1 and 0 for what it owns and
  *   what it lacks), and the published values are the weighted mean of that.
  * - `count-weighted`: the mean of the deltas, in which every part counts by the client's weight times its value in the tensor `countName`. What

@@ -1,0 +1,72 @@
+/** The part `aggregation` of a plan: fields, allowed values, defaults, and what no single field shows. */
+import * as z from 'zod/mini';
+import type { ExchangeSettings } from '../update/federated-layout.ts';
+import { declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
+import { choiceField, numberField, sectionField, textField, wholeField } from './fields.ts';
+import type { Problem } from './problems.ts';
+
+/** How the deltas of a round become the next adapter. */
+export interface Aggregation extends ExchangeSettings {
+  /** What the server does with the mean delta. */
+  readonly rule: 'fedavg' | 'fedavgm' | 'fedadagrad' | 'fedadam' | 'fedyogi';
+  /** Weight of a client in the mean: its example count, or the same for all. */
+  readonly weighting: 'examples' | 'equal';
+  readonly serverLearningRate: number;
+  /** FedAvgM only. */
+  readonly momentum: number;
+  /** Adaptive rules only, as are `beta2` and `tau` (Reddi 2021, algorithm 2). */
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly tau: number;
+}
+
+/** Ranks of one map, columns of one sketch: beyond the width of any base for the edge. */
+const rankMax = 65_536;
+/** Names of parts: more than any adapter has layers. */
+const personalMax = 256;
+const personalError = `a list of at most ${personalMax} beginnings of tensor names, such as head or layers.3`;
+
+// Defaults of the adaptive rules: Reddi 2021, section 5 and appendix D (beta1 0.9, beta2 0.99, tau 1e-3).
+/** The section as a schema. */
+export const aggregationSchema = sectionField({
+  rule: z._default(choiceField(['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi']), 'fedavg'),
+  weighting: z._default(choiceField(['examples', 'equal']), 'examples'),
+  serverLearningRate: z._default(numberField({ above: 0, atMost: 100 }), 1),
+  momentum: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
+  beta1: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
+  beta2: z._default(numberField({ atLeast: 0, below: 1 }), 0.99),
+  tau: z._default(numberField({ above: 0 }), 1e-3),
+  lowRank: z._default(choiceField(lowRankRuleNames), 'factor-avg'),
+  publishedRank: z.optional(wholeField(1, rankMax)),
+  sketchSize: z.optional(wholeField(1, rankMax)),
+  head: z._default(choiceField(['mean', 'by-label']), 'mean'),
+  personal: z._default(
+    z
+      .array(textField(1024, 'the beginning of a tensor name'), { error: personalError })
+      .check(z.refine((list) => list.length <= personalMax, { error: personalError })),
+    [],
+  ),
+});
+
+/** What no single field of the section shows. */
+export function crossCheckAggregation({ lowRank, publishedRank, sketchSize }: Aggregation): Problem[] {
+  const problems: Problem[] = [];
+  const { publishesRank } = declarationOf(lowRank);
+  if (publishedRank !== undefined && !publishesRank) {
+    const able = lowRankRuleNames.filter((name) => declarationOf(name).publishesRank).join(', ');
+    const sentence = `must be left out with the rule ${lowRank}, which publishes the rank that clients train; the rules ${able} take it`;
+    problems.push({ path: 'aggregation.publishedRank', sentence });
+  }
+  if ((lowRank === 'stack' || lowRank === 'residual') && publishedRank === undefined) {
+    const sentence = `must be given with the rule ${lowRank}: the ranks that may add up before they are cut, such as 8 times the trained rank`;
+    problems.push({ path: 'aggregation.publishedRank', sentence });
+  }
+  if (lowRank === 'sketch' && sketchSize === undefined) {
+    const sentence = 'must be given with the rule sketch: (clients + 1) times the rank is always exact';
+    problems.push({ path: 'aggregation.sketchSize', sentence });
+  }
+  if (lowRank !== 'sketch' && sketchSize !== undefined) {
+    problems.push({ path: 'aggregation.sketchSize', sentence: `must be left out with the rule ${lowRank}` });
+  }
+  return problems;
+}

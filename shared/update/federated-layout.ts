@@ -1,0 +1,117 @@
+/**
+ * The classes that a plan gives to the tensors of an adapter: which rule low-rank pairs follow, how a head is averaged, and which parts never
+ * leave the client. What a method declares stays where the plan says nothing.
+ */
+import { UsageError } from '../core/errors.ts';
+import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
+import type { LowRankRule } from './low-rank-rules.ts';
+
+/** The part of a plan's `aggregation` that says how tensors are combined. */
+export interface ExchangeSettings {
+  /** What is done with low-rank pairs; an adapter without pairs has the default alone, `factor-avg`. */
+  readonly lowRank: LowRankRule;
+  /** Rank of the published pairs, where the rule allows more than clients train. Default: the trained rank. */
+  readonly publishedRank?: number | undefined;
+  /** Rule `sketch`: columns q of the sketch. */
+  readonly sketchSize?: number | undefined;
+  /** `by-label`: every label's part of the head is averaged over the clients that have rows of it. */
+  readonly head: 'mean' | 'by-label';
+  /** Beginnings of names of tensors that never leave the client, such as `head` or `layers.3`. */
+  readonly personal: readonly string[];
+}
+
+/** Settings under which everything is averaged as its method declares. */
+export const plainExchange: ExchangeSettings = { lowRank: 'factor-avg', head: 'mean', personal: [] };
+
+/** The two factors of a low-rank map in a layout: A `[rank, inSize]`, B `[outSize, rank]`. */
+export interface LowRankPair {
+  readonly name: string;
+  readonly a: AdapterLayout['tensors'][number];
+  readonly b: AdapterLayout['tensors'][number];
+  readonly rank: number;
+  readonly inSize: number;
+  readonly outSize: number;
+}
+
+/** The low-rank pairs of a layout, in its order. */
+export function pairsOf(layout: AdapterLayout): LowRankPair[] {
+  const firsts = layout.tensors.filter(({ pair }) => pair?.factor === 'a');
+  return firsts.map((a) => {
+    const others = layout.tensors.filter(({ pair }) => pair?.factor === 'b' && pair.name === a.pair?.name);
+    const [b] = others;
+    if (b === undefined || others.length > 1 || b.shape[1] !== a.shape[0]) {
+      throw new UsageError(
+        'bad-adapter',
+        `the low-rank pair of ${a.name} must have one B of its rank, found ${others.length}`,
+      );
+    }
+    return { name: a.pair!.name, a, b, rank: a.shape[0]!, inSize: a.shape[1]!, outSize: b.shape[0]! };
+  });
+}
+
+/** The tensor of an upload that says which labels a client has rows of: 1 or 0 for each. */
+export const ownersName = 'head.owners';
+
+const pairClasses: Readonly<
+  Record<
+    LowRankRule,
+    { readonly a: TensorSpecification['aggregationClass']; readonly b: TensorSpecification['aggregationClass'] }
+  >
+> = {
+  'factor-avg': { a: 'mean', b: 'mean' },
+  'freeze-a': { a: 'frozen', b: 'mean' },
+  'share-a': { a: 'mean', b: 'local' },
+  svd: { a: 'low-rank', b: 'low-rank' },
+  stack: { a: 'low-rank', b: 'low-rank' },
+  residual: { a: 'low-rank', b: 'low-rank' },
+  dense: { a: 'low-rank', b: 'low-rank' },
+  sketch: { a: 'low-rank', b: 'low-rank' },
+};
+
+/**
+ * `layout` with the classes of a plan; the places of its tensors stay as they are.
+ * @throws UsageError `bad-plan` when settings name what the adapter does not have.
+ */
+export function federatedLayout(layout: AdapterLayout, settings: ExchangeSettings): AdapterLayout {
+  const { lowRank, head, personal } = settings;
+  const isBelow = (name: string, start: string): boolean => name === start || name.startsWith(`${start}.`);
+  for (const [index, start] of personal.entries()) {
+    if (layout.tensors.some(({ name }) => isBelow(name, start))) continue;
+    const example = layout.tensors[0]?.name ?? 'none';
+    throw refusePlan(
+      `personal[${index}]`,
+      `must begin the name of a tensor, such as ${example}, found ${JSON.stringify(start)}`,
+    );
+  }
+  if (lowRank !== 'factor-avg' && !layout.tensors.some(isOpenPair)) {
+    throw refusePlan(
+      'lowRank',
+      `must be factor-avg, or left out, for an adapter without low-rank pairs, found ${lowRank}`,
+    );
+  }
+  return layoutOf(
+    layout.tensors.map((tensor): TensorSpecification => {
+      const specification = specificationOf(tensor);
+      if (tensor.aggregationClass === 'mean' || tensor.aggregationClass === 'count-weighted') {
+        if (personal.some((start) => isBelow(tensor.name, start)))
+          return { ...specification, aggregationClass: 'local' };
+      }
+      if (head === 'by-label' && isBelow(tensor.name, 'head') && tensor.aggregationClass === 'mean') {
+        return { ...specification, aggregationClass: 'count-weighted', countName: ownersName, countAxis: 'last' };
+      }
+      return isOpenPair(tensor)
+        ? { ...specification, aggregationClass: pairClasses[lowRank][tensor.pair!.factor] }
+        : specification;
+    }),
+  );
+}
+
+/** A factor whose method leaves to the plan what becomes of it. */
+function isOpenPair({ pair, aggregationClass }: TensorSpecification): boolean {
+  return pair !== undefined && aggregationClass === 'mean';
+}
+
+/** A fault in the part `aggregation` of a plan that shows once the adapter is known. */
+export function refusePlan(field: string, sentence: string): UsageError {
+  return new UsageError('bad-plan', `the plan: aggregation.${field} ${sentence}`);
+}

@@ -1,0 +1,93 @@
+import { strict as assert } from 'node:assert';
+import { exchangeOf } from '../../../shared/update/exchange.ts';
+import type { ExchangeSettings } from '../../../shared/update/federated-layout.ts';
+import { federatedLayout, pairsOf, plainExchange } from '../../../shared/update/federated-layout.ts';
+import { layoutOf, type TensorSpecification } from '../../../shared/update/layout.ts';
+
+const factor = (name: string, which: 'a' | 'b', shape: readonly number[], more: Partial<TensorSpecification> = {}) =>
+  ({
+    name: `${name}.${which}`,
+    shape,
+    aggregationClass: 'mean',
+    decays: true,
+    pair: { name, factor: which },
+    ...more,
+  }) as const;
+const layout = layoutOf([
+  factor('layers.0.q', 'a', [2, 4]),
+  factor('layers.0.q', 'b', [3, 2]),
+  factor('layers.1.q', 'a', [2, 4]),
+  factor('layers.1.q', 'b', [3, 2]),
+  { name: 'head.kernel', shape: [4, 2], aggregationClass: 'mean', decays: true },
+  { name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false },
+]);
+const classesOf = (settings: Partial<ExchangeSettings>): string[] =>
+  federatedLayout(layout, { ...plainExchange, ...settings }).tensors.map(({ aggregationClass }) => aggregationClass);
+
+describe('federated layout', () => {
+  it('[FLA-1] gives factors the classes of the rule and leaves the rest as the method declares it', () => {
+    assert.deepEqual(federatedLayout(layout, plainExchange), layout);
+    assert.deepEqual(classesOf({ lowRank: 'freeze-a' }), ['frozen', 'mean', 'frozen', 'mean', 'mean', 'mean']);
+    assert.deepEqual(classesOf({ lowRank: 'share-a' }), ['mean', 'local', 'mean', 'local', 'mean', 'mean']);
+    assert.deepEqual(classesOf({ lowRank: 'svd' }), [...new Array(4).fill('low-rank'), 'mean', 'mean']);
+  });
+
+  it('[FLA-2] personal parts are named by the beginning of their names, whole words only', () => {
+    assert.deepEqual(classesOf({ personal: ['head'] }), [...new Array(4).fill('mean'), 'local', 'local']);
+    assert.deepEqual(classesOf({ personal: ['layers.1', 'head.bias'], lowRank: 'svd' }), [
+      'low-rank',
+      'low-rank',
+      'local',
+      'local',
+      'mean',
+      'local',
+    ]);
+    assert.throws(() => classesOf({ personal: ['head', 'layer'] }), {
+      code: 'bad-plan',
+      message: 'the plan: aggregation.personal[1] must begin the name of a tensor, such as layers.0.q.a, found "layer"',
+    });
+  });
+
+  it('[FLA-3] a rule for pairs is refused without pairs, and what a method froze stays frozen', () => {
+    const bare = layoutOf([{ name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false }]);
+    assert.throws(() => federatedLayout(bare, { ...plainExchange, lowRank: 'svd' }), {
+      code: 'bad-plan',
+      message: /lowRank must be factor-avg/,
+    });
+    const frozen = layoutOf([
+      factor('q', 'a', [2, 4], { aggregationClass: 'frozen' }),
+      factor('q', 'b', [3, 2], { aggregationClass: 'frozen' }),
+    ]);
+    assert.throws(() => federatedLayout(frozen, { ...plainExchange, lowRank: 'svd' }), /lowRank must be factor-avg/);
+    const exchange = exchangeOf(plainExchange, frozen);
+    assert.deepEqual([exchange.pairs.length, exchange.uploaded.dim], [0, 0]);
+  });
+
+  it('[FLA-4] pairs are found by their name, and half a pair is refused', () => {
+    assert.deepEqual(
+      pairsOf(layout).map(({ name, rank, inSize, outSize }) => [name, rank, inSize, outSize]),
+      [
+        ['layers.0.q', 2, 4, 3],
+        ['layers.1.q', 2, 4, 3],
+      ],
+    );
+    assert.throws(() => pairsOf(layoutOf([factor('q', 'a', [2, 4])])), /must have one B/);
+    assert.throws(() => pairsOf(layoutOf([factor('q', 'a', [2, 4]), factor('q', 'b', [3, 1])])), /of its rank/);
+  });
+
+  it('[FLA-5] uploads of the rules: sizes as the table of costs says', () => {
+    const dims = (settings: Partial<ExchangeSettings>): number => {
+      const whole = { ...plainExchange, ...settings };
+      return exchangeOf(whole, federatedLayout(layout, whole)).uploaded.dim - 10;
+    };
+    const [m, n, r] = [3, 4, 2];
+    assert.equal(dims({ lowRank: 'factor-avg' }), 2 * r * (m + n));
+    assert.equal(dims({ lowRank: 'freeze-a' }), 2 * r * m);
+    assert.equal(dims({ lowRank: 'share-a' }), 2 * r * n);
+    assert.equal(dims({ lowRank: 'svd' }), 2 * r * (m + n));
+    assert.equal(dims({ lowRank: 'residual' }), 2 * r * (m + n));
+    assert.equal(dims({ lowRank: 'dense' }), 2 * m * n);
+    assert.equal(dims({ lowRank: 'sketch', sketchSize: 1 }), 2 * (m + 3 * n));
+    assert.throws(() => dims({ lowRank: 'sketch' }), /sketchSize must be given/);
+  });
+});
