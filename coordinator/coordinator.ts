@@ -14,6 +14,7 @@ import { digestOf } from '../shared/crypto/hash.ts';
 import { fingerprint } from '../shared/crypto/identity.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../shared/plan/plan.ts';
+import { exchangeOf } from '../shared/update/exchange.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import { layoutDigest, specificationOf } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
@@ -48,7 +49,10 @@ export interface CoordinatorOptions {
   readonly baseFiles: ReadonlyMap<string, Uint8Array>;
   /** Digest of the base; must be the one that the plan names. */
   readonly baseDigest: Digest;
+  /** The layout of what is published, with the plan's classes (`federatedLayout`). */
   readonly layout: AdapterLayout;
+  /** The layout of what clients train, where that is another: a plan may publish more ranks than it trains. */
+  readonly trainedLayout?: AdapterLayout;
   /** Start values `[layout.dim]`, computed from the plan's seed; used when the state folder is new. */
   readonly initialAdapter: Float32Array;
   /** Folder of the durable state; null keeps everything in memory, for tests. */
@@ -112,6 +116,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
 async function start(options: CoordinatorOptions, state: CoordinatorState): Promise<Coordinator> {
   const { plan, host, port = 0, clock = systemClock, entropy = systemEntropy, onEvent = () => undefined } = options;
   const { store, blobs, identity } = state;
+  const exchange = exchangeOf(plan.aggregation, options.layout, options.trainedLayout);
   const record = await matchFederation(options, state, clock, entropy);
   const served = serveBlobs(blobs);
   const base = [];
@@ -120,8 +125,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   const wanted = [planReference, ...base.map(({ blob }) => blob)].map(({ digest }) => digest);
   const kept = (await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState ?? adapter]);
   await blobs.retain(new Set([...wanted, ...kept]));
-  const { dim } = options.layout;
-  const rounds = { plan, record, dim, base, planReference, served, store, blobs, identity, clock, entropy };
+  const rounds = { plan, record, exchange, base, planReference, served, store, blobs, identity, clock, entropy };
   const federation = await openFederation({ ...rounds, onEvent });
   const { hearing } = federation;
   const gate = createGate({

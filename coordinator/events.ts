@@ -2,6 +2,7 @@
 import type { ClientId, Digest } from '../shared/core/ids.ts';
 import type { ViolationCode } from '../shared/protocol/violations.ts';
 import type { Metrics } from '../shared/training/metrics.ts';
+import type { Measure } from './aggregation/combine.ts';
 
 /** One thing that happened. */
 export type CoordinatorProgress =
@@ -46,6 +47,8 @@ export type CoordinatorProgress =
       readonly contributors: number;
       readonly exampleCount: number;
       readonly metrics: Metrics | null;
+      /** What the aggregation rule measured, ascending in name. */
+      readonly measures: readonly Measure[];
       readonly seconds: number;
     }
   | { readonly type: 'void'; readonly roundIndex: number; readonly detail: string }

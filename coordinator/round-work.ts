@@ -12,6 +12,7 @@ import type { Plan } from '../shared/plan/plan.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
 import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
 import { encodeRoundParams, roundHashOf, unmaskedRound } from '../shared/protocol/round-params.ts';
+import type { Exchange } from '../shared/update/exchange.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import type { Candidate } from './aggregation/aggregate.ts';
 import { aggregate } from './aggregation/aggregate.ts';
@@ -29,8 +30,8 @@ import type { ServedBlobs } from './transport/served-blobs.ts';
 export interface RoundPorts {
   readonly plan: Plan;
   readonly record: FederationRecord;
-  /** Length of a delta. */
-  readonly dim: number;
+  /** What is published, trained and uploaded. */
+  readonly exchange: Exchange;
   readonly base: readonly { readonly name: string; readonly blob: BlobReference }[];
   readonly planReference: BlobReference;
   readonly served: ServedBlobs;
@@ -94,7 +95,8 @@ const weightMax = 2 ** 32 - 1;
 
 /** Work on the rounds of one federation. */
 export function createRoundWork(ports: RoundPorts): RoundWork {
-  const { plan, record, dim, store, blobs, served, identity, clock, entropy } = ports;
+  const { plan, record, exchange, store, blobs, served, identity, clock, entropy } = ports;
+  const { dim } = exchange.uploaded;
   let latestAdapter: ServedAdapter | null = null;
   const accumulator = new Float64Array(dim);
 
@@ -159,7 +161,8 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const { bytes: startBytes } = await adapterOf(latest);
       const candidate = await aggregate({
         plan,
-        dim,
+        exchange,
+        roundHash: round.roundHash,
         startBytes,
         ruleState: latest.ruleState,
         updates,
@@ -187,7 +190,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const made = makeVersion({ identity, plan, record, latest, candidate, round: closed, metrics, publishedMs });
       const { version } = made.version;
       const forgotten = await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`);
-      const { modelHash, totalWeight, exampleCount, reference } = candidate;
+      const { modelHash, totalWeight, exampleCount, measures, reference } = candidate;
       latestAdapter = { bytes: candidate.adapterBytes, reference };
       const result = sealResult(identity, {
         roundHash,
@@ -200,7 +203,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       });
       const counted = { asked: asked.length, contributors: contributors.length, exampleCount };
       const seconds = (publishedMs - round.startedMs) / 1000;
-      const event = { type: 'published', version, roundIndex, modelHash, ...counted, metrics, seconds } as const;
+      const event = { type: 'published', version, roundIndex, modelHash, ...counted, metrics, measures, seconds } as const;
       return { result, event, sweep: () => forget(forgotten) };
     },
     makeVoid: async (round, { roundIndex, contributed, detail }) => {

@@ -5,12 +5,17 @@
 import { assert } from '../../shared/core/assert.ts';
 import { bytesOf, float32Of } from '../../shared/core/bytes.ts';
 import { FederationError } from '../../shared/core/errors.ts';
-import type { Digest } from '../../shared/core/ids.ts';
+import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import type { Exchange } from '../../shared/update/exchange.ts';
 import { firstNonFinite } from '../../shared/update/vector.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import type { UpdateRecord } from '../store/store.ts';
+import type { Measure } from './combine.ts';
+import { combine, readsSingles } from './combine.ts';
+import type { Contribution } from './fold.ts';
 import { foldMean, weightOf } from './fold.ts';
+import type { SingleUpdate } from './low-rank.ts';
 import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from './rules.ts';
 
 /** An adapter that may become the next version; not stored yet. */
@@ -21,40 +26,61 @@ export interface Candidate {
   readonly ruleState: Digest | null;
   readonly totalWeight: number;
   readonly exampleCount: number;
+  /** What the rule measured, ascending in name. */
+  readonly measures: readonly Measure[];
 }
 
 /** Where {@link aggregate} reads and writes, and what it is to combine. */
 export interface AggregateOptions {
   readonly plan: Plan;
-  readonly dim: number;
+  readonly exchange: Exchange;
+  readonly roundHash: Digest;
   /** Bytes of the latest version's adapter. */
   readonly startBytes: Uint8Array;
   /** Its rule state; null before the first round and where the rule keeps none. */
   readonly ruleState: Digest | null;
   readonly updates: readonly UpdateRecord[];
   readonly blobs: CoordinatorBlobs;
-  /** Memory `[dim]` for the sum, used again from round to round. */
+  /** Memory `[uploaded dim]` for the sum, used again from round to round. */
   readonly accumulator: Float64Array;
 }
 
 /** The candidate, its rule state durable. @throws StoreError when a blob is missing or damaged; FederationError when the result is not finite. */
 export async function aggregate(options: AggregateOptions): Promise<Candidate> {
-  const { plan, dim, startBytes, ruleState, updates, blobs, accumulator } = options;
-  const rule = ruleOf(plan.aggregation);
-  const state = ruleState === null ? rule.init(dim) : decodeRuleState(rule, dim, await blobs.get(ruleState));
+  const { plan, exchange, startBytes, ruleState, updates, blobs } = options;
+  const { aggregation } = plan;
+  const rule = ruleOf(aggregation);
+  const { stepDim } = exchange;
+  const state = ruleState === null ? rule.init(stepDim) : decodeRuleState(rule, stepDim, await blobs.get(ruleState));
   const start = float32Of(startBytes);
-  assert(start.length === dim, 'the stored adapter has the length of the layout');
-  const weigh = (update: UpdateRecord): number => weightOf(plan.aggregation.weighting, update.exampleCount);
-  const mean = await foldMean(
-    updates.map((update) => ({
-      clientId: update.clientId,
-      weight: weigh(update),
-      scan: (take) => blobs.scan(update.delta, take),
-    })),
-    dim,
-    accumulator,
-  );
-  const next = applyRule(rule, state, start, mean);
+  assert(start.length === exchange.published.dim, 'the stored adapter has the length of the layout');
+  const weigh = (update: UpdateRecord): number => weightOf(aggregation.weighting, update.exampleCount);
+  const totalWeight = updates.reduce((total, update) => total + weigh(update), 0);
+  const contributions = updates.map((update) => ({
+    clientId: update.clientId,
+    weight: weigh(update),
+    scan: (take: (part: Uint8Array) => void) => blobs.scan(update.delta, take),
+  }));
+  const counted = contributions.filter(({ weight }) => weight > 0);
+  const isRead = readsSingles(exchange, counted.length);
+  const read = isRead ? readWhole(contributions, exchange.uploaded.dim) : null;
+  const mean = await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator);
+  const finished =
+    exchange.isPlain && !isRead
+      ? { next: applyRule(rule, state, start, mean), measures: [] }
+      : await combine({
+          exchange,
+          rule,
+          state,
+          start,
+          mean,
+          singles: read?.singles(totalWeight) ?? [],
+          clientCount: counted.length,
+          roundHash: options.roundHash,
+          learningRate: aggregation.rule === 'fedavg' ? aggregation.serverLearningRate : 1,
+          giveTurn,
+        });
+  const { next, measures } = finished;
   if (firstNonFinite(next) !== null) {
     throw new FederationError(
       'aggregate-not-finite',
@@ -64,7 +90,43 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
   return {
     adapterBytes: bytesOf(next),
     ruleState: state.length === 0 ? null : await blobs.put(encodeRuleState(state)),
-    totalWeight: updates.reduce((total, update) => total + weigh(update), 0),
+    totalWeight,
     exampleCount: updates.reduce((total, update) => total + update.exampleCount, 0),
+    measures,
   };
+}
+
+/** Contributions that are kept whole while they are folded, for rules that look at each. Memory: O(clients x dim). */
+function readWhole(contributions: readonly Contribution[], dim: number) {
+  const whole = new Map<ClientId, { readonly weight: number; readonly values: Float32Array }>();
+  return {
+    contributions: contributions.map((contribution): Contribution => {
+      const { clientId, weight, scan } = contribution;
+      return {
+        clientId,
+        weight,
+        scan: async (take) => {
+          const values = new Float32Array(dim);
+          let offset = 0;
+          await scan((part) => {
+            const some = float32Of(part);
+            values.set(some, offset);
+            offset += some.length;
+            take(part);
+          });
+          whole.set(clientId, { weight, values });
+        },
+      };
+    }),
+    /** In client-id order: in that order they were folded. */
+    singles: (totalWeight: number): SingleUpdate[] =>
+      [...whole.values()].map(({ weight, values }) => ({ share: weight / totalWeight, values })),
+  };
+}
+
+/** Lets the event loop answer clients between two maps, each of which may take a second. */
+function giveTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }

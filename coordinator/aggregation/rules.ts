@@ -2,6 +2,7 @@
 import { assert } from '../../shared/core/assert.ts';
 import { bytesOf, concatBytes } from '../../shared/core/bytes.ts';
 import { FormatError } from '../../shared/core/errors.ts';
+import type { Aggregation } from '../../shared/plan/aggregation.ts';
 import type { AggregationRule, RuleState } from './server-optimisers.ts';
 import { adaptive, compose, momentum, scale } from './server-optimisers.ts';
 
@@ -13,6 +14,11 @@ export interface RuleOptions {
   readonly beta1: number;
   readonly beta2: number;
   readonly tau: number;
+}
+
+/** The rules of a plan in a version's record: that of the server, and that for low-rank pairs where it is not plain averaging. */
+export function ruleNameOf({ rule, lowRank }: Pick<Aggregation, 'rule' | 'lowRank'>): string {
+  return lowRank === 'factor-avg' ? rule : `${rule}, ${lowRank}`;
 }
 
 /** The rule of a plan. FedAvg with a server learning rate of 1 adds the mean delta as it is (McMahan 2017, algorithm 1). */

@@ -12,7 +12,7 @@ import { checkLineage, readAdapter } from '../library/lineage.ts';
 import type { CoordinatorState } from '../store/state.ts';
 import { openExistingState } from '../store/state.ts';
 import type { FederationRecord } from '../store/store.ts';
-import { describeMetrics, shorten } from './describe-event.ts';
+import { describeMeasures, describeMetrics, shorten } from './describe-event.ts';
 
 interface Library extends CoordinatorState {
   readonly record: FederationRecord;
@@ -85,6 +85,7 @@ const documentOf = ({ row, record }: CheckedVersion) => ({
   rejections: record.rejections,
   totalWeight: record.totalWeight,
   metrics: record.metrics,
+  measures: record.measures,
   privacy: record.privacy,
   signature: row.signature,
 });
@@ -142,6 +143,7 @@ function describeVersion(version: VersionDocument, signer: string): string {
     `  round         ${roundIndex ?? 'none'}${version.roundHash === null ? '' : `, ${version.roundHash}`}`,
     `  contributors  ${contributors.length} of ${cohort.length}${contributors.length === 0 ? '' : `: ${contributors.map(shorten).join(', ')}`}`,
     `  aggregation   ${version.aggregationRule}, total weight ${version.totalWeight}`,
+    `  measured      ${version.measures.length === 0 ? 'nothing' : describeMeasures(version.measures)}`,
     `  refused       ${refused === '' ? 'nothing' : refused}`,
     `  metrics       ${metrics === null ? 'none' : describeMetrics(metrics)}`,
     `  privacy       ${version.privacy}`,

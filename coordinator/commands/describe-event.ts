@@ -1,6 +1,7 @@
 /** What happens to a federation as lines of a log: each says one thing that an operator may want to act on or look up later. */
 import { formatDuration } from '../../shared/command-line/progress.ts';
 import type { Metrics } from '../../shared/training/metrics.ts';
+import type { Measure } from '../aggregation/combine.ts';
 import type { CoordinatorProgress } from '../events.ts';
 
 /** First digits of an identifier: enough to find it in a list. */
@@ -12,6 +13,14 @@ export function shorten(identifier: string): string {
 export function describeMetrics({ accuracy, macroF1, loss, auroc, exampleCount }: Metrics): string {
   const area = auroc === null ? '' : `, AUROC ${auroc.toFixed(4)}`;
   return `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}${area}, loss ${loss.toFixed(4)} on ${exampleCount} rows`;
+}
+
+/** What the aggregation rule measured, in a few words. */
+export function describeMeasures(measures: readonly Measure[]): string {
+  const share = (value: number): string => `${(100 * value).toPrecision(3)} %`;
+  return measures
+    .map(({ name, value }) => `${name.replaceAll('-', ' ')} ${name === 'rank' ? value : share(value)}`)
+    .join(', ');
 }
 
 /** The line of an event, or null for what only progress shows. `verbose` adds what single clients do. */
@@ -43,7 +52,8 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
     case 'published': {
       const metrics = event.metrics === null ? '' : `: ${describeMetrics(event.metrics)}`;
       const who = `${event.contributors} of ${event.asked} clients, ${formatDuration(1000 * event.seconds)}`;
-      return `round ${event.roundIndex} published as version ${event.version} with ${who}${metrics}`;
+      const measures = event.measures.length === 0 ? '' : `; ${describeMeasures(event.measures)}`;
+      return `round ${event.roundIndex} published as version ${event.version} with ${who}${metrics}${measures}`;
     }
     case 'void':
       return `round ${event.roundIndex} is void: ${event.detail}`;

@@ -8,6 +8,7 @@ import type { VersionRecord } from '../../shared/protocol/version-record.ts';
 import { resultHashOf, sealVersionRecord, transcriptHashOf } from '../../shared/protocol/version-record.ts';
 import type { Metrics } from '../../shared/training/metrics.ts';
 import type { Candidate } from '../aggregation/aggregate.ts';
+import { ruleNameOf } from '../aggregation/rules.ts';
 import type { FederationRecord, UpdateRecord, VersionRow } from '../store/store.ts';
 
 /** Said in every record of a version whose rounds were not masked. */
@@ -62,7 +63,7 @@ function sealVersion(
     planHash,
     layoutHash,
     privacy,
-    aggregationRule: plan.aggregation.rule,
+    aggregationRule: ruleNameOf(plan.aggregation),
     createdAtMs: publishedMs,
     ...facts,
   });
@@ -82,7 +83,7 @@ function sealVersion(
 
 /** Version 0: the adapter before the first round. */
 export function makeInitialVersion(lineage: Lineage, adapterDigest: Digest, modelHash: Digest): VersionRow {
-  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0, metrics: null };
+  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0, metrics: null, measures: [] };
   const facts = { versionIndex: 0, round: null, modelHash, parentModelHash: null, adapterDigest, ...nobody };
   return sealVersion(lineage, facts, null).version;
 }
@@ -114,6 +115,7 @@ export function makeVersion(
     metrics,
     survivorCount: updates.length,
     totalWeight: candidate.totalWeight,
+    measures: candidate.measures,
   };
   return { ...sealVersion(options, facts, candidate.ruleState), transcriptHash };
 }

@@ -2,6 +2,7 @@
 import * as z from 'zod/mini';
 import { cohortSizeMax } from '../core/limits.ts';
 import { defaultTraining } from '../training/configuration.ts';
+import { aggregationSchema } from './aggregation.ts';
 import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
 
 /** Labels of one head: beyond any published classification task, and a head of 2^14 columns still fits a client. */
@@ -72,17 +73,6 @@ const rounds = sectionField({
   voidsMax: z._default(wholeField(1, 1000), 3),
 });
 
-// Defaults of the adaptive rules: Reddi 2021, section 5 and appendix D (beta1 0.9, beta2 0.99, tau 1e-3).
-const aggregation = sectionField({
-  rule: z._default(choiceField(['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi']), 'fedavg'),
-  weighting: z._default(choiceField(['examples', 'equal']), 'examples'),
-  serverLearningRate: z._default(numberField({ above: 0, atMost: 100 }), 1),
-  momentum: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
-  beta1: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
-  beta2: z._default(numberField({ atLeast: 0, below: 1 }), 0.99),
-  tau: z._default(numberField({ above: 0 }), 1e-3),
-});
-
 const secureAggregation = sectionField({
   mode: z._default(
     z.literal('off', {
@@ -106,7 +96,7 @@ export const planSchema = sectionField({
   adapter,
   training: z.prefault(training, {}),
   rounds,
-  aggregation: z.prefault(aggregation, {}),
+  aggregation: z.prefault(aggregationSchema, {}),
   evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
   secureAggregation: z.prefault(secureAggregation, {}),
 });

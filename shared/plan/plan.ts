@@ -11,6 +11,7 @@ import { utf8 } from '../core/bytes.ts';
 import type { Digest } from '../core/ids.ts';
 import { digestOf } from '../crypto/hash.ts';
 import type { TrainingConfiguration } from '../training/configuration.ts';
+import { type Aggregation, crossCheckAggregation } from './aggregation.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { planSchema } from './plan-schema.ts';
 import type { Problem } from './problems.ts';
@@ -52,18 +53,7 @@ export interface Plan {
     /** Void rounds in a row after which the federation stops. */
     readonly voidsMax: number;
   };
-  readonly aggregation: {
-    readonly rule: 'fedavg' | 'fedavgm' | 'fedadagrad' | 'fedadam' | 'fedyogi';
-    /** Weight of a client in the mean: its example count, or the same for all. */
-    readonly weighting: 'examples' | 'equal';
-    readonly serverLearningRate: number;
-    /** FedAvgM only. */
-    readonly momentum: number;
-    /** Adaptive rules only, as are `beta2` and `tau` (Reddi 2021, algorithm 2). */
-    readonly beta1: number;
-    readonly beta2: number;
-    readonly tau: number;
-  };
+  readonly aggregation: Aggregation;
   /** Federated evaluation after every so many published rounds and after the last; 0 never evaluates. */
   readonly evaluation: { readonly everyRounds: number };
   /** This version has no masked rounds: the coordinator can read every delta. */
@@ -88,7 +78,7 @@ export function parsePlan(value: unknown, source: string): Plan {
 }
 
 /** What no single field shows. */
-function crossCheck({ task, training, rounds }: Plan): Problem[] {
+function crossCheck({ task, training, rounds, aggregation }: Plan): Problem[] {
   const problems: Problem[] = [];
   const repeated = task.labels.findIndex((label, index) => task.labels.indexOf(label) !== index);
   if (repeated !== -1) {
@@ -106,6 +96,7 @@ function crossCheck({ task, training, rounds }: Plan): Problem[] {
       sentence: `must be at most rounds.cohortSize, which is ${rounds.cohortSize}, found ${rounds.quorum}`,
     });
   }
+  problems.push(...crossCheckAggregation(aggregation));
   return problems;
 }
 

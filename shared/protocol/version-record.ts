@@ -18,6 +18,9 @@ import { type Violation, violation, violationCodes } from './violations.ts';
 
 const clients = ascending(clientId, cohortSizeMax, (id) => id);
 
+/** Measures of one rule: a handful. */
+const measuresMax = 64;
+
 const recordFormat = structure({
   protocol: u16,
   federationId,
@@ -47,6 +50,8 @@ const recordFormat = structure({
   totalWeight: f64,
   /** Metrics over the held-out rows of all sites that disclose theirs; null when nobody evaluated. */
   metrics: maybe(structure({ exampleCount: u53, loss: f64, accuracy: f64, macroF1: f64, auroc: maybe(f64) })),
+  /** What the aggregation rule measured, such as the bias of averaged factors, by name. */
+  measures: ascending(structure({ name: text(64), value: f64 }), measuresMax, ({ name }) => name),
   /** What protects single clients in this version, in words; `none` says that nothing does. */
   privacy: text(1000),
   createdAtMs: u53,
