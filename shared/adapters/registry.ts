@@ -7,6 +7,7 @@ import { shown } from '../plan/problems.ts';
 import type { TaskAdapter } from '../training/task-model.ts';
 import { dropLowest, droppedLayers } from './adapter-drop.ts';
 import { bottleneck } from './bottleneck.ts';
+import { compacter } from './compacter.ts';
 import { bindAverage } from './composition/average.ts';
 import { bindBatchSplit } from './composition/batch-split.ts';
 import { bindFuse } from './composition/fuse.ts';
@@ -14,8 +15,8 @@ import type { CompositionBinder } from './composition/members.ts';
 import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
 import { dora } from './dora.ts';
-import { ia3 } from './ia3.ts';
 import { hyperformer } from './hyperformer.ts';
+import { ia3 } from './ia3.ts';
 import { lora } from './lora.ts';
 import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
 import { none } from './none.ts';
@@ -85,6 +86,7 @@ function composing(method: string, bind: CompositionBinder): readonly [string, B
 const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(none),
   binderOf(bottleneck),
+  binderOf(compacter),
   binderOf(lora),
   binderOf(dora),
   binderOf(vera),
