@@ -36,6 +36,7 @@ const published: CoordinatorProgress = {
   contributors: 1,
   exampleCount: 30,
   metrics,
+  measures: [{ name: 'factor-bias', value: 0.085 }],
   seconds: 61,
 };
 
@@ -81,7 +82,7 @@ describe('lines about events', () => {
     assert.match(line({ ...enrolled, status: 'pending' })!, /tributary invite approve FINGERPRINT --state \.\/state$/);
     assert.equal(
       line(published),
-      'round 4 published as version 3 with 1 of 2 clients, 1 min 01 s: accuracy 0.7500, macro-F1 0.7000, loss 0.5000 on 20 rows',
+      'round 4 published as version 3 with 1 of 2 clients, 1 min 01 s: accuracy 0.7500, macro-F1 0.7000, loss 0.5000 on 20 rows; factor bias 8.50 %',
     );
     assert.equal(line({ type: 'void', roundIndex: 2, detail: 'too few' }), 'round 2 is void: too few');
     const rejected = { type: 'rejected', code: 'non-finite', detail: 'value 3' } as const;

@@ -44,6 +44,7 @@ function published(facts: Partial<VersionRecord> = {}): AdapterDocument {
     rejections: [],
     totalWeight: 0,
     metrics: null,
+    measures: [],
     privacy: 'none',
     createdAtMs: 0,
     ...facts,
