@@ -123,7 +123,10 @@ export interface SiteHooks {
    * mask (invertible adapters, prompts of AdapterHub).
    */
   readonly embedding?: (states: Tensor3D, mask: Tensor2D) => MaskedStates | undefined;
-  /** On hidden states on their way to the language-model head, `[batch, sequence, hidden]`: what the head reads in their place. */
+  /**
+   * On states on their way to the output matrix of the language-model head, behind what the head does before it, `[batch, sequence, hidden]`:
+   * what the matrix reads in their place (the inverse of invertible adapters).
+   */
   readonly output?: (hidden: Tensor3D) => Tensor3D;
   /**
    * Keys and values in front of a layer's own, which every token sees. Where positions are rotated into keys, these are taken as they are.

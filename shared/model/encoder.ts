@@ -153,7 +153,8 @@ function outputOf(
   const norm = weights.norm(head.norm, epsilon);
   const decoder = words.output({ name: head.bias, values: weights.vector(head.bias) });
   return {
-    apply: (rows, replaced) => decoder.apply(norm.apply(activation(dense.apply(rows, replaced)), replaced), replaced),
+    transform: (rows, replaced) => norm.apply(activation(dense.apply(rows, replaced)), replaced),
+    apply: decoder.apply,
     dispose: () => {
       for (const part of [dense, norm, decoder]) part.dispose();
     },

@@ -38,6 +38,8 @@ export interface NamedTable {
 
 /** A map to scores of the vocabulary. */
 export interface NamedOutput {
+  /** What the head does before that map, `[rows, hidden]` → `[rows, hidden]`. Absent means nothing. */
+  transform?(input: Tensor2D, replaced?: Replacement): Tensor2D;
   /** `[rows, hidden]` → `[rows, vocabulary]`. */
   apply(input: Tensor2D, replaced?: Replacement): Tensor2D;
   dispose(): void;

@@ -82,7 +82,9 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       return finish(runBlocks(rolled(states), frozenCount, layerCount, above), above);
     },
     languageModelScores: (hidden, hooks): Tensor => {
-      const read = hooks?.output?.(hidden) ?? hidden;
+      const rows = output.transform?.(rolled(hidden), hooks?.weight);
+      const states: Tensor3D = rows === undefined ? hidden : reshape(rows, hidden.shape);
+      const read = hooks?.output?.(states) ?? states;
       const [batchSize, sequenceLength] = read.shape;
       return reshape(output.apply(rolled(read), hooks?.weight), [batchSize, sequenceLength, vocabularySize]);
     },
