@@ -31,7 +31,7 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const done = Promise.withResolvers<FinishReason>();
   const calls = createCalls({ ...ports, clock });
   const cache = cautiousCache(platform.cache, (detail) => onEvent({ type: 'problem', code: 'cache', detail }));
-  const work = createRoundWork({ ...ports, calls, cache, clock });
+  const work = createRoundWork({ ...ports, calls, cache, clock, personal: platform.personal });
   const tasks = createTasks();
 
   const lastRoundIndex = ledger.lastContribution(federationId)?.roundIndex ?? -1;

@@ -17,8 +17,10 @@ export interface LearningProgress {
 
 /** What training gives back. */
 export interface LearnedUpdate {
-  /** `[dim]` in layout order, after minus before. */
+  /** After minus before, in the order of what is trained. */
   readonly delta: Float32Array;
+  /** By tensor of class `count`: how much this site used each part, per example; not needed where the layout has none. */
+  readonly counts?: ReadonlyMap<string, Float32Array>;
   /** Weight of this client in the mean. */
   readonly exampleCount: number;
   readonly meanLoss: number;
@@ -29,21 +31,27 @@ export interface LearnedUpdate {
 export interface PreparedLearning {
   /** Digest computed from the fetched base. */
   readonly baseDigest: Digest;
-  /** The layout that the plan's adapter has on this base. */
+  /** The layout of what the plan publishes on this base, with its classes (`federatedLayout`). */
   readonly layout: AdapterLayout;
+  /** The layout of what is trained, where that is another: a plan may publish more ranks than it trains. */
+  readonly trainedLayout?: AdapterLayout;
+  /** Start values of a seed in the order of what is trained; needed where a plan's rule begins every round afresh. */
+  readonly initialise?: (seed: number) => Float32Array;
   /** Rows that are held out; 0 means that there is nothing to evaluate on. */
   readonly heldOutCount: number;
   /**
-   * Trains from `start` `[dim]`, which is lent and not changed: its memory serves a later round.
+   * Trains from `start` in the order of what is trained; it is lent and not changed: its memory serves a later round. `frozen`, in the order of
+   * what is published, acts beside it as it is.
    * @throws the reason of `signal` when it aborts.
    */
   train(options: {
     readonly start: Float32Array;
+    readonly frozen: Float32Array | null;
     readonly roundIndex: number;
     readonly onProgress: (progress: LearningProgress) => void;
     readonly signal: AbortSignal;
   }): Promise<LearnedUpdate>;
-  /** Counts of `parameters` `[dim]` on the held-out rows. */
+  /** Counts of `parameters`, in the order of what is published, on the held-out rows. */
   evaluate(parameters: Float32Array, signal: AbortSignal): Promise<EvaluationCounts>;
   /** Frees what was loaded. */
   dispose(): void;

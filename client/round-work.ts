@@ -18,12 +18,17 @@ import type { Policy } from '../shared/plan/policy.ts';
 import { judgePlan } from '../shared/plan/policy.ts';
 import type { BlobReference, Evaluate, Evaluation, Offer } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
+import { type Exchange, exchangeOf } from '../shared/update/exchange.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
+import { declarationOf } from '../shared/update/low-rank-rules.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
+import { cappedPairs, personalised, trainingStartOf } from '../shared/update/training-start.ts';
+import { uploadOf } from '../shared/update/upload.ts';
 import { firstNonFinite } from '../shared/update/vector.ts';
 import type { ClientListener } from './events.ts';
 import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
-import type { ContentCache } from './platform/ports.ts';
+import { type OwnParts, openOwnParts } from './own-parts.ts';
+import type { ContentCache, PersonalParts } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
 import type { Calls, RoundName } from './transport/calls.ts';
 import type { FetchOptions } from './transport/download.ts';
@@ -39,6 +44,8 @@ export interface RoundWorkOptions {
   readonly policy: Policy;
   readonly clock: Clock;
   readonly onEvent: ClientListener;
+  /** Keeps what the plan leaves with this client. */
+  readonly personal: PersonalParts;
 }
 
 /** Facts for the session's checks, or the reasons of the site's policy. */
@@ -48,7 +55,7 @@ export type PrepareOutcome = Result<PreparedFacts, string>;
 export interface RoundWork {
   /** Fetches and checks everything that an offer names. @throws FederationError when data, base or network fail. */
   prepare(offer: Offer, signal: AbortSignal): Promise<PrepareOutcome>;
-  /** Tells the coordinator that this client takes part, and trains from the prepared adapter; or the coordinator's refusal. */
+  /** Tells the coordinator that this client takes part, and trains from the prepared adapter: what is to be sent; or the coordinator's refusal. */
   train(signal: AbortSignal): Promise<Result<LearnedUpdate, Violation>>;
   /** Sends the update of the prepared round: the receipt, or the coordinator's refusal. */
   upload(update: LearnedUpdate, signal: AbortSignal): Promise<Result<Digest, Violation>>;
@@ -64,6 +71,10 @@ export interface RoundWork {
 interface ReadyPlan {
   readonly planHash: Digest;
   readonly learning: PreparedLearning;
+  readonly exchange: Exchange;
+  readonly own: OwnParts;
+  /** The seed of the plan, from which fresh start values come. */
+  readonly seed: number;
 }
 
 /** The round in hand and the adapter that it starts from. */
@@ -82,7 +93,8 @@ export function roundNameOf({ roundHash, roundParams }: Offer): RoundName {
 
 /** Nothing prepared yet. */
 export function createRoundWork(options: RoundWorkOptions): RoundWork {
-  const { calls, cache, learner, policy, clock, onEvent } = options;
+  const { calls, cache, learner, policy, clock, onEvent, personal } = options;
+  const rankMax = policy.rankMax === 'none' ? null : policy.rankMax;
   let ready: ReadyPlan | null = null;
   let round: ReadyRound | null = null;
   let adapter: { readonly digest: Digest; readonly bytes: Uint8Array } | null = null;
@@ -134,8 +146,17 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     for (const { name, blob } of offer.base) {
       files.set(name, await fetchNamed(`base/${name}`, blob, { cache, sizeMax: baseFileBytesMax, signal }));
     }
-    ready = { planHash, learning: await learner.prepare(plan, files) };
-    return ready;
+    const learning = await learner.prepare(plan, files);
+    try {
+      const exchange = exchangeOf(plan.aggregation, learning.layout, learning.trainedLayout);
+      const name = `${offer.roundParams.federationId}-${planHash}`;
+      const own = await openOwnParts(personal, { exchange, name });
+      ready = { planHash, learning, exchange, own, seed: plan.training.seed };
+      return ready;
+    } catch (thrown) {
+      learning.dispose();
+      throw thrown;
+    }
   };
 
   /** Reports training to the owner always, to the coordinator seldom and without waiting for it. */
@@ -160,12 +181,13 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     if (!policy.discloseMetrics || ready === null || ready.learning.heldOutCount === 0) {
       return { modelHash, exampleCount: 0, metrics: null };
     }
-    const { learning } = ready;
+    const { learning, exchange, own } = ready;
     const { bytes, modelHash: found } = await fetchAdapter(request.adapter, modelHash, { learning, signal });
     if (found !== modelHash) {
       throw new FormatError('model-mismatch', `the candidate has model hash ${found}, the request says ${modelHash}`);
     }
-    const { exampleCount, ...metrics } = await learning.evaluate(float32Of(bytes), signal);
+    const measured = personalised(exchange, float32Of(bytes), own.values());
+    const { exampleCount, ...metrics } = await learning.evaluate(measured, signal);
     return { modelHash, exampleCount, metrics };
   };
 
@@ -176,23 +198,36 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const verdict = judgePlan(policy, plan, { exampleCount: learner.exampleCount });
       if (!verdict.ok) return refuse(`${verdict.error.code}: ${verdict.error.reason}`);
       const planHash = planHashOf(plan);
-      const { learning } = await makeReady(offer, plan, planHash, signal);
+      const { learning, exchange } = await makeReady(offer, plan, planHash, signal);
+      const refusal = judgeRank(exchange, rankMax);
+      if (refusal !== null) return refuse(refusal);
       const { baseDigest, layout } = learning;
       const expected = offer.roundParams.modelHash;
       const { bytes, modelHash } = await fetchAdapter(offer.adapter, expected, { learning, signal });
       round = { offer, start: float32Of(bytes) };
-      return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim: layout.dim, modelHash });
+      const { dim } = exchange.uploaded;
+      return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash });
     },
     train: async (signal) => {
       assert(ready !== null && round !== null, 'training follows preparation');
-      const { learning } = ready;
-      const { offer, start } = round;
+      const { learning, exchange, own, seed } = ready;
+      const { offer, start: published } = round;
       const accepted = await calls.accept(roundNameOf(offer), signal);
       if (!accepted.ok) return accepted;
       const { roundIndex } = offer.roundParams;
-      const update = await learning.train({ start, roundIndex, onProgress: createReporter(offer, signal), signal });
-      checkLearned(update, offer);
-      return succeed(update);
+      const fresh = (): Float32Array => {
+        assert(learning.initialise !== undefined, 'a learner of a plan that begins afresh has start values');
+        return learning.initialise(seed + roundIndex);
+      };
+      const { start, frozen } = trainingStartOf(exchange, { published, rankMax, personal: own.values(), fresh });
+      const onProgress = createReporter(offer, signal);
+      const learned = await learning.train({ start, frozen, roundIndex, onProgress, signal });
+      checkLearned(learned, exchange.trained.dim, offer);
+      const { delta, counts = new Map<string, Float32Array>() } = learned;
+      const upload = uploadOf(exchange, { start, delta, counts, roundHash: offer.roundHash });
+      checkFinite(upload);
+      await own.keep(start, delta);
+      return succeed({ ...learned, delta: upload });
     },
     upload: (update, signal) => {
       assert(round !== null, 'an update belongs to the prepared round');
@@ -233,14 +268,34 @@ function readPlan(bytes: Uint8Array): Plan {
   return parsePlan(value, 'the plan of the coordinator');
 }
 
+/** Why a site that trains no higher rank than `rankMax` takes no part, or null. */
+function judgeRank(exchange: Exchange, rankMax: number | null): string | null {
+  if (rankMax === null) return null;
+  const { lowRank } = exchange.settings;
+  const { insteadForMixedRanks } = declarationOf(lowRank);
+  const [first] = cappedPairs(exchange, rankMax);
+  if (insteadForMixedRanks === null || first === undefined) return null;
+  return (
+    `rank-too-large: ${first} has a higher rank than ${rankMax}, the most that this site trains (rankMax), and the rule ${lowRank} ` +
+    `needs one rank of all; ${insteadForMixedRanks} is the nearest that does not`
+  );
+}
+
 /** What no coordinator would take is not sent, and costs no contribution. @throws FederationError. */
-function checkLearned({ delta, exampleCount, meanLoss, seconds }: LearnedUpdate, { roundParams }: Offer): void {
-  const { dim, weightMax } = roundParams;
+function checkLearned({ delta, exampleCount, meanLoss, seconds }: LearnedUpdate, dim: number, offer: Offer): void {
+  const { weightMax } = offer.roundParams;
   assert(delta.length === dim, `a delta has the ${dim} values of the layout, found ${delta.length}`);
   const isCount = Number.isSafeInteger(exampleCount) && exampleCount >= 1 && exampleCount <= weightMax;
   assert(isCount, `an update counts 1 to ${weightMax} rows, found ${exampleCount}`);
-  const place = firstNonFinite(delta);
-  if (place === null && Number.isFinite(meanLoss) && Number.isFinite(seconds)) return;
-  const found = place === null ? `the mean loss is ${meanLoss}` : `value ${place} of ${dim} is not finite`;
-  throw new FederationError('training-diverged', `training diverged: ${found}; ask for a lower learning rate`);
+  checkFinite(delta);
+  if (!Number.isFinite(meanLoss) || !Number.isFinite(seconds)) throw diverged(`the mean loss is ${meanLoss}`);
+}
+
+function checkFinite(values: Float32Array): void {
+  const place = firstNonFinite(values);
+  if (place !== null) throw diverged(`value ${place} of ${values.length} is not finite`);
+}
+
+function diverged(found: string): FederationError {
+  return new FederationError('training-diverged', `training diverged: ${found}; ask for a lower learning rate`);
 }

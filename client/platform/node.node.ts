@@ -1,6 +1,7 @@
 /**
  * The client's platform on Node: one state folder with `identity.key` (mode 0600), `journal.json` (written to a temporary file, flushed,
- * renamed, folder flushed), `content/` (fetched bytes by digest) and `lock.sqlite`, which keeps a second running client off it.
+ * renamed, folder flushed), `content/` (fetched bytes by digest), `personal/` (parts of adapters that never leave the client) and `lock.sqlite`,
+ * which keeps a second running client off it.
  */
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -12,7 +13,7 @@ import type { Digest } from '../../shared/core/ids.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
-import type { ContentCache, Journal, JournalEntry, JsonAnswer, Platform } from './ports.ts';
+import type { ContentCache, Journal, JournalEntry, JsonAnswer, PersonalParts, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
 
 const hex64 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
@@ -95,6 +96,19 @@ function damaged(path: string, reason: string): StoreError {
   );
 }
 
+/** Personal parts as files that are replaced whole. */
+function filePersonal(folder: string): PersonalParts {
+  return {
+    read: (name) => readOrNull(join(folder, name)),
+    write: (name, bytes) =>
+      replaceFile(join(folder, name), bytes).catch((thrown: unknown) => {
+        throw new StoreError('personal-not-written', `cannot keep ${name} in ${folder}: ${errorMessage(thrown)}`, {
+          cause: thrown,
+        });
+      }),
+  };
+}
+
 /** Fetched bytes as files named by their digest; what is lost is fetched again. */
 function fileCache(folder: string): ContentCache {
   const pathOf = (digest: Digest): string => join(folder, digest);
@@ -155,7 +169,7 @@ async function requestJson(url: string, timeoutMs: number, body?: unknown): Prom
 /** Everything a client needs on Node, kept under `stateFolder`, which is made if it is not there. @throws StoreError. */
 export async function nodePlatform(stateFolder: string): Promise<Platform> {
   try {
-    await mkdir(join(stateFolder, 'content'), { recursive: true, mode: 0o700 });
+    for (const part of ['content', 'personal']) await mkdir(join(stateFolder, part), { recursive: true, mode: 0o700 });
   } catch (thrown) {
     throw new StoreError('state-folder', `cannot make the state folder ${stateFolder}: ${errorMessage(thrown)}`, {
       cause: thrown,
@@ -166,6 +180,7 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
     entropy: systemEntropy,
     journal: fileJournal(join(stateFolder, 'journal.json')),
     cache: fileCache(join(stateFolder, 'content')),
+    personal: filePersonal(join(stateFolder, 'personal')),
     claim: async () => lockFolder(stateFolder, 'client'),
     identitySeed: () => readSeed(join(stateFolder, 'identity.key')),
     requestJson,

@@ -50,6 +50,14 @@ export interface ContentCache {
   put(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 
+/** Parts of adapters that a plan leaves with its clients: learned here, never sent, kept from round to round. */
+export interface PersonalParts {
+  /** What was kept under a name of hex digits and dashes, or null. @throws StoreError. */
+  read(name: string): Promise<Uint8Array | null>;
+  /** Replaces it; durable when it returns, and never half of it. @throws StoreError. */
+  write(name: string, bytes: Uint8Array): Promise<void>;
+}
+
 /** An HTTP answer with a JSON body. */
 export interface JsonAnswer {
   readonly status: number;
@@ -62,6 +70,7 @@ export interface Platform {
   readonly entropy: Entropy;
   readonly journal: Journal;
   readonly cache: ContentCache;
+  readonly personal: PersonalParts;
   /**
    * Keeps a second client off this state; the returned function lets go of it. What the process held ends with it, however it ends.
    * @throws UsageError `state-in-use`.

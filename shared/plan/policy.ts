@@ -4,7 +4,7 @@
  * secure aggregation does.
  *
  * Default policy, when the site has written none: any plan, method and base; at least 3 clients and 3 updates in a round (with fewer, the
- * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds; no metrics of this
+ * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds; any rank; no metrics of this
  * site leave it; unmasked rounds are accepted, because this version has no others.
  */
 import * as z from 'zod/mini';
@@ -33,6 +33,8 @@ export interface Policy {
   readonly exampleCountMin: number;
   /** Most rounds of one plan. */
   readonly roundsMax: number;
+  /** Largest rank of low-rank pairs that is trained here: what is beyond stays as it is. Plans whose rule cannot do that are declined. */
+  readonly rankMax: 'none' | number;
   /** Whether losses and evaluation counts of this site may leave it. */
   readonly discloseMetrics: boolean;
   /** `required` refuses plans whose rounds are not masked. */
@@ -67,6 +69,8 @@ const listOf = <Item>(item: z.ZodMiniType<Item>, what: string): z.ZodMiniType<'a
   return z.union([z.literal('any', { error }), z.array(item, { error })], { error });
 };
 
+const rankError = 'none, or a whole number from 1 to 65536';
+
 const policySchema = sectionField({
   format: z._default(choiceField(['tributary-policy-1']), 'tributary-policy-1'),
   approvedPlans: z._default(listOf(digestField(), 'plan hashes as "tributary plan check" prints them'), 'any'),
@@ -76,6 +80,7 @@ const policySchema = sectionField({
   quorumMin: z._default(wholeField(1, cohortSizeMax), 3),
   exampleCountMin: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1),
   roundsMax: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1000),
+  rankMax: z._default(z.union([z.literal('none'), wholeField(1, 65_536)], { error: rankError }), 'none'),
   discloseMetrics: z._default(booleanField(), false),
   secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
 });

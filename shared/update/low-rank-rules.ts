@@ -22,8 +22,10 @@ export interface LowRankDeclaration {
   readonly downlink: string;
   readonly serverTime: string;
   readonly serverMemory: string;
-  /** Whether clients of one round may train different ranks. */
-  readonly mixedRanks: boolean;
+  /** The nearest rule that lets clients of one round train different ranks; null for a rule that does. */
+  readonly insteadForMixedRanks: string | null;
+  /** The nearest rule that works on masked rounds, where only sums can be read; null for a rule that does. */
+  readonly insteadWhenMasked: string | null;
   /** Whether clients go on with the published factors, or begin with fresh ones on top of what was published. */
   readonly start: 'continue' | 'restart';
   /** Whether `publishedRank` may be larger than the trained rank. */
@@ -43,7 +45,8 @@ export const lowRankRules = declare({
     downlink: 'r (m + n)',
     serverTime: 'O(K r (m + n)), the measure O((m + n) R²)',
     serverMemory: 'O(r (m + n)), the measure O(R (m + n))',
-    mixedRanks: false,
+    insteadForMixedRanks: 'svd',
+    insteadWhenMasked: null,
     start: 'continue',
     publishesRank: false,
   },
@@ -56,7 +59,8 @@ export const lowRankRules = declare({
     downlink: 'r (m + n)',
     serverTime: 'O(K r m)',
     serverMemory: 'O(r m)',
-    mixedRanks: true,
+    insteadForMixedRanks: null,
+    insteadWhenMasked: null,
     start: 'continue',
     publishesRank: false,
   },
@@ -69,7 +73,8 @@ export const lowRankRules = declare({
     downlink: 'r (m + n)',
     serverTime: 'O(K r n)',
     serverMemory: 'O(r n)',
-    mixedRanks: false,
+    insteadForMixedRanks: 'freeze-a',
+    insteadWhenMasked: null,
     start: 'continue',
     publishesRank: false,
   },
@@ -82,7 +87,8 @@ export const lowRankRules = declare({
     downlink: 'P (m + n)',
     serverTime: 'O((m + n) R² + R³)',
     serverMemory: 'O(R (m + n))',
-    mixedRanks: true,
+    insteadForMixedRanks: null,
+    insteadWhenMasked: 'sketch',
     start: 'continue',
     publishesRank: true,
   },
@@ -96,7 +102,8 @@ export const lowRankRules = declare({
     downlink: 'P (m + n)',
     serverTime: 'O(R (m + n)), a cut O((m + n) (P + R)² + (P + R)³)',
     serverMemory: 'O((P + R) (m + n))',
-    mixedRanks: true,
+    insteadForMixedRanks: null,
+    insteadWhenMasked: 'sketch',
     start: 'restart',
     publishesRank: true,
   },
@@ -109,7 +116,8 @@ export const lowRankRules = declare({
     downlink: 'P (m + n)',
     serverTime: 'O(R (m + n)), a cut O((m + n) (P + R)² + (P + R)³)',
     serverMemory: 'O((P + R) (m + n))',
-    mixedRanks: false,
+    insteadForMixedRanks: 'svd',
+    insteadWhenMasked: 'sketch',
     start: 'continue',
     publishesRank: true,
   },
@@ -123,7 +131,8 @@ export const lowRankRules = declare({
     downlink: 'P (m + n)',
     serverTime: 'O(K m n + m n min(m, n, R))',
     serverMemory: 'O(m n)',
-    mixedRanks: true,
+    insteadForMixedRanks: null,
+    insteadWhenMasked: null,
     start: 'continue',
     publishesRank: true,
   },
@@ -138,7 +147,8 @@ export const lowRankRules = declare({
     downlink: 'P (m + n)',
     serverTime: 'O((m + n) q²)',
     serverMemory: 'O(q (m + n))',
-    mixedRanks: true,
+    insteadForMixedRanks: null,
+    insteadWhenMasked: null,
     start: 'continue',
     publishesRank: true,
   },

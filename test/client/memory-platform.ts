@@ -11,6 +11,8 @@ export interface MemoryPlatform extends Platform {
   /** What is durable now. */
   readonly entry: () => JournalEntry;
   readonly content: Map<Digest, Uint8Array>;
+  /** What this client keeps for itself. */
+  readonly personalParts: ReadonlyMap<string, Uint8Array>;
   /** Makes the next and all later writes of the journal or the cache fail. */
   readonly breakDisk: (what: 'journal' | 'cache') => void;
 }
@@ -41,11 +43,17 @@ export function memoryPlatform(
       content.set(digest, bytes);
     },
   };
+  const personal = new Map<string, Uint8Array>();
   return {
     clock,
     entropy: seededEntropy(seed),
     journal,
     cache,
+    personal: {
+      read: async (name) => personal.get(name) ?? null,
+      write: async (name, bytes) => void personal.set(name, bytes.slice()),
+    },
+    personalParts: personal,
     claim: async () => () => undefined,
     identitySeed: async () => seededEntropy(seed + 1000).bytes(32),
     requestJson,
