@@ -6,6 +6,7 @@ import type { Plan } from '../plan/plan.ts';
 import { shown } from '../plan/problems.ts';
 import type { TaskAdapter } from '../training/task-model.ts';
 import { dropLowest, droppedLayers } from './adapter-drop.ts';
+import { bias } from './bias.ts';
 import { bottleneck } from './bottleneck.ts';
 import { compacter } from './compacter.ts';
 import { bindAverage } from './composition/average.ts';
@@ -17,6 +18,7 @@ import { bindStack } from './composition/stack.ts';
 import { dora } from './dora.ts';
 import { hyperformer } from './hyperformer.ts';
 import { ia3 } from './ia3.ts';
+import { invertible } from './invertible.ts';
 import { lora } from './lora.ts';
 import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
 import { none } from './none.ts';
@@ -91,8 +93,10 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(dora),
   binderOf(vera),
   binderOf(ia3),
+  binderOf(bias),
   binderOf(prefix),
   binderOf(prompt),
+  binderOf(invertible),
   binderOf(hyperformer),
   composing('stack', bindStack),
   composing('fuse', bindFuse),
