@@ -6,6 +6,7 @@ import {
   matMul,
   mean,
   mul,
+  pad,
   slice,
   type Tensor,
   type Tensor3D,
@@ -18,7 +19,7 @@ import { type PeftContent, peftFiles, peftTypes, readPeft } from '../../shared/a
 import { FederationError } from '../../shared/core/errors.ts';
 import type { BaseDescription, BaseModel } from '../../shared/model/base-model.ts';
 import { describeFiles } from '../../shared/model/load.ts';
-import { tensorValues } from '../../shared/model/safetensors.ts';
+import { readSafetensors, tensorValues } from '../../shared/model/safetensors.ts';
 import type { TensorSpecification } from '../../shared/update/layout.ts';
 import { runAdapted } from './adapted-case.ts';
 import { brokenCase, type CaseKind, type Findings, missingCase } from './case.ts';
@@ -43,11 +44,16 @@ export const peftCases: CaseKind = {
 };
 
 async function readAdapter(path: string, base: BaseDescription): Promise<PeftContent> {
-  const [configuration, tensors] = await Promise.all([
+  const [configuration, tensors, checkpoint] = await Promise.all([
     readFile(join(path, peftFiles.configuration)),
     readFile(join(path, peftFiles.tensors)),
+    checkpointFiles(path),
   ]);
-  return readPeft({ configuration, tensors }, base);
+  const weights = readSafetensors(checkpoint.get('model.safetensors')!, 'model.safetensors');
+  return readPeft({ configuration, tensors }, base, (name) => {
+    const full = [...weights.tensors.keys()].find((own) => own === name || own.endsWith(`.${name}`));
+    return floatsOf(weights, full ?? name);
+  });
 }
 
 async function compute(base: BaseModel, path: string): Promise<Findings> {
@@ -58,7 +64,18 @@ async function compute(base: BaseModel, path: string): Promise<Findings> {
   const mask = batch.attentionMask.toFloat().expandDims(2);
   const isClassifier = taskType === 'SEQ_CLS';
   // The reference's loss is mean(logits * probe * mask), of a classifier mean(logits * probe).
-  const lossOf = (logits: Tensor) => mean(isClassifier ? mul(logits, probe) : mul(mul(logits, probe), mask));
+  // Virtual tokens in front count as tokens.
+  const seen = (logits: Tensor) =>
+    pad(
+      mask,
+      [
+        [0, 0],
+        [logits.shape[1]! - mask.shape[1]!, 0],
+        [0, 0],
+      ],
+      1,
+    );
+  const lossOf = (logits: Tensor) => mean(isClassifier ? mul(logits, probe) : mul(mul(logits, probe), seen(logits)));
   const head = isClassifier ? await classifierOf(path, saved) : null;
   const outputOf = head?.scores ?? ((hidden: Tensor3D) => base.languageModelScores(hidden));
   const further = head?.tensors ?? [];

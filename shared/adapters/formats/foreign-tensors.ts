@@ -14,6 +14,8 @@ export interface TensorMapping {
   readonly parts: readonly string[];
   /** Whether ours are the transposed blocks. */
   readonly transposed: boolean;
+  /** The parts stand side by side, in a matrix of so many rows; absent means one after the other. */
+  readonly rows?: number;
   /** Whether the file says here once more what another of its tensors says; reading takes the other. */
   readonly isCopy?: boolean;
 }
@@ -68,9 +70,10 @@ export function toOurs(
   tensors: ReadonlyMap<string, SafetensorsEntry>,
 ): Map<string, Float32Array> {
   const ours = new Map<string, Float32Array>();
-  for (const { name, shape, parts, transposed, isCopy = false } of mappings) {
+  for (const { name, shape, parts, transposed, rows, isCopy = false } of mappings) {
     if (isCopy) continue;
-    const values = tensorValues(tensors.get(name)!);
+    const stored = tensorValues(tensors.get(name)!);
+    const values = rows === undefined ? stored : regroup(stored, rows, parts.length);
     const size = values.length / parts.length;
     for (const [index, part] of parts.entries()) {
       assert(!ours.has(part), `${part} is given twice, the second time by ${name}`);
@@ -94,7 +97,7 @@ export function toForeign(
 
 /** Values of one tensor of a file, row-major in its shape, from ours. */
 export function foreignValues(
-  { name, shape, parts, transposed }: TensorMapping,
+  { name, shape, parts, transposed, rows }: TensorMapping,
   ours: ReadonlyMap<string, Float32Array>,
 ): Float32Array {
   const size = shape.reduce((product, extent) => product * extent, 1);
@@ -104,5 +107,18 @@ export function foreignValues(
     assert(values?.length === size / parts.length, `${name} needs ${size / parts.length} values of ${part}`);
     whole.set(transposed ? transpose(values, shape[1]!) : values, (index * size) / parts.length);
   }
-  return whole;
+  return rows === undefined ? whole : regroup(whole, parts.length, rows);
+}
+
+/** `[outer, inner, width]` as `[inner, outer, width]`. */
+function regroup(values: Float32Array, outer: number, inner: number): Float32Array {
+  const width = values.length / outer / inner;
+  const result = new Float32Array(values.length);
+  for (let place = 0; place < outer; place++) {
+    for (let within = 0; within < inner; within++) {
+      const start = (place * inner + within) * width;
+      result.set(values.subarray(start, start + width), (within * outer + place) * width);
+    }
+  }
+  return result;
 }

@@ -3,18 +3,16 @@
  * are A and B as we hold them. The fields written are those that PEFT 0.11 knows: what came later is neutral when absent, and readers of
  * that age refuse what they do not know.
  */
-import { FormatError, UsageError } from '../../core/errors.ts';
+import { UsageError } from '../../core/errors.ts';
 import type { BaseDescription, LinearSite } from '../../model/base-model.ts';
 import type { Configuration } from '../../model/configuration.ts';
-import { shown } from '../../plan/problems.ts';
-import { type LoraConfiguration, type LoraMap, lora, loraMapsOf } from '../lora.ts';
+import { type LoraConfiguration, type LoraMap, loraMapsOf, parseLora } from '../lora.ts';
 import type { BoundAdapter } from '../registry.ts';
 import {
   anything,
   count,
   type FieldRules,
   flag,
-  isTexts,
   layersOrNull,
   nothing,
   number,
@@ -24,18 +22,9 @@ import {
   probability,
 } from './config-fields.ts';
 import { modulesOf, pathOf } from './module-paths.ts';
-import type { PeftMethod, PeftReading } from './peft-method.ts';
-import { namesOfTargets, patternMeans, selectModules } from './peft-targets.ts';
+import type { BaseTensor, FilledAdapter, PeftMethod, PeftReading } from './peft-method.ts';
+import { namesOfTargets, patternMeans, regularSelection, targetNames, targetNamesOrNull } from './peft-targets.ts';
 import { type PythonValue, pythonFloat } from './python-json.ts';
-
-const names = {
-  expected: 'a list of module names, a regular expression or "all-linear"',
-  holds: (value: unknown) => isTexts(value) || (typeof value === 'string' && value !== ''),
-};
-const namesOrNull = {
-  expected: `${names.expected}, or null`,
-  holds: (value: unknown) => value === null || names.holds(value),
-};
 
 /** Ways of initialising that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, CorDA) train on a changed base. */
 const startsOnBase = ['gaussian', 'eva', 'orthogonal'];
@@ -44,14 +33,14 @@ const rules: FieldRules = {
   r: count,
   lora_alpha: number,
   lora_dropout: probability,
-  target_modules: names,
-  exclude_modules: namesOrNull,
+  target_modules: targetNames,
+  exclude_modules: targetNamesOrNull,
   layers_to_transform: layersOrNull,
   layers_pattern: anything,
   rank_pattern: pattern,
   alpha_pattern: pattern,
   use_rslora: flag,
-  use_dora: off,
+  use_dora: flag,
   bias: oneOf('none'),
   lora_bias: off,
   // PEFT itself sets this field as the layers need it.
@@ -76,22 +65,14 @@ const rules: FieldRules = {
 };
 
 function configurationOf({ configuration }: BoundAdapter, base: BaseDescription): LoraConfiguration {
-  const { method: _, ...settings } = configuration;
-  return lora.parse(settings, base);
+  const { method, ...settings } = configuration;
+  return parseLora(method, settings, base);
 }
 
-function read(configuration: Configuration, { base, modules, source }: PeftReading) {
+function read(configuration: Configuration, reading: PeftReading) {
+  const { source } = reading;
   const { r, lora_alpha: alpha, rank_pattern: ranks, alpha_pattern: alphas } = configuration;
-  const selected = selectModules(modules, configuration as unknown as Parameters<typeof selectModules>[1], source);
-  const targets = [...new Set(selected.map(({ site }) => site.target))];
-  const layers = [...new Set(selected.map(({ site }) => site.layerIndex))];
-  if (selected.length === 0 || selected.length < targets.length * layers.length) {
-    const found = `${shown(configuration.target_modules)}, which means ${selected.length}`;
-    throw new FormatError(
-      'unsupported-adapter',
-      `${source}: target_modules must mean the same maps in every layer that it means, and at least one of this ${base.family}, found ${found}`,
-    );
-  }
+  const { targets, layers, selected } = regularSelection(configuration, reading);
   const patternOf = (map: unknown, otherwise: unknown): Record<string, number> => {
     const entries = Object.entries((map ?? {}) as Record<string, number>);
     const found = selected.flatMap(({ path, site: { layerIndex, target } }) => {
@@ -101,7 +82,7 @@ function read(configuration: Configuration, { base, modules, source }: PeftReadi
     return Object.fromEntries(found);
   };
   return {
-    method: 'lora',
+    method: configuration.use_dora === true ? 'dora' : 'lora',
     targets,
     layers,
     rank: r ?? 8,
@@ -147,7 +128,7 @@ function write(adapter: BoundAdapter, base: BaseDescription): Record<string, Pyt
     r: rank,
     rank_pattern: patternsOf(base, maps, 'rank', rank),
     target_modules: namesOfTargets(base, isChosen, layers),
-    use_dora: false,
+    use_dora: adapter.method === 'dora',
     use_rslora: rankStabilised,
   };
 }
@@ -162,13 +143,53 @@ function refuseParts({ targets }: LoraConfiguration, { linearTargets, family }: 
   );
 }
 
+/**
+ * Magnitudes of DoRA: PEFT stores m, we store m - ‖W‖. With norms rounded to float32 both ways, the difference of numbers within a factor of
+ * two is exact (Sterbenz 1974), so that values come back as they were.
+ */
+function withMagnitudes(
+  { adapter, values }: FilledAdapter,
+  base: BaseDescription,
+  { baseTensor, sign }: { readonly baseTensor: BaseTensor; readonly sign: 1 | -1 },
+): ReadonlyMap<string, Float32Array> {
+  if (adapter.method !== 'dora') return values;
+  const changed = new Map(values);
+  for (const { site, name } of loraMapsOf(configurationOf(adapter, base))) {
+    const { outSize } = base.linearTargets[site.target]!;
+    const norms = rowNorms(baseTensor(`${pathOf(base, site)}.weight`), outSize, modulesOf(base).storesInOut);
+    const magnitude = values.get(`${name}.magnitude`)!;
+    changed.set(
+      `${name}.magnitude`,
+      magnitude.map((value, row) => value + sign * norms[row]!),
+    );
+  }
+  return changed;
+}
+
+/** ‖W‖ of every output, in float64 and rounded once. */
+function rowNorms(weight: Float32Array, outSize: number, isInOut: boolean): Float32Array {
+  const inSize = weight.length / outSize;
+  return Float32Array.from({ length: outSize }, (_, output) => {
+    let sum = 0;
+    for (let input = 0; input < inSize; input++)
+      sum += weight[isInOut ? input * outSize + output : output * inSize + input]! ** 2;
+    return Math.sqrt(sum);
+  });
+}
+
 /** The type `LORA`. */
 export const peftLora: PeftMethod = {
   type: 'LORA',
-  method: 'lora',
+  methods: ['lora', 'dora'],
+  hasSavedModules: true,
   rules,
   read,
   write,
+  toFile: (filled, base, baseTensor) => ({
+    adapter: filled.adapter,
+    values: withMagnitudes(filled, base, { baseTensor, sign: 1 }),
+  }),
+  fromFile: (filled, base, baseTensor) => withMagnitudes(filled, base, { baseTensor, sign: -1 }),
   tensors: (adapter, base, prefix) =>
     loraMapsOf(configurationOf(adapter, base)).flatMap(({ site, name, rank }) => {
       const { inSize, outSize } = base.linearTargets[site.target]!;
@@ -176,6 +197,16 @@ export const peftLora: PeftMethod = {
       return [
         { name: `${stem}.lora_A.weight`, shape: [rank, inSize], parts: [`${name}.a`], transposed: false },
         { name: `${stem}.lora_B.weight`, shape: [outSize, rank], parts: [`${name}.b`], transposed: false },
+        ...(adapter.method === 'dora'
+          ? [
+              {
+                name: `${stem}.lora_magnitude_vector`,
+                shape: [outSize],
+                parts: [`${name}.magnitude`],
+                transposed: false,
+              },
+            ]
+          : []),
       ];
     }),
 };

@@ -3,9 +3,12 @@
  * whose path is the name or ends with `.` and the name; a text is `all-linear` or a regular expression over the whole path.
  */
 import { FormatError } from '../../core/errors.ts';
-import type { BaseDescription, LinearSite } from '../../model/base-model.ts';
+import type { BaseDescription, LinearSite, LinearTarget } from '../../model/base-model.ts';
+import type { Configuration } from '../../model/configuration.ts';
 import { shown } from '../../plan/problems.ts';
+import { type FieldRule, isTexts } from './config-fields.ts';
 import { modulesOf, pathOf, wholeTargetsOf } from './module-paths.ts';
+import type { PeftReading } from './peft-method.ts';
 
 /** A block's map with its path within the model that was adapted. */
 export interface Module {
@@ -48,7 +51,7 @@ function expression(pattern: string, shownAs: string, source: string): RegExp {
 }
 
 /** The modules that `target_modules` means, without those of `exclude_modules` and of layers that `layers_to_transform` leaves out. */
-export function selectModules(
+function selectModules(
   modules: readonly Module[],
   {
     target_modules: targets,
@@ -71,6 +74,39 @@ export function selectModules(
       !(excluded !== undefined && excluded !== null && means(excluded, path)) &&
       (layers === undefined || layers === null || layers.includes(site.layerIndex)),
   );
+}
+
+/** What `target_modules` may be. */
+export const targetNames: FieldRule = {
+  expected: 'a list of module names, a regular expression or "all-linear"',
+  holds: (value) => isTexts(value) || (typeof value === 'string' && value !== ''),
+};
+
+/** The same, or null. */
+export const targetNamesOrNull: FieldRule = {
+  expected: `${targetNames.expected}, or null`,
+  holds: (value) => value === null || targetNames.holds(value),
+};
+
+/**
+ * The maps that a configuration means, as targets in layers.
+ * @throws FormatError `unsupported-adapter` where they are none, or not the same in every layer.
+ */
+export function regularSelection(
+  configuration: Configuration,
+  { base, modules, source }: PeftReading,
+): { readonly targets: LinearTarget[]; readonly layers: number[]; readonly selected: readonly Module[] } {
+  const selected = selectModules(modules, configuration as unknown as Parameters<typeof selectModules>[1], source);
+  const targets = [...new Set(selected.map(({ site }) => site.target))];
+  const layers = [...new Set(selected.map(({ site }) => site.layerIndex))];
+  if (selected.length === 0 || selected.length < targets.length * layers.length) {
+    const found = `${shown(configuration.target_modules)}, which means ${selected.length}`;
+    throw new FormatError(
+      'unsupported-adapter',
+      `${source}: target_modules must mean the same maps in every layer that it means, and at least one of this ${base.family}, found ${found}`,
+    );
+  }
+  return { targets, layers, selected };
 }
 
 /**

@@ -5,6 +5,8 @@
  * A field that PEFT does not know must not be written: until version 0.13 it refuses such a configuration, and later ones, where a
  * caller reads it as a plain `PeftConfig`, drop every field of the method with it. What we add stands in the metadata of the tensors' file.
  */
+
+import { InvariantError } from '../../core/assert.ts';
 import { utf8 } from '../../core/bytes.ts';
 import { FormatError, UsageError } from '../../core/errors.ts';
 import type { BaseDescription } from '../../model/base-model.ts';
@@ -15,16 +17,19 @@ import { type BoundAdapter, parseAdapter } from '../registry.ts';
 import { anything, checkFields, type FieldRules, isTexts, textsOrNull } from './config-fields.ts';
 import { checkForeignTensors, type ForeignTensor, type TensorMapping, toForeign, toOurs } from './foreign-tensors.ts';
 import { modulesOf } from './module-paths.ts';
+import { peftIa3 } from './peft-ia3.ts';
 import { peftLora } from './peft-lora.ts';
-import type { PeftMethod } from './peft-method.ts';
+import type { BaseTensor, PeftMethod } from './peft-method.ts';
+import { peftPrefix, peftPrompt } from './peft-prompts.ts';
 import { modulesIn } from './peft-targets.ts';
+import { peftVera } from './peft-vera.ts';
 import { type PythonValue, pythonJson } from './python-json.ts';
 
 /** Names of the two files. */
 export const peftFiles = { configuration: 'adapter_config.json', tensors: 'adapter_model.safetensors' } as const;
 
 /** The types that this version reads and writes: a new one is a line here. */
-const methods: readonly PeftMethod[] = [peftLora];
+const methods: readonly PeftMethod[] = [peftLora, peftVera, peftIa3, peftPrefix, peftPrompt];
 
 /** Values of `peft_type` that this version reads and writes. */
 export const peftTypes: readonly string[] = methods.map(({ type }) => type);
@@ -80,13 +85,20 @@ export interface PeftContent {
   readonly notes: readonly string[];
 }
 
+/** For adapters whose files do not depend on the values of the base. */
+const noBase: BaseTensor = (name) => {
+  throw new InvariantError(`this adapter needs the tensor ${name} of its base`);
+};
+
 /**
  * Reads both files on the base for which the adapter was made, as far as names and shapes can tell.
+ * @param baseTensor needed for DoRA, whose files have the norms of the base's maps in them.
  * @throws FormatError `bad-json`, `bad-safetensors`, `unsupported-adapter` or `bad-adapter-folder`, naming file, field and tensor.
  */
 export function readPeft(
   files: { readonly configuration: Uint8Array; readonly tensors: Uint8Array },
   base: BaseDescription,
+  baseTensor: BaseTensor = noBase,
 ): PeftContent {
   const source = peftFiles.configuration;
   const configuration = parseJsonObject(files.configuration, source);
@@ -107,16 +119,17 @@ export function readPeft(
   const isSaved = (name: string) =>
     name.startsWith(root) && savedNames.some((module) => modulePathOf(name).endsWith(module));
   const own = new Map([...tensors].filter(([name]) => !isSaved(name)));
-  const shapes = new Map([...own].map(([name, { shape }]) => [name, shape]));
-  const settings = method.read(configuration, { base, modules: modulesIn(base, isBare), shapes, source });
+  const settings = method.read(configuration, { base, modules: modulesIn(base, isBare), source });
   const adapter = parseAdapter(settings, base);
   const mappings = method.tensors(adapter, base, isBare ? root : prefix);
   checkForeignTensors(mappings, own, peftFiles.tensors);
+  const stored = toOurs(mappings, own);
+  const values = method.fromFile?.({ adapter, values: stored }, base, baseTensor) ?? stored;
   const saved = [...tensors].filter(([name]) => isSaved(name));
   const baseName = configuration.base_model_name_or_path;
   return {
     adapter,
-    values: toOurs(mappings, own),
+    values,
     mappings,
     taskType,
     isBare,
@@ -149,28 +162,32 @@ export interface PeftWriting {
   readonly baseName?: string;
   /** Added to the metadata of the tensors' file. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Needed for DoRA. */
+  readonly baseTensor?: BaseTensor;
 }
 
 /** The bytes of both files. @throws UsageError `not-exportable` for what PEFT has no place for. */
 export function writePeft(writing: PeftWriting): { readonly configuration: Uint8Array; readonly tensors: Uint8Array } {
-  const { adapter, values, base, taskType, isBare = false, saved = new Map(), modulesToSave = null } = writing;
-  const method = methods.find((candidate) => candidate.method === adapter.method);
+  const { base, taskType, isBare = false, saved = new Map(), modulesToSave = null } = writing;
+  const method = methods.find((candidate) => candidate.methods.includes(writing.adapter.method));
   if (method === undefined) {
-    const known = methods.map((candidate) => candidate.method).join(', ');
+    const known = methods.flatMap((candidate) => candidate.methods).join(', ');
     throw new UsageError(
       'not-exportable',
-      `PEFT has no place for the method ${adapter.method}; it can hold ${known}. Try --format adapterhub or tributary`,
+      `PEFT has no place for the method ${writing.adapter.method}; it can hold ${known}. Try --format adapterhub or tributary`,
     );
   }
+  const filled = { adapter: writing.adapter, values: writing.values };
+  const { adapter, values } = method.toFile?.(filled, base, writing.baseTensor ?? noBase) ?? filled;
   const configuration: Record<string, PythonValue> = {
     auto_mapping: null,
     base_model_name_or_path: writing.baseName ?? '',
     inference_mode: true,
-    modules_to_save: modulesToSave,
     peft_type: method.type,
     revision: null,
     task_type: taskType,
     ...method.write(adapter, base),
+    ...(method.hasSavedModules ? { modules_to_save: modulesToSave } : {}),
   };
   const prefix = isBare ? root : `${root}${modulesOf(base).model}.`;
   const own = toForeign(method.tensors(adapter, base, prefix), values);

@@ -1,10 +1,10 @@
 /** Fixtures of reference libraries: files, and descriptions of their bases. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { toHex } from '../../../../shared/core/bytes.ts';
 import type { BaseDescription } from '../../../../shared/model/base-model.ts';
 import { describeFiles } from '../../../../shared/model/load.ts';
-import { readSafetensors } from '../../../../shared/model/safetensors.ts';
+import { readSafetensors, tensorValues } from '../../../../shared/model/safetensors.ts';
 import { completeCheckpoint } from '../../../parity/complete-checkpoint.ts';
 
 const folder = join(import.meta.dirname, '../../../parity/fixtures');
@@ -24,6 +24,16 @@ export function fixtureBase(name: string): BaseDescription {
   );
 }
 
+/** Values of tensors of a base by their names in the bare model. */
+export function fixtureTensor(name: string): (tensor: string) => Float32Array {
+  const { tensors } = readSafetensors(completeCheckpoint(fixture(name, 'model.safetensors')), name);
+  return (wanted) => {
+    const found = [...tensors].find(([own]) => own === wanted || own.endsWith(`.${wanted}`));
+    if (found === undefined) throw new Error(`the base has no ${wanted}`);
+    return tensorValues(found[1]);
+  };
+}
+
 /** Metadata, names, types, shapes and bytes of a file, in the order of the bytes: all but the white space of its header. */
 export function contentOf(bytes: Uint8Array): unknown {
   const { metadata, tensors } = readSafetensors(bytes, 'a file');
@@ -33,4 +43,10 @@ export function contentOf(bytes: Uint8Array): unknown {
 /** A JSON document. */
 export function parsed(bytes: Uint8Array): Record<string, unknown> {
   return JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+}
+
+/** Writes the base of a folder of fixtures as a checkpoint folder. */
+export function writeFixtureBase(name: string, folder: string): void {
+  writeFileSync(join(folder, 'config.json'), fixture(name, 'config.json'));
+  writeFileSync(join(folder, 'model.safetensors'), completeCheckpoint(fixture(name, 'model.safetensors')));
 }
