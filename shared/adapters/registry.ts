@@ -21,6 +21,7 @@ import { ia3 } from './ia3.ts';
 import { invertible } from './invertible.ts';
 import { lora } from './lora.ts';
 import type { AdapterContext, AdapterMethod, LinearWeights, MapChange } from './method.ts';
+import { mixture } from './mixture.ts';
 import { none } from './none.ts';
 import { prefix } from './prefix.ts';
 import { prompt } from './prompt.ts';
@@ -98,6 +99,7 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(prompt),
   binderOf(invertible),
   binderOf(hyperformer),
+  binderOf(mixture),
   composing('stack', bindStack),
   composing('fuse', bindFuse),
   composing('average', bindAverage),

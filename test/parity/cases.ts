@@ -9,6 +9,7 @@ import { brokenCase, type CaseKind, type FixtureFolder, missingCase, type Parity
 import { checkpointFiles } from './fixture-files.ts';
 import { hyperformerCases } from './hyperformer-cases.ts';
 import { peftCases } from './peft-cases.ts';
+import { routerCases } from './router-case.ts';
 
 /** Other parts described by `case.json`. */
 const partCases: CaseKind = {
@@ -18,7 +19,14 @@ const partCases: CaseKind = {
 };
 
 /** The kinds; the first that recognises a folder opens it. */
-const kinds: readonly CaseKind[] = [adapterHubCases, peftCases, hyperformerCases, partCases, baseOnlyCases];
+const kinds: readonly CaseKind[] = [
+  adapterHubCases,
+  peftCases,
+  hyperformerCases,
+  routerCases,
+  partCases,
+  baseOnlyCases,
+];
 
 /** A folder of fixtures with its cases. */
 export interface OpenedFolder {
