@@ -203,7 +203,8 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       });
       const counted = { asked: asked.length, contributors: contributors.length, exampleCount };
       const seconds = (publishedMs - round.startedMs) / 1000;
-      const event = { type: 'published', version, roundIndex, modelHash, ...counted, metrics, measures, seconds } as const;
+      const described = { ...counted, metrics, measures, seconds };
+      const event = { type: 'published', version, roundIndex, modelHash, ...described } as const;
       return { result, event, sweep: () => forget(forgotten) };
     },
     makeVoid: async (round, { roundIndex, contributed, detail }) => {

@@ -83,8 +83,9 @@ function sealVersion(
 
 /** Version 0: the adapter before the first round. */
 export function makeInitialVersion(lineage: Lineage, adapterDigest: Digest, modelHash: Digest): VersionRow {
-  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0, metrics: null, measures: [] };
-  const facts = { versionIndex: 0, round: null, modelHash, parentModelHash: null, adapterDigest, ...nobody };
+  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0 };
+  const nothing = { round: null, parentModelHash: null, metrics: null, measures: [] };
+  const facts = { versionIndex: 0, modelHash, adapterDigest, ...nothing, ...nobody };
   return sealVersion(lineage, facts, null).version;
 }
 

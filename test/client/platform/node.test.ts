@@ -70,13 +70,18 @@ describe('client state on Node', () => {
   });
 
   it('[CLI-16] leaves no temporary file behind and keeps content by digest', async () => {
-    const { cache, journal } = await nodePlatform(folder);
+    const { cache, journal, personal } = await nodePlatform(folder);
     const ledger = await openLedger(journal);
     await ledger.nextSequence();
+    assert.equal(await personal.read('aa-bb'), null);
+    await personal.write('aa-bb', new Uint8Array([4, 5]));
+    await personal.write('aa-bb', new Uint8Array([6]));
+    assert.deepEqual(await personal.read('aa-bb'), new Uint8Array([6]));
+    assert.deepEqual(await readdir(join(folder, 'personal')), ['aa-bb']);
     assert.equal(await cache.get(roundHash), null);
     await cache.put(roundHash, new Uint8Array([1, 2, 3]));
     assert.deepEqual(await cache.get(roundHash), new Uint8Array([1, 2, 3]));
-    assert.deepEqual((await readdir(folder)).sort(), ['content', 'journal.json']);
+    assert.deepEqual((await readdir(folder)).sort(), ['content', 'journal.json', 'personal']);
     assert.deepEqual(await readdir(join(folder, 'content')), [roundHash]);
     assert.match(await readFile(join(folder, 'journal.json'), 'utf8'), /tributary-client-journal-1/);
   });

@@ -81,6 +81,7 @@ describe('parsePolicy', () => {
       quorumMin: 3,
       exampleCountMin: 1,
       roundsMax: 1000,
+      rankMax: 'none',
       discloseMetrics: false,
       secureAggregation: 'optional',
     });
