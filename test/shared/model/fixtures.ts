@@ -1,17 +1,32 @@
 /** Reads the parity fixtures: a base checkpoint and what the reference implementation computed with it. */
-import { readFileSync } from 'node:fs';
-import { type Tensor, type Tensor2D, tensor, tensor2d } from '@tensorflow/tfjs-core';
+import { existsSync, readFileSync } from 'node:fs';
+import { onesLike, type Tensor2D, tensor2d } from '@tensorflow/tfjs-core';
 import type { BaseModel, TokenBatch } from '../../../shared/model/base-model.ts';
 import { networkFrom } from '../../../shared/model/load.ts';
 import { readSafetensors, type SafetensorsFile, tensorValues } from '../../../shared/model/safetensors.ts';
 import { completeCheckpoint } from '../../parity/complete-checkpoint.ts';
 
-/** Families that have fixtures here. */
-export const fixtureFamilies = ['bert', 'gpt2'] as const;
+/** Fixtures that together take every path through a base: norms after and before, fused maps, rotations, shared keys, norms of heads. */
+export const fixtureFamilies = ['bert', 'gpt2', 'qwen3'] as const;
+
+/** Fixtures of all families. */
+export const allFixtures = [
+  ...fixtureFamilies,
+  'roberta',
+  'distilbert',
+  'llama_gqa',
+  'llama_mha',
+  'llama3_scaled_rope',
+  'qwen2',
+] as const;
 
 /** Bytes of one file of a family's fixture. */
 export function fixtureBytes(family: string, path: string): Uint8Array {
-  return readFileSync(new URL(`../../parity/fixtures/${family}/${path}`, import.meta.url));
+  return readFileSync(fixtureUrl(family, path));
+}
+
+function fixtureUrl(family: string, path: string): URL {
+  return new URL(`../../parity/fixtures/${family}/${path}`, import.meta.url);
 }
 
 /** The files that make a base model. */
@@ -27,29 +42,27 @@ export function fixtureBase(family: string): BaseModel {
   return networkFrom(fixtureFiles(family));
 }
 
-/** Expected tensors of a case; `base` is the base alone. */
-export function fixtureExpected(family: string, name: string): SafetensorsFile {
-  return readSafetensors(fixtureBytes(family, `expected/${name}.safetensors`), `${name}.safetensors`);
+/** What the reference gave for the base alone. */
+export function fixtureExpected(family: string): SafetensorsFile {
+  const path = existsSync(fixtureUrl(family, 'expected')) ? 'expected/base.safetensors' : 'expected.safetensors';
+  return readSafetensors(fixtureBytes(family, path), path);
 }
 
-/** The batch of token ids that all cases of a family share. */
+/** The batch of token ids that all cases of a family share; where the fixture has no mask, all are tokens. */
 export function fixtureBatch(family: string): TokenBatch {
-  const { tensors } = fixtureExpected(family, 'base');
-  const integers = (name: string): Tensor2D => {
-    const { bytes, shape } = tensors.get(name)!;
-    return tensor2d(new Int32Array(new Uint8Array(bytes).buffer), shape as [number, number], 'int32');
+  const { tensors } = fixtureExpected(family);
+  const integers = (name: string): Tensor2D | null => {
+    const entry = tensors.get(name);
+    if (entry === undefined) return null;
+    return tensor2d(new Int32Array(new Uint8Array(entry.bytes).buffer), entry.shape as [number, number], 'int32');
   };
-  return { inputIds: integers('input_ids'), attentionMask: integers('attention_mask') };
+  const inputIds = integers('input_ids')!;
+  return { inputIds, attentionMask: integers('attention_mask') ?? onesLike(inputIds) };
 }
 
 /** One expected tensor as float32. */
 export function expectedValues(file: SafetensorsFile, name: string): Float32Array {
   return tensorValues(file.tensors.get(name)!);
-}
-
-/** One expected tensor on the back end. */
-export function expectedTensor(file: SafetensorsFile, name: string): Tensor {
-  return tensor(expectedValues(file, name), [...file.tensors.get(name)!.shape]);
 }
 
 /** The largest difference of two lists of numbers of the same length; infinite where one is not a number. */

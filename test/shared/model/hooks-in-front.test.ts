@@ -11,16 +11,18 @@ import {
   ones,
   reshape,
   slice,
+  sub,
   type Tensor,
   type Tensor2D,
   type Tensor3D,
   tidy,
 } from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../shared/compute/backend.ts';
+import { rotaryFrequencies, rotate, rotationOf } from '../../../shared/compute/rotary.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { BaseModel, MaskedStates, Prefix, SiteHooks, TokenBatch } from '../../../shared/model/base-model.ts';
 import { checkGradients, randomTensor } from '../compute/finite-differences.ts';
-import { fixtureBase, fixtureBatch, fixtureFamilies, largestError } from './fixtures.ts';
+import { fixtureBase, fixtureBatch, largestError } from './fixtures.ts';
 
 const frontLength = 3;
 
@@ -51,7 +53,8 @@ function captureFront(model: BaseModel, batch: TokenBatch): Prefix[] {
       const part = target === 'k' ? 'keys' : target === 'v' ? 'values' : null;
       if (part !== null) {
         prefixes[layerIndex] ??= {};
-        prefixes[layerIndex][part] = keep(frontOf(reshape(output, [batch.inputIds.shape[0], -1, output.shape[1]])));
+        const placed = part === 'keys' ? turned(output, model, batch) : output;
+        prefixes[layerIndex][part] = keep(frontOf(reshape(placed, [batch.inputIds.shape[0], -1, output.shape[1]])));
       }
       return undefined;
     },
@@ -59,8 +62,14 @@ function captureFront(model: BaseModel, batch: TokenBatch): Prefix[] {
   return prefixes as Prefix[];
 }
 
+/** Keys as attention sees them, where positions are rotations. */
+function turned(keys: Tensor2D, { description: { family, headSize } }: BaseModel, { inputIds }: TokenBatch): Tensor2D {
+  if (family !== 'llama') return keys;
+  return rotate(keys, rotationOf(rotaryFrequencies(headSize, 10_000, null), 0, inputIds.shape[1]));
+}
+
 for (const backend of ['cpu', 'wasm'] as const) {
-  for (const family of fixtureFamilies) {
+  for (const family of ['bert', 'roberta', 'distilbert', 'gpt2', 'llama_gqa']) {
     describe(`hooks in front on ${family}, ${backend}`, () => {
       let model: BaseModel;
       before(async () => {
@@ -139,11 +148,13 @@ for (const backend of ['cpu', 'wasm'] as const) {
         const { hiddenSize, keyValueHeadCount, headSize, layerCount } = model.description;
         const lowestLayerIndex = layerCount - 1;
         const passOf = (hooks: SiteHooks) => model.encode(batch, { ...hooks, lowestLayerIndex });
-        const front = randomTensor<Tensor3D>([4, 2, hiddenSize], random);
+        const rowCount = batch.inputIds.shape[0];
+        const front = randomTensor<Tensor3D>([rowCount, 2, hiddenSize], random);
         checkGradients([front], (moved) => passOf({ words: inFront(moved as Tensor3D) }));
         checkGradients([front], (moved) => passOf({ embedding: inFront(moved as Tensor3D) }));
         const width = keyValueHeadCount * headSize;
-        const parts = [randomTensor<Tensor3D>([4, 2, width], random), randomTensor<Tensor3D>([4, 2, width], random)];
+        const shape = [rowCount, 2, width];
+        const parts = [randomTensor<Tensor3D>(shape, random), randomTensor<Tensor3D>(shape, random)];
         checkGradients(parts, (keys, values) =>
           passOf({
             keysAndValues: ({ layerIndex }) =>
@@ -172,13 +183,16 @@ for (const backend of ['cpu', 'wasm'] as const) {
         });
       });
 
-      it('[HIF-6] on the output act right before the output matrix, in whose input scores are linear', () => {
+      it('[HIF-6] on the output stand before the output matrix, of which scores are an affine function', () => {
         tidy(() => {
           const hidden = model.encode(fixtureBatch(family));
-          const times = (factor: number) => model.languageModelScores(hidden, { output: (states) => mul(states, factor) });
-          const bias = times(0);
-          const once = model.languageModelScores(hidden).sub(bias);
-          assert.ok(largestError(times(2).sub(bias).dataSync(), once.mul(2).dataSync()) < 1e-4);
+          const scaledBy = (scale: number) =>
+            model.languageModelScores(hidden, { output: (states) => mul(states, scale) });
+          const plain = model.languageModelScores(hidden);
+          assert.equal(largestError(scaledBy(1).dataSync(), plain.dataSync()), 0);
+          const steps = [sub(scaledBy(2), plain), sub(plain, scaledBy(0))].map((step) => step.dataSync());
+          assert.ok(largestError(steps[0]!, steps[1]!) < 1e-4);
+          assert.ok(largestError(steps[0]!, new Float32Array(steps[0]!.length)) > 0.1);
         });
       });
 

@@ -1,0 +1,163 @@
+import { strict as assert } from 'node:assert';
+import { tidy } from '@tensorflow/tfjs-core';
+import { useBackend } from '../../../shared/compute/backend.ts';
+import { utf8 } from '../../../shared/core/bytes.ts';
+import { FederationError } from '../../../shared/core/errors.ts';
+import { seededRandom } from '../../../shared/core/random.ts';
+import { describeFiles, networkFrom } from '../../../shared/model/load.ts';
+import { writeSafetensors } from '../../../shared/model/safetensors.ts';
+import { type Tensors, tensorsOf } from './checkpoint-files.ts';
+import { fixtureBatch, fixtureBytes, fixtureFiles, largestError } from './fixtures.ts';
+
+type Files = ReadonlyMap<string, Uint8Array>;
+
+/** A fixture with changed settings and tensors; a setting that is `undefined` is left out. */
+function changed(name: string, settings: object, change: (tensors: Tensors) => void = () => {}): Files {
+  const configuration = JSON.parse(new TextDecoder().decode(fixtureBytes(name, 'config.json'))) as object;
+  const files = fixtureFiles(name);
+  const tensors = tensorsOf(files);
+  change(tensors);
+  return files
+    .set('config.json', utf8(JSON.stringify({ ...configuration, ...settings })))
+    .set('model.safetensors', writeSafetensors(tensors));
+}
+
+function scoresOf(files: Files, name: string): Float32Array {
+  const model = networkFrom(files);
+  const scores = tidy(() => model.languageModelScores(model.encode(fixtureBatch(name))).dataSync() as Float32Array);
+  model.dispose();
+  return scores;
+}
+
+function refusal(name: string, settings: object): string {
+  try {
+    describeFiles(changed(name, settings));
+  } catch (thrown) {
+    assert.ok(thrown instanceof FederationError && /configuration$/.test(thrown.code), String(thrown));
+    return thrown.message;
+  }
+  assert.fail(`${name} with ${JSON.stringify(settings)} was accepted`);
+}
+
+const decoders = ['llama_gqa', 'qwen2', 'qwen3'] as const;
+
+describe('settings of families', () => {
+  before(() => useBackend('wasm'));
+
+  it('[FAM-2] say sizes, heads and the names of linear maps', () => {
+    const { linearTargets, digest, ...qwen3 } = describeFiles(fixtureFiles('qwen3'));
+    assert.equal(digest.length, 64);
+    assert.deepEqual(qwen3, {
+      family: 'qwen3',
+      layerCount: 2,
+      hiddenSize: 32,
+      headCount: 4,
+      keyValueHeadCount: 2,
+      headSize: 16,
+      feedForwardSize: 48,
+      vocabularySize: 120,
+      positionsMax: 64,
+      norm: 'pre',
+      causal: true,
+      parameterCount: 120 * 32 + 32 + 2 * (2 * 32 * 64 + 2 * 32 * 32 + 2 * 16 + 3 * 32 * 48 + 2 * 32),
+    });
+    assert.deepEqual(Object.keys(linearTargets), ['q', 'k', 'v', 'o', 'gate', 'up', 'down']);
+    assert.deepEqual(linearTargets.q, { inSize: 32, outSize: 64, moduleName: 'self_attn.q_proj' });
+    assert.deepEqual(linearTargets.v, { inSize: 32, outSize: 32, moduleName: 'self_attn.v_proj' });
+    assert.deepEqual(linearTargets.gate, { inSize: 32, outSize: 48, moduleName: 'mlp.gate_proj' });
+    // The two rows of padding and before it are no positions.
+    assert.equal(describeFiles(fixtureFiles('roberta')).positionsMax, 40);
+    const distilbert = describeFiles(fixtureFiles('distilbert'));
+    assert.equal(distilbert.positionsMax, 40);
+    assert.equal(distilbert.linearTargets.up?.moduleName, 'ffn.lin1');
+  });
+
+  it('[FAM-3] that cannot be computed are refused by name', () => {
+    for (const name of decoders) {
+      assert.match(refusal(name, { use_sliding_window: true }), /use_sliding_window is true/);
+      assert.match(refusal(name, { hidden_act: 'gelu' }), /hidden_act is "gelu".* expected "silu"/);
+      assert.match(refusal(name, { partial_rotary_factor: 0.5 }), /partial_rotary_factor is 0\.5/);
+      for (const rope_type of ['yarn', 'dynamic', 'longrope', 'linear']) {
+        const message = refusal(name, { rope_scaling: { rope_type, factor: 4 } });
+        assert.match(
+          message,
+          new RegExp(`rope_scaling\\.rope_type is "${rope_type}".* expected "default" or "llama3"`),
+        );
+      }
+      assert.match(refusal(name, { rope_scaling: { type: 'yarn' } }), /rope_type is "yarn"/);
+      assert.match(
+        refusal(name, { layer_types: ['full_attention', 'sliding_attention'] }),
+        /layer_types\[1\] is "sliding_attention"/,
+      );
+    }
+    assert.match(refusal('llama_gqa', { pretraining_tp: 2 }), /pretraining_tp is 2/);
+    assert.match(refusal('roberta', { position_embedding_type: 'relative_key' }), /position_embedding_type/);
+    assert.match(refusal('distilbert', { activation: 'relu' }), /activation is "relu"/);
+    assert.match(refusal('distilbert', { tie_word_embeddings: false }), /tie_word_embeddings is false/);
+  });
+
+  it('[FAM-4] that make no sense are refused by name', () => {
+    assert.match(refusal('llama_gqa', { num_key_value_heads: 3 }), /num_key_value_heads is 3, .* divide 4 heads/);
+    assert.match(refusal('llama_gqa', { head_dim: 7 }), /7 wide; rotary positions need an even width/);
+    assert.match(refusal('llama_gqa', { num_attention_heads: 5, num_key_value_heads: 5 }), /head_dim must be a whole/);
+    assert.match(refusal('qwen3', { attention_bias: 'yes' }), /attention_bias must be true or false, found "yes"/);
+    assert.match(refusal('llama_gqa', { rope_scaling: 4 }), /rope_scaling must be an object, found 4/);
+    assert.match(refusal('llama_gqa', { rope_theta: -1 }), /rope_theta must be a number above 0/);
+    const stretch = { rope_type: 'llama3', factor: 8 };
+    assert.match(refusal('llama_gqa', { rope_scaling: stretch }), /original_max_position_embeddings/);
+    assert.match(refusal('roberta', { pad_token_id: -1 }), /pad_token_id must be a whole number of at least 0/);
+  });
+
+  it('[FAM-5] of rotations may stand in one section, as newer configurations have them', () => {
+    const { rope_scaling, rope_theta } = JSON.parse(
+      new TextDecoder().decode(fixtureBytes('llama3_scaled_rope', 'config.json')),
+    ) as { rope_scaling: object; rope_theta: number };
+    const section = { ...rope_scaling, rope_theta };
+    const newer = changed('llama3_scaled_rope', {
+      rope_scaling: undefined,
+      rope_theta: undefined,
+      rope_parameters: section,
+    });
+    const older = scoresOf(fixtureFiles('llama3_scaled_rope'), 'llama3_scaled_rope');
+    assert.equal(largestError(scoresOf(newer, 'llama3_scaled_rope'), older), 0);
+    const unscaled = changed('llama3_scaled_rope', { rope_scaling: null });
+    assert.ok(largestError(scoresOf(unscaled, 'llama3_scaled_rope'), older) > 1e-3);
+    const typed = changed('llama3_scaled_rope', {
+      rope_scaling: { ...rope_scaling, rope_type: undefined, type: 'llama3' },
+    });
+    assert.equal(largestError(scoresOf(typed, 'llama3_scaled_rope'), older), 0);
+  });
+
+  it('[FAM-6] with biases read them, and a bias that is missing or surplus is named', () => {
+    const random = seededRandom(3);
+    const withBiases = (tensors: Tensors) => {
+      for (const [name, { shape }] of [...tensors]) {
+        if (!name.endsWith('_proj.weight')) continue;
+        const values = Float32Array.from({ length: shape[0]! }, () => random.normal());
+        tensors.set(name.replace('weight', 'bias'), { shape: [shape[0]!], values });
+      }
+    };
+    const settings = { attention_bias: true, mlp_bias: true };
+    const biased = changed('llama_gqa', settings, withBiases);
+    assert.ok(largestError(scoresOf(biased, 'llama_gqa'), scoresOf(fixtureFiles('llama_gqa'), 'llama_gqa')) > 1e-2);
+    assert.throws(() => networkFrom(changed('llama_gqa', settings)), /missing layers\.0\.self_attn\.q_proj\.bias/);
+    assert.throws(
+      () => networkFrom(changed('llama_gqa', { attention_bias: true }, withBiases)),
+      /surplus model\.layers\.0\.mlp\.down_proj\.bias/,
+    );
+  });
+
+  it('[FAM-7] decide whether the output matrix is the word embedding; a bare decoder has no scores', () => {
+    const copied = changed('llama_gqa', { tie_word_embeddings: false }, (tensors) => {
+      tensors.set('lm_head.weight', tensors.get('model.embed_tokens.weight')!);
+    });
+    const tied = scoresOf(fixtureFiles('llama_gqa'), 'llama_gqa');
+    assert.ok(largestError(scoresOf(copied, 'llama_gqa'), tied) < 1e-5);
+    const both = changed('llama_gqa', {}, (tensors) => {
+      tensors.set('lm_head.weight', tensors.get('model.embed_tokens.weight')!);
+    });
+    assert.ok(largestError(scoresOf(both, 'llama_gqa'), tied) === 0);
+    const bare = changed('llama_gqa', { tie_word_embeddings: false });
+    assert.throws(() => scoresOf(bare, 'llama_gqa'), /a bare decoder: it has no lm_head\.weight/);
+  });
+});
