@@ -1,6 +1,6 @@
 /**
  * What the coordinator makes of low-rank pairs: per map, the clients' changes of B A become one published pair, by thin factors alone
- * (`linear-algebra.ts`). Notation: r trained rank, P published rank, p the clients' shares, eta the server's learning rate.
+ * (`shared/update/linear-algebra.ts`). Notation: r trained rank, P published rank, p the clients' shares, eta the server's learning rate.
  *
  * Exact rules publish M + eta (Σ p M_k - M) for the published M and the clients' M_k. Where that has more than P ranks the smallest singular
  * values are cut; `discarded` reports their share. What a cut leaves out of the trained ranks stays in the further ones, if P > r: that is the
@@ -10,7 +10,6 @@ import { assert } from '../../shared/core/assert.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import type { Exchange, ExchangedPair } from '../../shared/update/exchange.ts';
 import type { LowRankPair } from '../../shared/update/federated-layout.ts';
-import { sketchSigns } from '../../shared/update/sketch.ts';
 import {
   addColumn,
   type Columns,
@@ -20,7 +19,8 @@ import {
   leastSquares,
   type ThinFactors,
   thinQr,
-} from './linear-algebra.ts';
+} from '../../shared/update/linear-algebra.ts';
+import { sketchSigns } from '../../shared/update/sketch.ts';
 
 /** One client's update as far as rules look at it. `share` is its weight over the sum of weights. */
 export interface SingleUpdate {

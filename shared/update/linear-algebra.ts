@@ -1,11 +1,11 @@
 /**
- * The little linear algebra that low-rank aggregation needs, in float64: thin QR by classical Gram-Schmidt done twice (Giraud 2005) and the
- * singular value decomposition by one-sided Jacobi rotations (Hestenes 1958; Demmel and Veselić 1992), which finds small singular values to
- * full relative accuracy.
+ * The little linear algebra that low-rank aggregation and merges of adapters need, in float64: thin QR by classical Gram-Schmidt done twice
+ * (Giraud 2005) and the singular value decomposition by one-sided Jacobi rotations (Hestenes 1958; Demmel and Veselić 1992), which finds
+ * small singular values to full relative accuracy.
  *
  * A matrix is a list of its columns. A low-rank matrix is given by thin factors, M = Σ_i left_i right_iᵀ, and never formed.
  */
-import { assert } from '../../shared/core/assert.ts';
+import { assert } from '../core/assert.ts';
 
 /** A matrix as its columns, all of one length. */
 export type Columns = readonly Float64Array[];

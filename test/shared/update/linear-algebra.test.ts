@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import type { Columns } from '../../../coordinator/aggregation/linear-algebra.ts';
+import { seededRandom } from '../../../shared/core/random.ts';
+import type { Columns } from '../../../shared/update/linear-algebra.ts';
 import {
   combine,
   decompose,
@@ -9,8 +10,7 @@ import {
   leastSquares,
   thinQr,
   transpose,
-} from '../../../coordinator/aggregation/linear-algebra.ts';
-import { seededRandom } from '../../../shared/core/random.ts';
+} from '../../../shared/update/linear-algebra.ts';
 
 const columnsOf = (rows: readonly (readonly number[])[]): Columns =>
   rows[0]!.map((_, column) => Float64Array.from(rows, (row) => row[column]!));
