@@ -4,7 +4,7 @@
  */
 import nacl from 'tweetnacl';
 import { assert } from '../core/assert.ts';
-import { bytesOf, toBase64Url } from '../core/bytes.ts';
+import { bytesOf, toBase64Url, toHex } from '../core/bytes.ts';
 import { engineCrypto } from './engine.ts';
 
 /** Bytes of an X25519 secret, of a public key, and of what two sides agree on. */
@@ -33,6 +33,27 @@ export function agree(
   const agreed =
     engine === null ? nacl.scalarMult(plain(secret), plain(publicKey)) : exchange(secret, publicKey, engine);
   return agreed === null || agreed.every((byte) => byte === 0) ? null : agreed;
+}
+
+/**
+ * The points of low order in every encoding below 2^255: 0, 1, two of order 8, and p − 1, p, p + 1 with p = 2^255 − 19; the highest bit does
+ * not count (RFC 7748, section 5).
+ */
+const lowOrders: ReadonlySet<string> = new Set([
+  '00'.repeat(agreementBytes),
+  `01${'00'.repeat(31)}`,
+  'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
+  '5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157',
+  `ec${'ff'.repeat(30)}7f`,
+  `ed${'ff'.repeat(30)}7f`,
+  `ee${'ff'.repeat(30)}7f`,
+]);
+
+/** Whether others can agree on something secret with the owner of `publicKey`: it is not of low order. */
+export function isSoundAgreementKey(publicKey: Uint8Array): boolean {
+  const masked = Uint8Array.from(publicKey);
+  masked[agreementBytes - 1]! &= 0x7f;
+  return publicKey.length === agreementBytes && !lowOrders.has(toHex(masked));
 }
 
 function exchange(

@@ -20,6 +20,11 @@ export const signatureTypes = [
   'EVALUATION',
   'RESULT',
   'VERSION',
+  'ADVERT',
+  'SHARES',
+  'MASKED',
+  'AGREE',
+  'UNMASK',
 ] as const;
 /** Kind of a signed message. */
 export type SignatureType = (typeof signatureTypes)[number];

@@ -37,6 +37,16 @@ export const violationMeanings = {
   'blob-unknown': 'there are no such bytes here',
   'rate-limited': 'the client sends too much',
   'invite-invalid': 'the invite is unknown, used or expired',
+  'bad-roster': 'the roster is not one that this client deals shares to',
+  'bad-delivery': 'the boxes of shares are not those of the roster',
+  'bad-survivors': 'the survivors are not a set that may be opened',
+  'no-quorum': 'too few clients consented to the same survivors',
+  'second-unmask': 'one round number is unmasked once',
+  'bad-shares': 'the shares are not those of this roster and their dealer',
+  'bad-share': 'a share is not the one that its dealer committed to',
+  'bad-dealer': 'the shares of a dealer do not give the secret that it committed to',
+  'below-threshold': 'too few clients are left to open the sum',
+  'out-of-range': 'the sum holds a value that no honest clients can reach',
 } as const;
 
 /** Name of a violation. */

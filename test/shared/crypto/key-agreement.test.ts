@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { fromHex, toHex } from '../../../shared/core/bytes.ts';
 import { engineCrypto } from '../../../shared/crypto/engine.ts';
-import { agree, agreementPublicKey } from '../../../shared/crypto/key-agreement.ts';
+import { agree, agreementPublicKey, isSoundAgreementKey } from '../../../shared/crypto/key-agreement.ts';
 import { seededEntropy } from '../../helpers/seeded-entropy.ts';
 
 const engines = [
@@ -53,7 +53,15 @@ describe('key agreement', () => {
         `ed${'ff'.repeat(30)}7f`,
         `ee${'ff'.repeat(30)}7f`,
       ];
-      for (const key of lowOrders) assert.equal(agree(secret, fromHex(key), engine), null, key);
+      for (const key of lowOrders) {
+        for (const top of [0, 0x80]) {
+          const encoded = fromHex(key);
+          encoded[31]! |= top;
+          assert.equal(agree(secret, encoded, engine), null, key);
+          assert.equal(isSoundAgreementKey(encoded), false, key);
+        }
+      }
+      assert.equal(isSoundAgreementKey(agreementPublicKey(secret)), true);
     });
   }
 
