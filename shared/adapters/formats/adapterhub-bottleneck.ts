@@ -51,7 +51,8 @@ const switchField = {
   holds: (value: unknown) => value === null || typeof value === 'boolean',
 };
 
-const rules: FieldRules = {
+/** Fields of `BnConfig`. */
+export const bottleneckRules: FieldRules = {
   mh_adapter: flag,
   output_adapter: flag,
   reduction_factor: {
@@ -101,7 +102,8 @@ function placementOf(wiring: Wiring): Partial<BottleneckConfiguration> {
   return same === undefined ? { placement: 'pfeiffer', ...wiring } : { placement: same };
 }
 
-function read(configuration: Configuration, { version }: AdapterHubReading): Plan['adapter'] {
+/** Settings of our bottleneck for `BnConfig`. */
+export function readBottleneck(configuration: Configuration, { version }: AdapterHubReading): Plan['adapter'] {
   const sublayers: Sublayer[] = [
     ...(configuration.mh_adapter === true ? ['attention' as const] : []),
     ...(configuration.output_adapter === true ? ['feedForward' as const] : []),
@@ -151,7 +153,14 @@ function factorOf(configuration: BottleneckConfiguration, { hiddenSize }: BaseDe
 }
 
 function write(adapter: BoundAdapter, base: BaseDescription): Record<string, PythonValue> {
-  const configuration = configurationOf(adapter, base);
+  return bottleneckFields(configurationOf(adapter, base), base);
+}
+
+/** `BnConfig` for our settings. */
+export function bottleneckFields(
+  configuration: BottleneckConfiguration,
+  base: BaseDescription,
+): Record<string, PythonValue> {
   const { layers, scaling } = configuration;
   if (configuration.parallelInput === 'normed' && base.norm === 'pre') {
     throw new UsageError(
@@ -249,9 +258,9 @@ function tensors(
 /** A bottleneck, whose `architecture` is absent. */
 export const adapterHubBottleneck: AdapterHubMethod = {
   method: 'bottleneck',
-  architecture: null,
-  rules,
-  read,
+  recognises: (architecture, configuration) => architecture === null && configuration.phm_layer !== true,
+  rules: bottleneckRules,
+  read: readBottleneck,
   write,
   tensors,
 };

@@ -24,9 +24,11 @@ import type { TensorMapping } from './foreign-tensors.ts';
 import { pathOf } from './module-paths.ts';
 import { pythonFloat } from './python-json.ts';
 
-const parts = ['q', 'k', 'v'] as const;
+/** Parts of attention. */
+export const parts = ['q', 'k', 'v'] as const;
 
-const rules: FieldRules = {
+/** Fields of the architecture `lora`. */
+export const loraRules: FieldRules = {
   selfattn_lora: flag,
   intermediate_lora: flag,
   output_lora: flag,
@@ -48,7 +50,7 @@ const rules: FieldRules = {
 };
 
 /** The maps that `intermediate_lora` and `output_lora` mean; on Llama the library has them the other way round. */
-function feedForwardMaps({ family }: BaseDescription): {
+export function feedForwardMaps({ family }: BaseDescription): {
   readonly intermediate: LinearTarget;
   readonly output: LinearTarget;
 } {
@@ -61,7 +63,7 @@ function configurationOf({ configuration }: BoundAdapter, base: BaseDescription)
 }
 
 /** Groups of maps that the file holds as one tensor, with the module that has it. */
-function groupsOf(targets: readonly LinearTarget[], { linearTargets }: BaseDescription) {
+export function groupsOf(targets: readonly LinearTarget[], { linearTargets }: BaseDescription) {
   const fused =
     linearTargets.qkv === undefined ? [] : targets.filter((target) => parts.some((part) => part === target));
   const single = targets
@@ -74,11 +76,11 @@ function refuse(what: string, hint: string): never {
   throw new UsageError('not-exportable', `AdapterHub has no place for a LoRA with ${what}; ${hint}`);
 }
 
-/** The type `lora`. */
+/** The architecture `lora` that adds. */
 export const adapterHubLora: AdapterHubMethod = {
   method: 'lora',
-  architecture: 'lora',
-  rules,
+  recognises: (architecture, configuration) => architecture === 'lora' && configuration.composition_mode !== 'scale',
+  rules: loraRules,
   read: (configuration, { base, version }) => {
     const maps = feedForwardMaps(base);
     const asked = (configuration.attn_matrices ?? ['q', 'v']) as readonly LinearTarget[];

@@ -5,6 +5,7 @@ import type { Plan } from '../../plan/plan.ts';
 import type { BoundAdapter } from '../registry.ts';
 import type { FieldRules } from './config-fields.ts';
 import type { TensorMapping } from './foreign-tensors.ts';
+import type { FilledAdapter } from './peft-method.ts';
 import type { PythonValue } from './python-json.ts';
 
 /** What reading depends on beside the method's own configuration. */
@@ -18,14 +19,16 @@ export interface AdapterHubReading {
 export interface AdapterHubMethod {
   /** The method of ours. */
   readonly method: string;
-  /** `architecture`, whose absence means a bottleneck. */
-  readonly architecture: string | null;
+  /** Whether a configuration is of this method; `architecture` is null where it is absent, which means a bottleneck. */
+  readonly recognises: (architecture: unknown, configuration: Configuration) => boolean;
   /** Fields of the configuration beside `architecture`. */
   readonly rules: FieldRules;
   /** Our settings. */
   readonly read: (configuration: Configuration, reading: AdapterHubReading) => Plan['adapter'];
   /** AdapterHub's fields. @throws UsageError `not-exportable` for what it cannot hold, with what can be done. */
   readonly write: (adapter: BoundAdapter, base: BaseDescription) => Readonly<Record<string, PythonValue>>;
+  /** The same adapter in the form that the files have, where ours has others too. */
+  readonly toFile?: (filled: FilledAdapter) => FilledAdapter;
   /** The tensors; `prefix` is that of the model that was adapted (`bert.`), `name` the adapter's. */
   readonly tensors: (
     adapter: BoundAdapter,

@@ -10,8 +10,11 @@ import { readSafetensors, writeSafetensors } from '../../model/safetensors.ts';
 import { shown } from '../../plan/problems.ts';
 import { type BoundAdapter, parseAdapter } from '../registry.ts';
 import { adapterHubBottleneck } from './adapterhub-bottleneck.ts';
+import { adapterHubCompacter } from './adapterhub-compacter.ts';
+import { adapterHubIa3 } from './adapterhub-ia3.ts';
 import { adapterHubLora } from './adapterhub-lora.ts';
 import type { AdapterHubMethod } from './adapterhub-method.ts';
+import { adapterHubPrefix } from './adapterhub-prefix.ts';
 import { anything, checkFields, type FieldRules, isObject } from './config-fields.ts';
 import { checkForeignTensors, type TensorMapping, toForeign, toOurs } from './foreign-tensors.ts';
 import { modulesOf } from './module-paths.ts';
@@ -26,7 +29,13 @@ export const adapterHubFiles = {
 } as const;
 
 /** The architectures that this version reads and writes: a new one is a line here. */
-const methods: readonly AdapterHubMethod[] = [adapterHubBottleneck, adapterHubLora];
+const methods: readonly AdapterHubMethod[] = [
+  adapterHubBottleneck,
+  adapterHubCompacter,
+  adapterHubLora,
+  adapterHubIa3,
+  adapterHubPrefix,
+];
 
 /** Version of the library whose files these are. */
 const libraryVersion = 'adapters.1.2.0';
@@ -78,10 +87,12 @@ export function readAdapterHub(
   };
   checkHost(whole, base, refuse);
   const { architecture = null, ...configuration } = whole.config as Configuration;
-  const method = methods.find((one) => one.architecture === (architecture === 'bottleneck' ? null : architecture));
+  const method = methods.find((one) =>
+    one.recognises(architecture === 'bottleneck' ? null : architecture, configuration),
+  );
   if (method === undefined) {
-    const known = methods.map((one) => one.architecture ?? 'bottleneck (or none)').join(', ');
-    return refuse(`config.architecture must be one of ${known}, found ${shown(architecture)}`);
+    const known = 'null, "bottleneck", "lora" or "prefix_tuning"';
+    return refuse(`config.architecture must be ${known}, found ${shown(architecture)}`);
   }
   notes.push(...checkFields(configuration, method.rules, `${source}: config`));
   const { tensors } = readSafetensors(files.tensors, adapterHubFiles.tensors);
@@ -145,15 +156,17 @@ export function writeAdapterHub(writing: AdapterHubWriting): {
   readonly configuration: Uint8Array;
   readonly tensors: Uint8Array;
 } {
-  const { adapter, values, base, name, isBare = false, baseName = '', metadata = {} } = writing;
-  const method = methods.find((candidate) => candidate.method === adapter.method);
+  const { base, name, isBare = false, baseName = '', metadata = {} } = writing;
+  const method = methods.find((candidate) => candidate.method === writing.adapter.method);
   if (method === undefined) {
     const known = methods.map((candidate) => candidate.method).join(', ');
     throw new UsageError(
       'not-exportable',
-      `AdapterHub has no place for the method ${adapter.method}; it can hold ${known}. Try --format peft or tributary`,
+      `AdapterHub has no place for the method ${writing.adapter.method}; it can hold ${known}. Try --format peft or tributary`,
     );
   }
+  const filled = { adapter: writing.adapter, values: writing.values };
+  const { adapter, values } = method.toFile?.(filled) ?? filled;
   const configuration = { ...envelopeOf(base, { name, baseName }), config: method.write(adapter, base) };
   const prefix = isBare ? '' : `${modulesOf(base).model}.`;
   const tensors = toForeign(method.tensors(adapter, base, { prefix, name }), values);
