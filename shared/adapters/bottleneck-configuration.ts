@@ -85,6 +85,7 @@ const sizeMax = 65_536;
 const factor = numberField({ above: 0, atMost: sizeMax });
 const factorError = 'a number above 0, or a map from layer index or default to such numbers';
 const scalingError = 'a number, learned (one trained value) or channel (one for each hidden unit)';
+const sublayersError = 'a list of attention, feedForward, or both';
 const sublayerField = choiceField(['attention', 'feedForward']);
 
 /** Fields of {@link WidthSettings}. */
@@ -104,7 +105,9 @@ const schema = sectionField({
   normBefore: z.optional(booleanField()),
   normAfter: z.optional(booleanField()),
   residualBeforeNorm: z.optional(booleanField()),
-  sublayers: z.optional(z.array(sublayerField, { error: 'a list of attention, feedForward' }).check(z.minLength(1))),
+  sublayers: z.optional(
+    z.array(sublayerField, { error: sublayersError }).check(z.minLength(1, { error: sublayersError })),
+  ),
   parallel: z.optional(booleanField()),
   hostNormBefore: z.optional(booleanField()),
   hostNormAfter: z.optional(booleanField()),
@@ -124,8 +127,10 @@ export function parseBottleneck(value: unknown, base: BaseDescription): Bottlene
   const { parallel, hostNormBefore, residual } = { ...wirings[placement], ...optional };
   if (residual === 'sum' && !hostNormBefore)
     problems.push({ path: 'residual', sentence: 'must be output or input without hostNormBefore, found "sum"' });
-  if (optional.residualBeforeNorm === true && optional.normAfter !== true)
-    problems.push({ path: 'residualBeforeNorm', sentence: 'must be false without normAfter, found true' });
+  if (optional.residualBeforeNorm === true && (optional.normAfter !== true || parallel)) {
+    const sentence = 'must be false without normAfter, and for a parallel adapter, found true';
+    problems.push({ path: 'residualBeforeNorm', sentence });
+  }
   if (optional.parallelInput !== undefined && !parallel)
     problems.push({
       path: 'parallelInput',
