@@ -155,6 +155,8 @@ export interface SiteHooks {
 export interface KeyValueCache {
   /** Tokens seen so far in every text. */
   readonly length: number;
+  /** Positions that are left. */
+  readonly room: number;
   /** Goes on by `[batch, count]` tokens; gives their last hidden states, of the first call with what hooks put in front. No gradients. */
   extend(inputIds: Tensor2D): Tensor3D;
   /** Frees what was kept. */
@@ -175,8 +177,8 @@ export interface BaseModel {
    * it calls `output`. @throws FederationError `no-language-model-head` where the checkpoint has none.
    */
   languageModelScores(hidden: Tensor3D, hooks?: SiteHooks): Tensor;
-  /** An empty cache for a pass with these hooks. Absent where tokens attend to later ones. */
-  readonly createCache?: (hooks?: SiteHooks) => KeyValueCache;
+  /** An empty cache; `hooksOf` makes the hooks of every call, all of one adapter. Absent where tokens attend to later ones. */
+  readonly createCache?: (hooksOf?: () => SiteHooks) => KeyValueCache;
   /** Frees the weights. */
   dispose(): void;
 }

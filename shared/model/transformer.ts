@@ -88,7 +88,7 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       const [batchSize, sequenceLength] = read.shape;
       return reshape(output.apply(rolled(read), hooks?.weight), [batchSize, sequenceLength, vocabularySize]);
     },
-    ...(description.causal ? { createCache: (hooks?: SiteHooks) => createCache(parts, hooks ?? {}) } : {}),
+    ...(description.causal ? { createCache: (hooksOf) => createCache(parts, hooksOf ?? (() => ({}))) } : {}),
     dispose: () => {
       parts.dispose();
       finalNorm?.dispose();
@@ -134,53 +134,46 @@ function passOf(parts: TransformerParts, hooks: SiteHooks, { shape }: Tensor2D |
   };
 }
 
-function createCache(parts: TransformerParts, hooks: SiteHooks): KeyValueCache {
+function createCache(parts: TransformerParts, hooksOf: () => SiteHooks): KeyValueCache {
   const { description, blocks, finalNorm, rotaryFrequencies } = parts;
-  const { headCount, keyValueHeadCount } = description;
+  const { headCount, keyValueHeadCount, positionsMax } = description;
   const seen = blocks.map(createLayerCache);
-  const firstPosition = hooks.positionStart ?? 0;
   let length = 0;
-  let frontCount: { readonly words: number; readonly states: number } | null = null;
+  /** How many vectors hooks put in front at the first call, at both places; null before it. */
+  let front: FrontCounts | null = null;
+  let positionStart = 0;
   return {
     get length() {
       return length;
     },
+    get room() {
+      return positionsMax - positionStart - (front?.words ?? 0) - (front?.states ?? 0) - length;
+    },
     extend: (inputIds) =>
       tidy(() => {
         const [batchSize, count] = inputIds.shape;
-        const isFirst = frontCount === null;
+        const hooks = hooksOf();
+        const { own, counts } = withFrontOnce(hooks, front === null);
+        positionStart = hooks.positionStart ?? 0;
+        const before = front ?? { words: 0, states: 0 };
         const attentionMask = ones([batchSize, count], 'int32') as Tensor2D;
-        const fronts = { words: 0, states: 0 };
-        /** What hooks put in front stays there: later calls keep the tokens alone. */
-        const counted =
-          (hook: SiteHooks['words'], front: keyof typeof fronts): NonNullable<SiteHooks['words']> =>
-          (states, mask) => {
-            const given = hook?.(states, mask);
-            if (given === undefined) return undefined;
-            const added = given.states.shape[1] - states.shape[1];
-            if (isFirst) fronts[front] = added;
-            return isFirst || added === 0 ? given : { states: lastOf(given.states, states.shape[1]), mask };
-          };
-        const own: SiteHooks = {
-          ...hooks,
-          words: counted(hooks.words, 'words'),
-          embedding: counted(hooks.embedding, 'states'),
-        };
-        const before = frontCount ?? { words: 0, states: 0 };
-        const { states } = embed(parts, { inputIds, attentionMask }, own, firstPosition + before.words + length);
-        const rowStart = firstPosition + before.words + before.states + length;
+        const start = positionStart + before.words + length;
+        const { states } = embed(parts, { inputIds, attentionMask }, own, start);
         const sequenceLength = states.shape[1];
         const pass: Pass = {
           description,
           hooks,
           shape: { batchSize, sequenceLength, headCount, keyValueHeadCount },
           mask: null,
-          rotation: rotaryFrequencies === undefined ? null : rotationOf(rotaryFrequencies, rowStart, sequenceLength),
+          rotation:
+            rotaryFrequencies === undefined
+              ? null
+              : rotationOf(rotaryFrequencies, start + before.states, sequenceLength),
           seen,
         };
         let rows = rolled(states);
         for (const [layerIndex, block] of blocks.entries()) rows = tidy(() => runBlock(rows, block, layerIndex, pass));
-        frontCount ??= fronts;
+        front ??= counts;
         length += count;
         return unrolled(finalNorm?.apply(rows, hooks.weight) ?? rows, pass.shape);
       }),
@@ -190,7 +183,26 @@ function createCache(parts: TransformerParts, hooks: SiteHooks): KeyValueCache {
   };
 }
 
-function lastOf(states: Tensor3D, count: number): Tensor3D {
-  const [batchSize, length, size] = states.shape;
-  return slice(states, [0, length - count, 0], [batchSize, count, size]);
+/** Vectors in front of the tokens: of words, and of what enters the first block. */
+interface FrontCounts {
+  words: number;
+  states: number;
+}
+
+/** Hooks whose vectors in front are counted the first time and left out later; what they do to the tokens themselves stays. */
+function withFrontOnce(hooks: SiteHooks, isFirst: boolean): { readonly own: SiteHooks; readonly counts: FrontCounts } {
+  const counts: FrontCounts = { words: 0, states: 0 };
+  const counted =
+    (hook: SiteHooks['words'], place: keyof FrontCounts): NonNullable<SiteHooks['words']> =>
+    (states, mask) => {
+      const given = hook?.(states, mask);
+      if (given === undefined) return undefined;
+      const [batchSize, length, size] = states.shape;
+      const added = given.states.shape[1] - length;
+      if (isFirst) counts[place] = added;
+      if (isFirst || added === 0) return given;
+      return { states: slice(given.states, [0, added, 0], [batchSize, length, size]), mask };
+    };
+  const own = { ...hooks, words: counted(hooks.words, 'words'), embedding: counted(hooks.embedding, 'states') };
+  return { own, counts };
 }
