@@ -8,14 +8,14 @@ import { baseOnlyCases } from './base-cases.ts';
 import { brokenCase, type CaseKind, type FixtureFolder, missingCase, type ParityCase } from './case.ts';
 import { checkpointFiles } from './fixture-files.ts';
 import { hyperformerCases } from './hyperformer-cases.ts';
+import { mergeCases } from './merge-cases.ts';
 import { peftCases } from './peft-cases.ts';
 import { routerCases } from './router-case.ts';
 
 /** Other parts described by `case.json`. */
 const partCases: CaseKind = {
   recognises: ({ entries }) => entries.has('case.json') || !entries.has('config.json'),
-  open: ({ name, entries }) =>
-    Promise.resolve([missingCase(name, entries.has('a0') ? 'merging of adapters' : 'what its case.json describes')]),
+  open: ({ name }) => Promise.resolve([missingCase(name, 'what its case.json describes')]),
 };
 
 /** The kinds; the first that recognises a folder opens it. */
@@ -24,6 +24,7 @@ const kinds: readonly CaseKind[] = [
   peftCases,
   hyperformerCases,
   routerCases,
+  mergeCases,
   partCases,
   baseOnlyCases,
 ];
