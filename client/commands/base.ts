@@ -2,6 +2,7 @@
 
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { type Backend, useBackend } from '../../shared/compute/backend.ts';
+import { resolveBaseFolder } from '../../shared/model/hub.node.ts';
 import { loadBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
 import type { ComputeOptions } from './options.ts';
@@ -14,13 +15,13 @@ export interface ReadyBase extends LoadedBase {
 
 /** What {@link readyBase} needs. */
 export interface ReadyBaseOptions extends ComputeOptions {
-  /** Folder of the checkpoint; the base that ships when it is left out. */
+  /** Folder of the checkpoint, or `hf:owner/name@revision`; the base that ships when it is left out. */
   readonly base?: string;
 }
 
 /** Starts the back end and loads the base, saying which. @throws as the back ends and the readers of checkpoints do. */
 export async function readyBase(options: ReadyBaseOptions, context: CommandContext): Promise<ReadyBase> {
-  const folder = options.base ?? pretrainedFolder();
+  const folder = options.base === undefined ? pretrainedFolder() : await resolveBaseFolder(options.base, context);
   const backend = await useBackend(options.backend, { threads: options.threads });
   const loaded = await loadBase(folder);
   const { family, layerCount, hiddenSize } = loaded.model.description;

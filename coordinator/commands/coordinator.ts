@@ -27,7 +27,7 @@ export function registerCoordinator(program: Command, context: CommandContext): 
     .requiredOption('--plan <file>', 'what is trained, how, in which rounds (.yaml, .yml or .json)')
     .requiredOption(
       '--base <folder>',
-      'the frozen base model, as published: config.json, model.safetensors, tokenizer.json',
+      'the frozen base model, as published: a folder with config.json, model.safetensors (or shards), tokenizer.json, or hf:owner/name@revision',
     )
     .requiredOption('--state <folder>', 'durable state; made on first use, and gone on with afterwards')
     .option('--port <number>', 'port to listen on, 0 for a free one', '8080')
@@ -46,7 +46,8 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
   // Loaded here: TensorFlow.js costs a second that a broken plan does not need.
   const { prepareFederation } = await import('../prepare.ts');
   const { startCoordinator } = await import('../coordinator.ts');
-  const prepared = await prepareFederation(plan, options.base, options.plan);
+  const { resolveBaseFolder } = await import('../../shared/model/hub.node.ts');
+  const prepared = await prepareFederation(plan, await resolveBaseFolder(options.base, context), options.plan);
   const startedMs = performance.now();
   const rounds = createRoundProgress();
   let show = (): void => undefined;

@@ -11,7 +11,7 @@ import { errorMessage, StoreError, UsageError } from './errors.ts';
  * Locks `folder`, which is made if it is not there, for a `holder`; returns what releases it.
  * @throws UsageError `state-in-use`; StoreError.
  */
-export function lockFolder(folder: string, holder: 'coordinator' | 'client'): () => void {
+export function lockFolder(folder: string, holder: 'coordinator' | 'client' | 'download'): () => void {
   const path = join(folder, 'lock.sqlite');
   let database: DatabaseSync | null = null;
   try {
@@ -22,7 +22,7 @@ export function lockFolder(folder: string, holder: 'coordinator' | 'client'): ()
     database?.close();
     const message = errorMessage(cause);
     if (/locked|busy/.test(message)) {
-      const next = 'stop it first, or give another --state';
+      const next = holder === 'download' ? 'wait for it' : 'stop it first, or give another --state';
       throw new UsageError('state-in-use', `another ${holder} runs on ${folder}; ${next}`, { cause });
     }
     throw new StoreError('store-failed', `cannot use ${folder}: ${message}; check the folder and its permissions`, {

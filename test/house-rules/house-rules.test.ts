@@ -32,6 +32,7 @@ const topLevel = {
 
 /** The folder, or folders, that may import a package. A swap or an audit of a package is one folder. */
 const importers: Readonly<Record<string, readonly string[]>> = {
+  '@huggingface/hub': ['shared/model'],
   '@huggingface/jinja': ['shared/model'],
   '@huggingface/tokenizers': ['shared/model'],
   '@noble/ciphers': ['shared/crypto'],
