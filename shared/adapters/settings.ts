@@ -63,8 +63,9 @@ export function chooseLayers<Settings extends LayerSettings>(
   problems: Problem[],
 ): { readonly chosen: LayerChoice; readonly others: Omit<Settings, keyof LayerSettings> } {
   const selected = selectLayers({ layers, leaveOut, topLayers }, base, problems);
-  if (adapterDrop !== undefined && adapterDrop > base.layerCount) {
-    const sentence = `must be at most ${base.layerCount}, the layers of this ${base.family}, found ${adapterDrop}`;
+  const last = selected.at(-1);
+  if (adapterDrop !== undefined && last !== undefined && adapterDrop > last) {
+    const sentence = `must be at most ${last}, so that the last layer with an adapter keeps it, found ${adapterDrop}`;
     problems.push({ path: 'adapterDrop', sentence });
   }
   return { chosen: { layers: selected, ...(adapterDrop === undefined ? {} : { adapterDrop }) }, others };
