@@ -43,6 +43,8 @@ export async function* jsonElements(chunks: AsyncIterable<string>, charactersMax
   let isTooLong = false;
   let elementLine = 1;
   let elementCount = 0;
+  /** The last character outside of texts that is no blank: a whole document ends with its bracket. */
+  let lastCode = 0;
 
   for await (const chunk of chunks) {
     let start = mode === 'list' && (held !== '' || isTooLong) ? 0 : -1;
@@ -69,6 +71,7 @@ export async function* jsonElements(chunks: AsyncIterable<string>, charactersMax
         continue;
       }
       if (code <= 0x20) continue;
+      lastCode = code;
       if (mode === 'after') continue;
       if (mode === 'before') {
         if (code !== openList && code !== openObject)
@@ -115,8 +118,9 @@ export async function* jsonElements(chunks: AsyncIterable<string>, charactersMax
       if (isTooLong) held = '';
     }
   }
-  if (mode !== 'after') {
-    const reason = mode === 'before' ? 'the file is empty' : 'the document ends before its list does';
-    throw new JsonListError(line, reason);
+  if (mode === 'before') throw new JsonListError(line, 'the file is empty');
+  if (mode !== 'after') throw new JsonListError(line, 'the document ends before its list does');
+  if (lastCode !== (listDepth === 1 ? closeList : closeObject)) {
+    throw new JsonListError(line, 'the document does not end with its closing bracket');
   }
 }
