@@ -12,7 +12,7 @@ import type { Plan } from '../shared/plan/plan.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
 import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
 import { encodeRoundParams, roundHashOf, unmaskedRound } from '../shared/protocol/round-params.ts';
-import type { Exchange } from '../shared/update/exchange.ts';
+import { countRanges, type Exchange } from '../shared/update/exchange.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import type { Candidate } from './aggregation/aggregate.ts';
 import { aggregate } from './aggregation/aggregate.ts';
@@ -97,6 +97,7 @@ const weightMax = 2 ** 32 - 1;
 export function createRoundWork(ports: RoundPorts): RoundWork {
   const { plan, record, exchange, store, blobs, served, identity, clock, entropy } = ports;
   const { dim } = exchange.uploaded;
+  const counts = countRanges(exchange);
   let latestAdapter: ServedAdapter | null = null;
   const accumulator = new Float64Array(dim);
 
@@ -148,7 +149,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       await store.openRound(roundIndex, roundHash, askedCount);
       const { reference: adapter } = await adapterOf(latest);
       const offer = sealOffer(identity, { roundParams, plan: ports.planReference, base: ports.base, adapter });
-      const uploads = createUploads({ demands: { roundIndex, roundHash, dim, weightMax }, store, blobs });
+      const uploads = createUploads({ demands: { roundIndex, roundHash, dim, weightMax, counts }, store, blobs });
       const records = { announcements: new Map(), evaluations: new Map(), rejections: new Map() };
       const startedMs = clock.nowMs();
       return { roundIndex, roundHash, sessionId, offer, uploads, startedMs, ...records, candidate: null };

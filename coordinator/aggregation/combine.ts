@@ -4,7 +4,7 @@
  */
 import { assert } from '../../shared/core/assert.ts';
 import type { Digest } from '../../shared/core/ids.ts';
-import type { Exchange } from '../../shared/update/exchange.ts';
+import { combinedPairs, type Exchange } from '../../shared/update/exchange.ts';
 import { declarationOf } from '../../shared/update/low-rank-rules.ts';
 import { weighByCounts } from '../../shared/update/upload.ts';
 import type { PairMeasure, SingleUpdate } from './low-rank.ts';
@@ -21,7 +21,9 @@ export interface Measure {
 const measuredRanksMax = 2048;
 
 /** Whether a rule, or its measure, looks at single updates; `clientCount` of them. */
-export function readsSingles({ settings, pairs }: Exchange, clientCount: number): boolean {
+export function readsSingles(exchange: Exchange, clientCount: number): boolean {
+  const { settings } = exchange;
+  const pairs = combinedPairs(exchange);
   if (pairs.length === 0) return false;
   if (declarationOf(settings.lowRank).needs === 'single-updates') return true;
   const ranks = Math.max(...pairs.map(({ trained }) => trained.rank)) * clientCount;
@@ -53,7 +55,7 @@ export async function combine(
   input: CombineInput,
 ): Promise<{ readonly next: Float32Array; readonly measures: readonly Measure[] }> {
   const { exchange, rule, state, start, mean, singles, clientCount, roundHash, learningRate, giveTurn } = input;
-  const { published, uploaded, stepDim, pairs } = exchange;
+  const { published, uploaded, stepDim } = exchange;
   divideByCounts(exchange, mean);
   const optimised = mean.slice(0, stepDim);
   rule.update(state, optimised);
@@ -77,7 +79,7 @@ export async function combine(
   }
   const found: PairMeasure[] = [];
   if (clientCount > 0) {
-    for (const pair of pairs) {
+    for (const pair of combinedPairs(exchange)) {
       found.push(combinePair(pair, { exchange, start, mean, singles, clientCount, roundHash, learningRate, next }));
       await giveTurn();
     }

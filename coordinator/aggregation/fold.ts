@@ -6,6 +6,7 @@
 import { assert } from '../../shared/core/assert.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
+import type { Weighting } from '../../shared/update/federated-layout.ts';
 
 /** One client's share: `weight` >= 0; `scan` hands over its delta when its turn comes. */
 export interface Contribution {
@@ -15,12 +16,12 @@ export interface Contribution {
   readonly scan: (take: (part: Uint8Array) => void) => Promise<void>;
 }
 
-/** How clients count in the mean: by their number of examples, or one each. */
-export type Weighting = 'examples' | 'equal';
-
-/** A client's weight under `weighting`; a client without examples counts nothing either way. */
+/**
+ * A client's weight in front of its vector; a client without examples counts nothing whatever the weighting. What sites put on top of it
+ * (`given`, `quality`) they multiply in themselves.
+ */
 export function weightOf(weighting: Weighting, exampleCount: number): number {
-  return weighting === 'examples' ? exampleCount : Math.min(exampleCount, 1);
+  return weighting === 'examples' || weighting === 'quality' ? exampleCount : Math.min(exampleCount, 1);
 }
 
 /**

@@ -10,6 +10,7 @@ import { checkChunk } from '../../shared/protocol/blob-reference.ts';
 import { vectorRoot } from '../../shared/protocol/vector.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import type { CountRange } from '../../shared/update/exchange.ts';
 import { firstNonFinite } from '../../shared/update/vector.ts';
 
 /** What a round demands of every update. */
@@ -20,6 +21,8 @@ export interface RoundDemands {
   readonly dim: number;
   /** Largest example count that may be claimed. */
   readonly weightMax: number;
+  /** Places of the vector that hold counts: from 0 to their bound. */
+  readonly counts?: readonly CountRange[];
 }
 
 /** What a client announces before it sends bytes. */
@@ -70,10 +73,23 @@ export function judgeChunk(
   return fault === null ? null : { ...fault, roundIndex };
 }
 
-/** Judges the values of chunk `index`, float32 little-endian: every one is a number. */
-export function judgeValues({ roundIndex, dim }: RoundDemands, index: number, bytes: Uint8Array): Violation | null {
-  const place = firstNonFinite(float32Of(bytes));
-  if (place === null) return null;
-  const detail = `value ${(index * chunkBytesMax) / 4 + place} of ${dim} is not a finite number`;
-  return violation('non-finite', `${detail}; the training diverged or overflowed`, roundIndex);
+/** Judges the values of chunk `index`, float32 little-endian: every one is a number, and counts are within their bounds. */
+export function judgeValues(demands: RoundDemands, index: number, bytes: Uint8Array): Violation | null {
+  const { roundIndex, dim, counts = [] } = demands;
+  const values = float32Of(bytes);
+  const first = (index * chunkBytesMax) / 4;
+  const place = firstNonFinite(values);
+  if (place !== null) {
+    const detail = `value ${first + place} of ${dim} is not a finite number`;
+    return violation('non-finite', `${detail}; the training diverged or overflowed`, roundIndex);
+  }
+  for (const { name, offset, size, max } of counts) {
+    const [start, end] = [Math.max(0, offset - first), Math.min(values.length, offset + size - first)];
+    for (let at = start; at < end; at++) {
+      const count = values[at]!;
+      if (count >= 0 && count <= max) continue;
+      return violation('bad-weight', `expected counts of ${name} from 0 to ${max}, got ${count}`, roundIndex);
+    }
+  }
+  return null;
 }

@@ -1,7 +1,7 @@
 /** The part `aggregation` of a plan: fields, allowed values, defaults, and what no single field shows. */
 import * as z from 'zod/mini';
 import type { ExchangeSettings } from '../update/federated-layout.ts';
-import { declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
+import { averagesFactors, declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
 import { choiceField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
 
@@ -9,8 +9,6 @@ import type { Problem } from './problems.ts';
 export interface Aggregation extends ExchangeSettings {
   /** What the server does with the mean delta. */
   readonly rule: 'fedavg' | 'fedavgm' | 'fedadagrad' | 'fedadam' | 'fedyogi';
-  /** Weight of a client in the mean: its example count, or the same for all. */
-  readonly weighting: 'examples' | 'equal';
   readonly serverLearningRate: number;
   /** FedAvgM only. */
   readonly momentum: number;
@@ -30,7 +28,7 @@ const personalError = `a list of at most ${personalMax} beginnings of tensor nam
 /** The section as a schema. */
 export const aggregationSchema = sectionField({
   rule: z._default(choiceField(['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi']), 'fedavg'),
-  weighting: z._default(choiceField(['examples', 'equal']), 'examples'),
+  weighting: z._default(choiceField(['examples', 'equal', 'given', 'quality']), 'examples'),
   serverLearningRate: z._default(numberField({ above: 0, atMost: 100 }), 1),
   momentum: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
   beta1: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
@@ -49,7 +47,8 @@ export const aggregationSchema = sectionField({
 });
 
 /** What no single field of the section shows. */
-export function crossCheckAggregation({ lowRank, publishedRank, sketchSize }: Aggregation): Problem[] {
+export function crossCheckAggregation(aggregation: Aggregation): Problem[] {
+  const { lowRank, publishedRank, sketchSize, weighting } = aggregation;
   const problems: Problem[] = [];
   const { publishesRank } = declarationOf(lowRank);
   if (publishedRank !== undefined && !publishesRank) {
@@ -60,6 +59,10 @@ export function crossCheckAggregation({ lowRank, publishedRank, sketchSize }: Ag
   if ((lowRank === 'stack' || lowRank === 'residual') && publishedRank === undefined) {
     const sentence = `must be given with the rule ${lowRank}: the ranks that may add up before they are cut, such as 8 times the trained rank`;
     problems.push({ path: 'aggregation.publishedRank', sentence });
+  }
+  if ((weighting === 'given' || weighting === 'quality') && !averagesFactors(lowRank)) {
+    const sentence = `must be examples or equal with the rule ${lowRank}, found ${weighting}; with freeze-a sites may weigh themselves`;
+    problems.push({ path: 'aggregation.weighting', sentence });
   }
   if (lowRank === 'sketch' && sketchSize === undefined) {
     const sentence = 'must be given with the rule sketch: (clients + 1) times the rank is always exact';

@@ -12,7 +12,7 @@ import type { Digest } from '../core/ids.ts';
 import { cohortSizeMax } from '../core/limits.ts';
 import type { Result } from '../core/result.ts';
 import { refuse, succeed } from '../core/result.ts';
-import { booleanField, choiceField, digestField, sectionField, textField, wholeField } from './fields.ts';
+import { booleanField, choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import { type Plan, planHashOf } from './plan.ts';
 import { describeProblems, throwProblems } from './problems.ts';
 
@@ -35,6 +35,8 @@ export interface Policy {
   readonly roundsMax: number;
   /** Largest rank of low-rank pairs that is trained here: what is beyond stays as it is. Plans whose rule cannot do that are declined. */
   readonly rankMax: 'none' | number;
+  /** Weight of this site from 0 to 1, where a plan lets sites give their own (`aggregation.weighting: given`). */
+  readonly weight: number;
   /** Whether losses and evaluation counts of this site may leave it. */
   readonly discloseMetrics: boolean;
   /** `required` refuses plans whose rounds are not masked. */
@@ -50,6 +52,7 @@ export type PolicyCode =
   | 'quorum-too-small'
   | 'too-few-examples'
   | 'too-many-rounds'
+  | 'metrics-not-disclosed'
   | 'secure-aggregation-required';
 
 /** A refusal: the code of the first rule that is broken, and a sentence about each that is. */
@@ -80,6 +83,7 @@ const policySchema = sectionField({
   quorumMin: z._default(wholeField(1, cohortSizeMax), 3),
   exampleCountMin: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1),
   roundsMax: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1000),
+  weight: z._default(numberField({ atLeast: 0, atMost: 1 }), 1),
   rankMax: z._default(z.union([z.literal('none'), wholeField(1, 65_536)], { error: rankError }), 'none'),
   discloseMetrics: z._default(booleanField(), false),
   secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
@@ -141,6 +145,11 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
     rounds.count <= policy.roundsMax,
     'too-many-rounds',
     `the plan runs ${rounds.count} rounds, this site allows at most ${policy.roundsMax} (roundsMax)`,
+  );
+  demand(
+    policy.discloseMetrics || plan.aggregation.weighting !== 'quality',
+    'metrics-not-disclosed',
+    'the plan weighs sites by their accuracy, which would leave this site unmasked; it discloses none (discloseMetrics)',
   );
   demand(
     policy.secureAggregation === 'optional',

@@ -7,13 +7,13 @@
  */
 import { assert } from '../core/assert.ts';
 import type { ExchangeSettings, LowRankPair } from './federated-layout.ts';
-import { ownersName, pairsOf, refusePlan } from './federated-layout.ts';
+import { ownersName, pairsOf, refusePlan, siteWeightName } from './federated-layout.ts';
 import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
 import { declarationOf } from './low-rank-rules.ts';
 
 type Tensor = AdapterLayout['tensors'][number];
 
-/** A low-rank pair that the plan's rule combines. */
+/** A low-rank pair that clients train, or train in part. */
 export interface ExchangedPair {
   readonly name: string;
   /** As published, of rank P. */
@@ -91,6 +91,9 @@ function countsOf({ tensors }: AdapterLayout): TensorSpecification[] {
   if (owned !== undefined) {
     counts.push({ name: ownersName, shape: [owned.shape.at(-1)!], aggregationClass: 'count', decays: false });
   }
+  if (weighted.some(({ countName }) => countName === siteWeightName)) {
+    counts.push({ name: siteWeightName, shape: [1], aggregationClass: 'count', decays: false });
+  }
   for (const tensor of weighted) {
     const count = counts.find(({ name }) => name === tensor.countName);
     assert(count !== undefined, `${tensor.name} is weighed by ${tensor.countName}, which no tensor of class count has`);
@@ -105,11 +108,8 @@ function countsOf({ tensors }: AdapterLayout): TensorSpecification[] {
 
 function pairsBetween(published: AdapterLayout, trained: AdapterLayout): Omit<ExchangedPair, 'uploaded'>[] {
   const ofTrained = new Map(pairsOf(trained).map((pair) => [pair.name, pair]));
-  const isCombined = ({ a, b }: LowRankPair): boolean =>
-    (a.aggregationClass === 'low-rank' || a.aggregationClass === 'mean') &&
-    (b.aggregationClass === 'low-rank' || b.aggregationClass === 'mean');
   return pairsOf(published)
-    .filter(isCombined)
+    .filter(({ a, b }) => a.aggregationClass !== 'frozen' || b.aggregationClass !== 'frozen')
     .map((pair) => {
       const own = ofTrained.get(pair.name);
       assert(own !== undefined, `the pair ${pair.name} is trained`);
@@ -144,6 +144,32 @@ function uploadsOf(
     default:
       return [];
   }
+}
+
+/** Places of an upload that hold counts, with the largest that is believed. */
+export interface CountRange {
+  readonly name: string;
+  readonly offset: number;
+  readonly size: number;
+  readonly max: number;
+}
+
+/** Uses of one part per example: more than the tokens of the longest text. */
+const usesMax = 2 ** 20;
+
+/** The counts of an upload: shares for what is owned and for what a site weighs itself, uses for the rest. */
+export function countRanges({ uploaded }: Exchange): CountRange[] {
+  return uploaded.tensors
+    .filter(({ aggregationClass }) => aggregationClass === 'count')
+    .map(({ name, offset, size }) => {
+      return { name, offset, size, max: name === ownersName || name === siteWeightName ? 1 : usesMax };
+    });
+}
+
+/** The pairs whose products the plan's rule combines, or whose averaged factors it measures. */
+export function combinedPairs({ settings, pairs }: Exchange): readonly ExchangedPair[] {
+  const wanted = settings.lowRank === 'factor-avg' ? 'mean' : 'low-rank';
+  return pairs.filter(({ trained: { a, b } }) => a.aggregationClass === wanted && b.aggregationClass === wanted);
 }
 
 /** Whether clients begin every round with fresh factors on top of what is published. */

@@ -6,8 +6,15 @@ import { UsageError } from '../core/errors.ts';
 import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
 import type { LowRankRule } from './low-rank-rules.ts';
 
+/**
+ * What a client counts in the mean: its examples; the same as all; a weight from 0 to 1 that its site gives; its examples times the accuracy,
+ * from 0 to 1, of what was published on its own held-out rows.
+ */
+export type Weighting = 'examples' | 'equal' | 'given' | 'quality';
+
 /** The part of a plan's `aggregation` that says how tensors are combined. */
 export interface ExchangeSettings {
+  readonly weighting: Weighting;
   /** What is done with low-rank pairs; an adapter without pairs has the default alone, `factor-avg`. */
   readonly lowRank: LowRankRule;
   /** Rank of the published pairs, where the rule allows more than clients train. Default: the trained rank. */
@@ -21,7 +28,12 @@ export interface ExchangeSettings {
 }
 
 /** Settings under which everything is averaged as its method declares. */
-export const plainExchange: ExchangeSettings = { lowRank: 'factor-avg', head: 'mean', personal: [] };
+export const plainExchange: ExchangeSettings = {
+  weighting: 'examples',
+  lowRank: 'factor-avg',
+  head: 'mean',
+  personal: [],
+};
 
 /** The two factors of a low-rank map in a layout: A `[rank, inSize]`, B `[outSize, rank]`. */
 export interface LowRankPair {
@@ -51,6 +63,13 @@ export function pairsOf(layout: AdapterLayout): LowRankPair[] {
 
 /** The tensor of an upload that says which labels a client has rows of: 1 or 0 for each. */
 export const ownersName = 'head.owners';
+/** The tensor of an upload that holds the weight from 0 to 1 that a client gives itself, `[1]`. */
+export const siteWeightName = 'site.weight';
+
+/** Whether clients multiply a weight of their own into what they send. */
+export function weighsItself({ weighting }: ExchangeSettings): boolean {
+  return weighting === 'given' || weighting === 'quality';
+}
 
 const pairClasses: Readonly<
   Record<
@@ -89,21 +108,24 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
       `must be factor-avg, or left out, for an adapter without low-rank pairs, found ${lowRank}`,
     );
   }
-  return layoutOf(
-    layout.tensors.map((tensor): TensorSpecification => {
-      const specification = specificationOf(tensor);
-      if (tensor.aggregationClass === 'mean' || tensor.aggregationClass === 'count-weighted') {
-        if (personal.some((start) => isBelow(tensor.name, start)))
-          return { ...specification, aggregationClass: 'local' };
-      }
-      if (head === 'by-label' && isBelow(tensor.name, 'head') && tensor.aggregationClass === 'mean') {
-        return { ...specification, aggregationClass: 'count-weighted', countName: ownersName, countAxis: 'last' };
-      }
-      return isOpenPair(tensor)
-        ? { ...specification, aggregationClass: pairClasses[lowRank][tensor.pair!.factor] }
-        : specification;
-    }),
-  );
+  const classed = (tensor: AdapterLayout['tensors'][number]): TensorSpecification => {
+    const specification = specificationOf(tensor);
+    const { name, aggregationClass } = tensor;
+    if (aggregationClass === 'mean' || aggregationClass === 'count-weighted') {
+      if (personal.some((start) => isBelow(name, start))) return { ...specification, aggregationClass: 'local' };
+    }
+    if (head === 'by-label' && isBelow(name, 'head') && aggregationClass === 'mean') {
+      return { ...specification, aggregationClass: 'count-weighted', countName: ownersName, countAxis: 'last' };
+    }
+    return isOpenPair(tensor)
+      ? { ...specification, aggregationClass: pairClasses[lowRank][tensor.pair!.factor] }
+      : specification;
+  };
+  const weighed = (specification: TensorSpecification): TensorSpecification =>
+    weighsItself(settings) && specification.aggregationClass === 'mean'
+      ? { ...specification, aggregationClass: 'count-weighted', countName: siteWeightName, countIndex: 0 }
+      : specification;
+  return layoutOf(layout.tensors.map((tensor) => weighed(classed(tensor))));
 }
 
 /** A factor whose method leaves to the plan what becomes of it. */

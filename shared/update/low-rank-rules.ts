@@ -160,6 +160,11 @@ export type LowRankRule = keyof typeof lowRankRules;
 /** The names, in the order of the table. */
 export const lowRankRuleNames = Object.keys(lowRankRules) as readonly LowRankRule[];
 
+/** Whether a rule averages factors, frozen or local ones aside, each for itself. */
+export function averagesFactors(rule: LowRankRule): boolean {
+  return rule === 'factor-avg' || rule === 'freeze-a' || rule === 'share-a';
+}
+
 /** The declaration of a rule. */
 export function declarationOf(rule: LowRankRule): LowRankDeclaration {
   return lowRankRules[rule];

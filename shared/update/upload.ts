@@ -5,6 +5,7 @@
 import { assert } from '../core/assert.ts';
 import type { Digest } from '../core/ids.ts';
 import type { Exchange, ExchangedPair } from './exchange.ts';
+import { ownersName, siteWeightName } from './federated-layout.ts';
 import type { AdapterLayout } from './layout.ts';
 import { addProduct, sketchSigns, transposed } from './sketch.ts';
 
@@ -17,6 +18,8 @@ export interface UploadOptions {
   /** By tensor of class `count`: how much this client used each part, per example. */
   readonly counts: ReadonlyMap<string, Float32Array>;
   readonly roundHash: Digest;
+  /** The weight from 0 to 1 that this client gives itself, where the plan lets it. */
+  readonly siteWeight?: number;
 }
 
 /** The values `[uploaded dim]` that leave the client; a plain exchange hands `delta` on. */
@@ -27,10 +30,11 @@ export function uploadOf(exchange: Exchange, options: UploadOptions): Float32Arr
   const delta = foldScales(trained, options);
   const sources = new Map(trained.tensors.map((tensor) => [tensor.name, tensor]));
   const upload = new Float32Array(uploaded.dim);
+  const counts = countsWith(options);
   for (const tensor of uploaded.tensors) {
     const { name, offset, size, aggregationClass } = tensor;
     if (aggregationClass === 'count') {
-      upload.set(countOf(options.counts, name, size), offset);
+      upload.set(countOf(counts, name, size), offset);
     } else if (offset < stepDim) {
       const source = sources.get(name);
       assert(source?.size === size, `${name} is trained`);
@@ -39,9 +43,9 @@ export function uploadOf(exchange: Exchange, options: UploadOptions): Float32Arr
       if (aggregationClass === 'count-weighted') {
         const { countName } = tensor;
         assert(countName !== undefined, `${name} names its counts`);
-        const counts = options.counts.get(countName);
-        assert(counts !== undefined, `counts of ${countName} belong to the update`);
-        weighByCounts(values, tensor, counts, (value, count) => value * count);
+        const uses = counts.get(countName);
+        assert(uses !== undefined, `counts of ${countName} belong to the update`);
+        weighByCounts(values, tensor, uses, (value, count) => value * count);
       }
     }
   }
@@ -50,6 +54,14 @@ export function uploadOf(exchange: Exchange, options: UploadOptions): Float32Arr
     if ((pair.uploaded[0]?.offset ?? 0) >= stepDim) uploadPair(exchange, pair, options, upload);
   }
   return upload;
+}
+
+/** Counts by name, with the weight that the client gives itself. */
+function countsWith({ counts, siteWeight }: UploadOptions): ReadonlyMap<string, Float32Array> {
+  if (siteWeight === undefined) return counts;
+  const owners = counts.get(ownersName)?.map((owner) => owner * siteWeight);
+  const own = [[siteWeightName, Float32Array.of(siteWeight)] as const];
+  return new Map([...counts, ...(owners === undefined ? [] : [[ownersName, owners] as const]), ...own]);
 }
 
 function countOf(counts: ReadonlyMap<string, Float32Array>, name: string, size: number): Float32Array {

@@ -82,6 +82,7 @@ describe('parsePolicy', () => {
       exampleCountMin: 1,
       roundsMax: 1000,
       rankMax: 'none',
+      weight: 1,
       discloseMetrics: false,
       secureAggregation: 'optional',
     });
