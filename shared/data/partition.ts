@@ -5,13 +5,20 @@
  */
 import { UsageError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
-import type { Row } from './row.ts';
 
 /** How rows are dealt out. `alpha` > 0: small values give every client few labels, large ones the same mixture. */
 export type Partition =
   | { readonly kind: 'iid' }
   | { readonly kind: 'natural'; readonly column: string }
   | { readonly kind: 'dirichlet'; readonly alpha: number };
+
+/** What decides where a row goes: its place, owner and label. Nothing of its text, so that rows larger than memory can be dealt out. */
+export interface PartitionRow {
+  readonly line: number;
+  readonly group?: string;
+  /** Needed for `dirichlet`: what skews are made of. */
+  readonly label?: string;
+}
 
 /** What {@link partitionRows} needs. */
 export interface PartitionOptions {
@@ -37,9 +44,12 @@ export function parsePartition(text: string): Partition {
 
 /**
  * The row indices of every client, ascending; every row belongs to exactly one client and every client has at least one row.
- * @throws UsageError with fewer rows than clients, or, for `natural`, without owners or with fewer owners than clients.
+ * @throws UsageError with fewer rows than clients; for `natural`, without owners or with fewer owners than clients; for `dirichlet`, without labels.
  */
-export function partitionRows(rows: readonly Row[], { partition, clientCount, seed }: PartitionOptions): number[][] {
+export function partitionRows(
+  rows: readonly PartitionRow[],
+  { partition, clientCount, seed }: PartitionOptions,
+): number[][] {
   if (!Number.isInteger(clientCount) || clientCount < 1 || clientCount > rows.length) {
     throw new UsageError(
       'too-few-rows',
@@ -52,7 +62,12 @@ export function partitionRows(rows: readonly Row[], { partition, clientCount, se
   return clients.map((indices) => indices.sort((left, right) => left - right));
 }
 
-function deal(rows: readonly Row[], partition: Partition, clientCount: number, random: SeededRandom): number[][] {
+function deal(
+  rows: readonly PartitionRow[],
+  partition: Partition,
+  clientCount: number,
+  random: SeededRandom,
+): number[][] {
   switch (partition.kind) {
     case 'iid':
       return dealEvenly(rows, clientCount, random);
@@ -65,7 +80,7 @@ function deal(rows: readonly Row[], partition: Partition, clientCount: number, r
   }
 }
 
-function dealEvenly(rows: readonly Row[], clientCount: number, random: SeededRandom): number[][] {
+function dealEvenly(rows: readonly PartitionRow[], clientCount: number, random: SeededRandom): number[][] {
   const clients: number[][] = Array.from({ length: clientCount }, () => []);
   const order = random.shuffle(rows.map((_, index) => index));
   for (const [place, index] of order.entries()) clients[place % clientCount]!.push(index);
@@ -73,7 +88,7 @@ function dealEvenly(rows: readonly Row[], clientCount: number, random: SeededRan
 }
 
 /** The largest owners first, each to the client that has the fewest rows so far; ties go to the earlier name and the earlier client. */
-function dealByOwner(rows: readonly Row[], column: string, clientCount: number): number[][] {
+function dealByOwner(rows: readonly PartitionRow[], column: string, clientCount: number): number[][] {
   const owners = groupIndices(rows, (row) => {
     if (row.group === undefined)
       throw new UsageError('no-owner', `the row in line ${row.line} has no value in "${column}"`);
@@ -94,9 +109,14 @@ function dealByOwner(rows: readonly Row[], column: string, clientCount: number):
   return clients;
 }
 
-function dealByLabel(rows: readonly Row[], alpha: number, clientCount: number, random: SeededRandom): number[][] {
+function dealByLabel(
+  rows: readonly PartitionRow[],
+  alpha: number,
+  clientCount: number,
+  random: SeededRandom,
+): number[][] {
   const clients: number[][] = Array.from({ length: clientCount }, () => []);
-  for (const { name, indices } of groupIndices(rows, (row) => row.label)) {
+  for (const { name, indices } of groupIndices(rows, labelOf)) {
     const stream = random.fork(name);
     stream.shuffle(indices);
     const shares = Array.from({ length: clientCount }, () => stream.gamma(alpha));
@@ -115,8 +135,19 @@ function dealByLabel(rows: readonly Row[], alpha: number, clientCount: number, r
   return clients;
 }
 
+function labelOf({ label, line }: PartitionRow): string {
+  if (label !== undefined) return label;
+  throw new UsageError(
+    'no-label',
+    `the row in line ${line} has no label of its own, by which a dirichlet partition deals`,
+  );
+}
+
 /** Groups in the order of the code units of their names. */
-function groupIndices(rows: readonly Row[], nameOf: (row: Row) => string): { name: string; indices: number[] }[] {
+function groupIndices(
+  rows: readonly PartitionRow[],
+  nameOf: (row: PartitionRow) => string,
+): { name: string; indices: number[] }[] {
   const groups = new Map<string, number[]>();
   for (const [index, row] of rows.entries()) {
     const name = nameOf(row);

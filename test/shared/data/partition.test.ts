@@ -109,5 +109,9 @@ describe('partitionRows', () => {
     assert.throws(() => deal('natural', 40), /ask for at most 9/);
     const { text, label, line } = rows[0]!;
     assert.throws(() => deal('natural', 1, 1, [{ text, label, line }]), /no value in "client"/);
+    const unlabelled = [{ line: 1 }, { line: 2 }];
+    const options = { partition: parsePartition('dirichlet:1'), clientCount: 2, seed: 1 };
+    assert.throws(() => partitionRows(unlabelled, options), /line 1 has no label of its own/);
+    assert.equal(partitionRows(unlabelled, { ...options, partition: { kind: 'iid' } }).length, 2);
   });
 });
