@@ -193,7 +193,7 @@ function taskVectors(
   named: NamedTensors,
   states: Tensor3D,
   { tasks, task: configured }: HyperformerConfiguration,
-  { task = configured, attentionMask, observe }: AdapterContext,
+  { task = configured, attentionMask }: AdapterContext,
 ): Tensor2D {
   if (task === 'instance')
     return trainableLinear(
@@ -203,7 +203,6 @@ function taskVectors(
     );
   const weights = weightsOver(tasks, task);
   assert(weights !== null, `the task ${shown(task)} is none of ${tasks.join(', ')}`);
-  if (tasks.length > 1) observe?.(countName, tensor1d(weights.map((weight) => (weight > 0 ? states.shape[0] : 0))));
   const parts = weights.flatMap((weight, index) =>
     weight === 0 ? [] : [mul(named<Tensor1D>(`tasks.${tasks[index]!}`), weight) as Tensor1D],
   );
@@ -211,6 +210,16 @@ function taskVectors(
     parts.reduce((left, right) => add(left, right)),
     0,
   );
+}
+
+/** Says once in a pass how many examples trained each task. */
+function countTasks(
+  exampleCount: number,
+  { tasks, task: configured }: HyperformerConfiguration,
+  { task = configured, observe }: AdapterContext,
+): void {
+  if (task === 'instance' || tasks.length === 1) return;
+  observe?.(countName, tensor1d((weightsOver(tasks, task) ?? []).map((weight) => (weight > 0 ? exampleCount : 0))));
 }
 
 /** Mean over the tokens that are no padding, `[batch, hidden]`. */
@@ -237,6 +246,7 @@ export const hyperformer: AdapterMethod<HyperformerConfiguration> = {
       ...sublayerChange(({ layerIndex, sublayer }, output) => {
         const place = layers.indexOf(layerIndex);
         if (place === -1) return undefined;
+        if (place === 0 && sublayer === 'attention') countTasks(output.shape[0], configuration, context);
         const task = taskVectors(named, output, configuration, context);
         const position = generators === 'shared' ? [row('positions', sublayers.indexOf(sublayer))] : [];
         const source = sourceOf(named, task, [row('layers', place), ...position]);

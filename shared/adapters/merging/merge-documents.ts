@@ -22,12 +22,8 @@ import { flatten, unflatten } from '../../update/vector.ts';
 import { type AdapterDocument, createAdapterDocument } from '../adapter-document.ts';
 import { type LoraConfiguration, type LoraMap, loraMapsOf, parseLora } from '../lora.ts';
 import { type Contributions, dropAndRescale, electAndMerge, keepLargest, weightedSum } from './elementwise.ts';
+import type { MergeKind } from './kinds.ts';
 import { approximate, concatenate, type Factors, type ScaledFactors } from './low-rank.ts';
-
-/** The kinds of merge. */
-export const mergeKinds = ['linear', 'cat', 'svd', 'ties', 'magnitude-prune', 'dare-linear', 'dare-ties'] as const;
-/** One of {@link mergeKinds}. */
-export type MergeKind = (typeof mergeKinds)[number];
 
 /** How to merge. */
 export interface MergeOptions {
