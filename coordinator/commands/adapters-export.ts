@@ -1,0 +1,184 @@
+/** `tributary adapters export`: a published version, or an adapter folder, in one of the formats, with its model card. */
+import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
+import type { AdapterFormat } from '../../shared/adapters/formats/export-files.ts';
+import type { CardPlan } from '../../shared/adapters/formats/model-card.ts';
+import type { OpenBase } from '../../shared/adapters/formats/open-base.ts';
+import type { CommandContext } from '../../shared/command-line/context.ts';
+import { float32Of, fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
+import { UsageError } from '../../shared/core/errors.ts';
+import { fingerprint } from '../../shared/crypto/identity.ts';
+import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
+import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
+import { layoutOf } from '../../shared/update/layout.ts';
+import { readAdapter } from '../library/lineage.ts';
+import { documentOf, pick, withLibrary } from './adapters-library.ts';
+
+/** What the command line says. */
+export interface ExportOptions {
+  readonly state?: string;
+  readonly version?: string;
+  readonly base?: string;
+  readonly format: AdapterFormat;
+  readonly loraOnly?: boolean;
+  readonly baseName?: string;
+  readonly baseLicense?: string;
+  readonly name: string;
+  readonly out: string;
+}
+
+/** What is exported, with what its card tells. */
+interface Source {
+  readonly document: AdapterDocument;
+  readonly base: OpenBase;
+  readonly baseLicense: string | null;
+  readonly records: readonly VersionRecord[];
+  readonly signer: string | null;
+  readonly plan: CardPlan | null;
+  readonly notes: readonly string[];
+  /** What of it the report repeats. */
+  readonly facts: object;
+  readonly words: string;
+}
+
+/** Exports. @throws UsageError and FormatError with what can be done. */
+export async function exportAdapter(
+  adapter: string | undefined,
+  options: ExportOptions,
+  context: CommandContext,
+): Promise<void> {
+  if ((adapter === undefined) === (options.state === undefined))
+    throw new UsageError('wrong-use', 'name either an adapter folder or the --state of a coordinator, and not both');
+  const write = (source: Source): Promise<void> => writeSource(source, options, context);
+  if (adapter !== undefined) await fromFolder(adapter, options, write);
+  else await fromState(options.state!, options, write);
+}
+
+async function fromFolder(
+  folder: string,
+  options: ExportOptions,
+  write: (source: Source) => Promise<void>,
+): Promise<void> {
+  const [{ licenseOf, readAnyAdapter }, { openBase }, { pretrainedFolder, withFolder }] = await Promise.all([
+    import('../../shared/adapters/formats/adapter-folders.node.ts'),
+    import('../../shared/adapters/formats/open-base.ts'),
+    import('../../shared/model/load.node.ts'),
+  ]);
+  const baseFolder = options.base ?? pretrainedFolder();
+  await withFolder(baseFolder, async (content) => {
+    const base = openBase(content);
+    const { document, notes } = await readAnyAdapter(folder, base);
+    const { lineage } = document;
+    const opened =
+      lineage === null
+        ? null
+        : openVersionRecord(fromHex(lineage.coordinatorKey), {
+            record: fromHex(lineage.record),
+            signature: fromHex(lineage.signature),
+          });
+    await write({
+      document,
+      base,
+      baseLicense: options.baseLicense ?? (await licenseOf(baseFolder)),
+      records: opened?.ok === true ? [opened.value] : [],
+      signer: lineage === null ? null : fingerprint(fromHex(lineage.coordinatorKey)),
+      plan: null,
+      notes,
+      facts: { modelHash: document.modelHash, base: document.base },
+      words: `the adapter of ${folder}`,
+    });
+  });
+}
+
+async function fromState(
+  folder: string,
+  options: ExportOptions,
+  write: (source: Source) => Promise<void>,
+): Promise<void> {
+  // Loaded here: reading a base costs TensorFlow.js, which lists do not need.
+  const [{ createAdapterDocument }, { contentOfFiles, openBase }, { planAdapters }] = await Promise.all([
+    import('../../shared/adapters/adapter-document.ts'),
+    import('../../shared/adapters/formats/open-base.ts'),
+    import('../../shared/training/plan-adapters.ts'),
+  ]);
+  await withLibrary(folder, async ({ versions, blobs, record, identity }) => {
+    const version = pick(versions, options.version);
+    const parameters = float32Of(await readAdapter(version, blobs));
+    const files = new Map<string, Uint8Array>();
+    for (const { name, digest } of record.baseFiles) files.set(name, await blobs.get(digest));
+    const base = openBase(contentOfFiles(files));
+    const plan = parsePlan(JSON.parse(record.plan), `the plan in ${folder}`);
+    const { configuration: adapter } = planAdapters(plan, base.description).published.adapter;
+    const { record: encoded, signature } = version.row;
+    const lineage = { record: encoded, signature, coordinatorKey: toHex(identity.publicKey) };
+    const layout = layoutOf(record.tensors);
+    const document = createAdapterDocument({
+      base: base.description,
+      adapter,
+      task: plan.task,
+      layout,
+      parameters,
+      lineage,
+    });
+    await write({
+      document,
+      base,
+      baseLicense: options.baseLicense ?? null,
+      records: versions.slice(0, version.record.versionIndex + 1).map(({ record: own }) => own),
+      signer: fingerprint(identity.publicKey),
+      plan: cardPlan(plan, record.planHash),
+      notes: [],
+      facts: documentOf(version),
+      words: `version ${version.record.versionIndex}`,
+    });
+  });
+}
+
+function cardPlan({ name, rounds, aggregation, secureAggregation }: Plan, planHash: string): CardPlan {
+  return {
+    name,
+    planHash,
+    clientsPerRound: rounds.cohortSize,
+    quorum: rounds.quorum,
+    roundCount: rounds.count,
+    aggregationRule: aggregation.rule,
+    isMasked: String(secureAggregation.mode) !== 'off',
+  };
+}
+
+async function writeSource(source: Source, options: ExportOptions, context: CommandContext): Promise<void> {
+  const [{ exportFiles }, { writeAdapterFiles }, { modelCard }, { className }] = await Promise.all([
+    import('../../shared/adapters/formats/export-files.ts'),
+    import('../../shared/adapters/formats/adapter-folders.node.ts'),
+    import('../../shared/adapters/formats/model-card.ts'),
+    import('../../shared/adapters/formats/host-model.ts'),
+  ]);
+  const { document, base } = source;
+  const { format, name, out, loraOnly = false } = options;
+  const named = base.configuration._name_or_path;
+  const baseName = options.baseName ?? (typeof named === 'string' ? named : '');
+  const { files, remarks } = exportFiles({ document, base, format, loraOnly, name, baseName });
+  const card = modelCard({
+    manifest: document,
+    format,
+    baseName,
+    baseLicense: source.baseLicense,
+    records: source.records,
+    signer: source.signer,
+    plan: source.plan,
+    className: className(base.description, document.task),
+    adapterName: name,
+    isHeadless: loraOnly,
+    remarks,
+  });
+  const whole = new Map([['README.md', utf8(card)], ...files]);
+  await writeAdapterFiles(out, whole, format);
+  for (const line of [...source.notes, ...remarks]) context.log(line);
+  const next =
+    format === 'tributary'
+      ? `; measure it with: tributary evaluate --adapter ${out} --base DIR --data FILE`
+      : `, as ${format === 'peft' ? 'PEFT' : 'AdapterHub'} reads it: ${[...files.keys()].join(', ')}`;
+  context.report(
+    { ...source.facts, folder: out, format, files: [...whole.keys()], notes: [...source.notes, ...remarks] },
+    `${source.words} is in ${out}${next}`,
+  );
+}

@@ -1,0 +1,70 @@
+/** `tributary adapters list|show`: published versions, and one with its checked lineage. */
+import type { CommandContext } from '../../shared/command-line/context.ts';
+import { formatTable } from '../../shared/command-line/table.ts';
+import { toHex } from '../../shared/core/bytes.ts';
+import { fingerprint } from '../../shared/crypto/identity.ts';
+import { metricFacts, metricNames } from '../../shared/training/metrics.ts';
+import { readAdapter } from '../library/lineage.ts';
+import { documentOf, pick, type VersionDocument, withLibrary } from './adapters-library.ts';
+import { describeMeasures, describeMetrics, shorten } from './describe-event.ts';
+
+/** Lists all versions. */
+export async function list(folder: string, context: CommandContext): Promise<void> {
+  const versions = await withLibrary(folder, async (library) => library.versions.map(documentOf));
+  const digits = (value: number | null): string => value?.toFixed(4) ?? '';
+  const measured = metricNames
+    .filter((name) => name !== 'calibrationError' && name !== 'brier')
+    .filter((name) => versions.some(({ metrics }) => (metrics?.[name] ?? null) !== null));
+  const table = formatTable(
+    [
+      { heading: 'version', align: 'right' },
+      { heading: 'round', align: 'right' },
+      { heading: 'contributors', align: 'right' },
+      ...measured.map((name) => ({ heading: metricFacts[name].title, align: 'right' as const })),
+      { heading: 'published' },
+      { heading: 'model' },
+    ],
+    versions.map(({ version, roundIndex, contributors, cohort, metrics, published, modelHash }) => [
+      `${version}`,
+      roundIndex === null ? 'start' : `${roundIndex}`,
+      roundIndex === null ? '' : `${contributors.length} of ${cohort.length}`,
+      ...measured.map((name) => digits(metrics?.[name] ?? null)),
+      published,
+      shorten(modelHash),
+    ]),
+  );
+  context.report({ versions }, table);
+}
+
+/** Shows one version; checks signatures and lineage, and its bytes. */
+export async function show(folder: string, wanted: string | undefined, context: CommandContext): Promise<void> {
+  const [version, key] = await withLibrary(folder, async ({ versions, blobs, identity }) => {
+    const found = pick(versions, wanted);
+    await readAdapter(found, blobs);
+    return [documentOf(found), identity.publicKey];
+  });
+  const coordinator = { publicKey: toHex(key), fingerprint: fingerprint(key) };
+  context.report({ ...version, coordinator, checked: true }, describeVersion(version, coordinator.fingerprint));
+}
+
+function describeVersion(version: VersionDocument, signer: string): string {
+  const { roundIndex, contributors, cohort, rejections, metrics } = version;
+  const refused = rejections.map(({ code, count }) => `${count} ${code}`).join(', ');
+  return [
+    `version ${version.version}, published ${version.published}: signature, lineage and bytes are correct`,
+    `  model         ${version.modelHash}`,
+    `  parent        ${version.parentModelHash ?? 'none: the adapter before the first round'}`,
+    `  base          ${version.baseDigest}`,
+    `  plan          ${version.planHash}`,
+    `  layout        ${version.layoutHash}`,
+    `  federation    ${version.federationId}`,
+    `  round         ${roundIndex ?? 'none'}${version.roundHash === null ? '' : `, ${version.roundHash}`}`,
+    `  contributors  ${contributors.length} of ${cohort.length}${contributors.length === 0 ? '' : `: ${contributors.map(shorten).join(', ')}`}`,
+    `  aggregation   ${version.aggregationRule}, total weight ${version.totalWeight}`,
+    `  measured      ${version.measures.length === 0 ? 'nothing' : describeMeasures(version.measures)}`,
+    `  refused       ${refused === '' ? 'nothing' : refused}`,
+    `  metrics       ${metrics === null ? 'none' : describeMetrics(metrics)}`,
+    `  privacy       ${version.privacy}`,
+    `  signed by     ${signer}`,
+  ].join('\n');
+}

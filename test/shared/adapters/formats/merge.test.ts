@@ -1,0 +1,172 @@
+/** Merged checkpoints: what they hold, and that they compute what base and adapter compute. */
+import { strict as assert } from 'node:assert';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { tidy } from '@tensorflow/tfjs-core';
+import { type AdapterDocument, createAdapterDocument } from '../../../../shared/adapters/adapter-document.ts';
+import { mergeCheckpoint } from '../../../../shared/adapters/formats/merge.node.ts';
+import { peftFiles, readPeft } from '../../../../shared/adapters/formats/peft.ts';
+import { parseAdapter } from '../../../../shared/adapters/registry.ts';
+import { useBackend } from '../../../../shared/compute/backend.ts';
+import { seededRandom } from '../../../../shared/core/random.ts';
+import type { BaseDescription } from '../../../../shared/model/base-model.ts';
+import { readBaseFiles } from '../../../../shared/model/load.node.ts';
+import { networkFrom } from '../../../../shared/model/load.ts';
+import { readSafetensors, type SafetensorsFile } from '../../../../shared/model/safetensors.ts';
+import type { Plan } from '../../../../shared/plan/plan.ts';
+import { layoutOf } from '../../../../shared/update/layout.ts';
+import { flatten } from '../../../../shared/update/vector.ts';
+import { batchOf, floatsOf } from '../../../parity/fixture-files.ts';
+import { fixture, fixtureBase, writeFixtureBase } from './fixtures.ts';
+
+const causal = { kind: 'causal', lengthMax: 16 } as const;
+
+/** The adapter of a folder of PEFT's fixtures. */
+function documentOf(name: string, base: BaseDescription): AdapterDocument {
+  const files = { configuration: fixture(name, peftFiles.configuration), tensors: fixture(name, peftFiles.tensors) };
+  const { adapter, values } = readPeft(files, base);
+  const layout = layoutOf(adapter.tensors);
+  const parameters = flatten(layout, values);
+  return createAdapterDocument({ base, adapter: adapter.configuration, task: causal, layout, parameters });
+}
+
+/** An adapter with random values everywhere. */
+function randomDocument(configuration: Plan['adapter'], base: BaseDescription): AdapterDocument {
+  const adapter = parseAdapter(configuration, base);
+  const layout = layoutOf(adapter.tensors);
+  const random = seededRandom(7);
+  const parameters = Float32Array.from({ length: layout.dim }, () => 0.2 * random.normal());
+  return createAdapterDocument({ base, adapter: adapter.configuration, task: causal, layout, parameters });
+}
+
+/** Largest difference between the logits of a checkpoint and expected ones. */
+async function errorOf(folder: string, expected: SafetensorsFile, logits: Float32Array): Promise<number> {
+  const model = networkFrom(await readBaseFiles(folder));
+  const found = tidy(() => model.languageModelScores(model.encode(batchOf(expected))).dataSync() as Float32Array);
+  model.dispose();
+  assert.equal(found.length, logits.length);
+  return found.reduce((worst, value, index) => Math.max(worst, Math.abs(value - logits[index]!)), 0);
+}
+
+describe('merged checkpoints', () => {
+  let folder = '';
+  before(() => useBackend('wasm'));
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tributary-merge-'));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+  const place = async (name: string): Promise<string> => mkdtemp(join(folder, name));
+
+  for (const name of ['peft_bert_lora', 'peft_bert_rslora', 'peft_gpt2_lora', 'peft_gpt2_all_linear']) {
+    it(`[MRG-1:${name}] a merged checkpoint loads as a plain one and has the logits that PEFT computes with the adapter`, async () => {
+      const [base, out] = [await place('base'), await place('out')];
+      writeFixtureBase(name, base);
+      const document = documentOf(name, fixtureBase(name));
+      const { tensorCount, changedCount } = await mergeCheckpoint({ base, document, out, shardBytesMax: 1e9 });
+      const expected = readSafetensors(fixture(name, 'expected.safetensors'), name);
+      assert.ok((await errorOf(out, expected, floatsOf(expected, 'logits'))) < 2e-5);
+      assert.ok((await errorOf(base, expected, floatsOf(expected, 'logits'))) > 1e-3, 'the adapter changes something');
+      assert.ok(changedCount > 0 && changedCount < tensorCount);
+    });
+  }
+
+  it('[MRG-2] shards within the limit with an index hold the same as one file', async () => {
+    const [base, whole, cut] = [await place('base'), await place('whole'), await place('cut')];
+    const name = 'peft_gpt2_lora';
+    writeFixtureBase(name, base);
+    const document = documentOf(name, fixtureBase(name));
+    await mergeCheckpoint({ base, document, out: whole, shardBytesMax: 1e9 });
+    const { files } = await mergeCheckpoint({ base, document, out: cut, shardBytesMax: 40_000 });
+    assert.ok(
+      files.includes('model.safetensors.index.json') && files.includes('model-00001-of-00004.safetensors'),
+      files.join(),
+    );
+    for (const file of files.filter((one) => one.endsWith('.safetensors')))
+      assert.ok((await readFile(join(cut, file))).length < 50_000);
+    const expected = readSafetensors(fixture(name, 'expected.safetensors'), name);
+    const logits = floatsOf(expected, 'logits');
+    assert.equal(await errorOf(cut, expected, logits), await errorOf(whole, expected, logits));
+  });
+
+  it('[MRG-3] parts of a fused map are merged into their columns', async () => {
+    const [base, whole, parts] = [await place('base'), await place('whole'), await place('parts')];
+    const name = 'peft_gpt2_lora';
+    writeFixtureBase(name, base);
+    const description = fixtureBase(name);
+    const ofValue = randomDocument({ method: 'lora', targets: ['v'], rank: 2, alpha: 4 }, description);
+    await mergeCheckpoint({ base, document: ofValue, out: parts, shardBytesMax: 1e9 });
+    // The same change as one of the whole map: B with rows of zeros for query and key.
+    const adapter = parseAdapter({ method: 'lora', targets: ['qkv'], rank: 2, alpha: 4 }, description);
+    const layout = layoutOf(adapter.tensors);
+    const values = new Map(
+      layout.tensors.map((tensor) => {
+        const source = ofValue.layout.tensors.find((own) => own.name === tensor.name.replace('.qkv.', '.v.'))!;
+        const padded = new Float32Array(tensor.size);
+        const own = ofValue.parameters.subarray(source.offset, source.offset + source.size);
+        padded.set(own, tensor.size - source.size);
+        return [tensor.name, padded];
+      }),
+    );
+    const parameters = flatten(layout, values);
+    const document = createAdapterDocument({
+      ...ofValue,
+      base: description,
+      adapter: adapter.configuration,
+      layout,
+      parameters,
+    });
+    await mergeCheckpoint({ base, document, out: whole, shardBytesMax: 1e9 });
+    assert.deepEqual(
+      await readFile(join(parts, 'model.safetensors')),
+      await readFile(join(whole, 'model.safetensors')),
+    );
+  });
+
+  it('[MRG-4] an adapter that no weight can hold is refused with what works, and nothing is written', async () => {
+    const [base, out] = [await place('base'), await place('out')];
+    writeFixtureBase('bert', base);
+    const document = randomDocument({ method: 'bottleneck', size: 4 }, fixtureBase('bert'));
+    await assert.rejects(mergeCheckpoint({ base, document, out, shardBytesMax: 1e9 }), {
+      code: 'not-mergeable',
+      message: /the method bottleneck .* such as lora; .*--format adapterhub or tributary/,
+    });
+    assert.deepEqual(await readdir(out), []);
+  });
+
+  it('[MRG-5] another base is refused with both digests', async () => {
+    const [base, out] = [await place('base'), await place('out')];
+    writeFixtureBase('peft_bert_rslora', base);
+    const made = fixtureBase('peft_bert_lora');
+    const document = documentOf('peft_bert_lora', made);
+    const other = fixtureBase('peft_bert_rslora');
+    assert.notEqual(made.digest, other.digest);
+    await assert.rejects(mergeCheckpoint({ base, document, out, shardBytesMax: 1e9 }), (thrown: Error) => {
+      assert.ok(thrown.message.includes(made.digest) && thrown.message.includes(other.digest), thrown.message);
+      return true;
+    });
+  });
+
+  for (const [type, error] of [
+    ['BF16', 0.05],
+    ['F16', 0.005],
+  ] as const) {
+    it(`[MRG-6:${type}] a narrower type halves the file and stays near`, async () => {
+      const [base, out] = [await place('base'), await place('out')];
+      const name = 'peft_gpt2_lora';
+      writeFixtureBase(name, base);
+      const merged = await mergeCheckpoint({
+        base,
+        document: documentOf(name, fixtureBase(name)),
+        out,
+        type,
+        shardBytesMax: 1e9,
+      });
+      assert.equal(merged.type, type);
+      const expected = readSafetensors(fixture(name, 'expected.safetensors'), name);
+      assert.ok((await errorOf(out, expected, floatsOf(expected, 'logits'))) < error);
+      const before = (await readFile(join(base, 'model.safetensors'))).length;
+      assert.ok((await readFile(join(out, 'model.safetensors'))).length < 0.6 * before);
+    });
+  }
+});
