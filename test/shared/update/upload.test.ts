@@ -10,6 +10,7 @@ import {
   federatedLayout,
   ownersName,
   plainExchange,
+  siteWeightName,
 } from '../../../shared/update/federated-layout.ts';
 import { layoutOf, type TensorSpecification } from '../../../shared/update/layout.ts';
 import { uploadOf } from '../../../shared/update/upload.ts';
@@ -32,16 +33,18 @@ interface Site {
   readonly weight: number;
   readonly delta: readonly number[];
   readonly counts?: Readonly<Record<string, readonly number[]>>;
+  readonly siteWeight?: number;
 }
 
 /** The next adapter after one round of FedAvg. */
 async function round(exchange: Exchange, start: readonly number[], sites: readonly Site[]): Promise<number[]> {
-  const contributions = sites.map(({ weight, delta, counts = {} }, index) => {
+  const contributions = sites.map(({ weight, delta, counts = {}, siteWeight }, index) => {
     const upload = uploadOf(exchange, {
       start: Float32Array.from(start),
       delta: Float32Array.from(delta),
       counts: new Map(Object.entries(counts).map(([name, values]) => [name, Float32Array.from(values)])),
       roundHash,
+      ...(siteWeight === undefined ? {} : { siteWeight }),
     });
     const scan = async (take: (part: Uint8Array) => void) => take(bytesOf(upload));
     return { clientId: index.toString(16).padStart(64, '0') as ClientId, weight, scan };
@@ -179,5 +182,26 @@ describe('uploads', () => {
     assert.throws(() => weighed({ countName: 'uses' }), /cannot be weighed by the 2 counts/);
     assert.throws(() => weighed({ countName: 'uses', countIndex: 2 }), /cannot be weighed/);
     assert.equal(weighed({ countName: 'uses', countAxis: 'last' }).stepDim, 6);
+  });
+
+  it('[UPL-9] weights that sites give themselves multiply what they send, and nobody else has to know them', async () => {
+    const exchange = exchangeWith([tensor('a', [2]), tensor('head.bias', [2])], {
+      weighting: 'quality',
+      head: 'by-label',
+    });
+    assert.deepEqual(
+      exchange.uploaded.tensors.map(({ name }) => name),
+      ['a', 'head.bias', ownersName, siteWeightName],
+    );
+    const sites = [
+      { weight: 1, delta: [3, 6, 3, 6], siteWeight: 0.5, counts: { [ownersName]: [1, 1] } },
+      { weight: 3, delta: [9, 9, 9, 9], siteWeight: 0.5, counts: { [ownersName]: [0, 1] } },
+      { weight: 2, delta: [9, 9, 9, 9], siteWeight: 0, counts: { [ownersName]: [1, 1] } },
+    ];
+    assert.deepEqual(await round(exchange, [1, 1, 1, 1], sites), [8.5, 9.25, 4, 9.25]);
+    const worthless = sites.map((site) => ({ ...site, siteWeight: 0 }));
+    assert.deepEqual(await round(exchange, [1, 1, 1, 1], worthless), [1, 1, 1, 1]);
+    const [first] = sites;
+    assert.deepEqual(await round(exchange, [0, 0, 0, 0], [first!, first!]), [3, 6, 3, 6]);
   });
 });
