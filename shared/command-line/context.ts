@@ -31,6 +31,11 @@ export interface CommandContext {
    * @throws InvariantError on a second call.
    */
   report(document: unknown, text: string): void;
+  /**
+   * Prints the beginning of the text of the result, as it comes; {@link report} then gets the rest of it. With `--json` nothing is printed,
+   * since the document comes as a whole.
+   */
+  reportPart(text: string): void;
   /** One line for people, on standard error. */
   log(line: string): void;
   /** Shows work that takes long, on standard error. */
@@ -77,6 +82,10 @@ export function createContext({ terminal, json, verbose, signal }: ContextOption
       reported = true;
       const whole = json ? JSON.stringify(document) : text;
       terminal.writeOutput(whole.endsWith('\n') ? whole : `${whole}\n`);
+    },
+    reportPart: (text) => {
+      assert(!reported, 'parts of a result come before it');
+      if (!json && text !== '') terminal.writeOutput(text);
     },
     log: (line) => {
       terminal.writeError(`${isLineOpen ? '\r\u001b[K' : ''}${line}\n`);

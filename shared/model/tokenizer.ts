@@ -14,6 +14,8 @@ export interface Tokenizer {
   encode(text: string, lengthMax: number): Int32Array;
   /** Ids of `text` alone: nothing is put around it and nothing is cut. Special tokens that are spelled out in it count as such. */
   pieces(text: string): Int32Array;
+  /** The text of ids, without special tokens. */
+  decode(ids: ArrayLike<number>): string;
   /** The id that fills short rows of a batch. The mask hides it, so any id is right where the files name none. */
   readonly padId: number;
   /** Ids that {@link encode} puts before and after every text. */
@@ -67,6 +69,8 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
       return Int32Array.from([...ids.slice(0, before), ...kept, ...ids.slice(ids.length - after)]);
     },
     pieces: (text) => Int32Array.from(published.encode(text, { add_special_tokens: false }).ids),
+    // The library refuses to decode nothing.
+    decode: (ids) => (ids.length === 0 ? '' : published.decode(Array.from(ids), { skip_special_tokens: true })),
     padId: padIdOf(published, options, configuration, vocabularySize),
     frame,
     endId: namedId(published, options.eos_token),

@@ -38,4 +38,16 @@ describe('createContext', () => {
     assert.deepEqual(terminal.output, []);
     assert.equal(context.reported(), false);
   });
+
+  it('[CTX-4] prints parts of a text as they come, with --json the document alone', () => {
+    const people = contextOn(false);
+    for (const part of ['forty', '', '-']) people.context.reportPart(part);
+    people.context.report({ answer: 42 }, 'two');
+    assert.deepEqual(people.terminal.output, ['forty', '-', 'two\n']);
+    const machine = contextOn(true);
+    machine.context.reportPart('forty-');
+    machine.context.report({ answer: 42 }, 'two');
+    assert.deepEqual(machine.terminal.output, ['{"answer":42}\n']);
+    assert.throws(() => machine.context.reportPart('more'), /parts of a result come before it/);
+  });
 });
