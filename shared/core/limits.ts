@@ -26,6 +26,8 @@ export const textCharactersMax = 1_000_000;
 export const recordCharactersMax = 8 * textCharactersMax;
 /** Uncompressed bytes of the columns that are read of one Parquet row group, which is decoded at once: writers stay far below by default. */
 export const parquetGroupBytesMax = 512 * 1024 * 1024;
+/** Bytes of one published file of a data set in the catalogue, which is converted in memory: far above every set that is in it. */
+export const publishedFileBytesMax = 256 * 1024 * 1024;
 /** Bytes of a plan in canonical JSON: 2^14 labels of 200 characters stay below. */
 export const planBytesMax = 16 * 1024 * 1024;
 /** Bytes of one file of a base model as clients fetch it: a manifest of its chunk digests must fit into one message. */
