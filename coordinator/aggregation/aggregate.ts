@@ -15,7 +15,7 @@ import type { Measure } from './combine.ts';
 import { combine, readsSingles } from './combine.ts';
 import type { Contribution } from './fold.ts';
 import { foldMean, weightOf } from './fold.ts';
-import type { SingleUpdate } from './low-rank.ts';
+import type { SingleUpdate } from './pair-round.ts';
 import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from './rules.ts';
 
 /** An adapter that may become the next version; not stored yet. */

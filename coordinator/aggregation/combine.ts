@@ -7,18 +7,21 @@ import type { Digest } from '../../shared/core/ids.ts';
 import { combinedPairs, type Exchange } from '../../shared/update/exchange.ts';
 import { declarationOf } from '../../shared/update/low-rank-rules.ts';
 import { weighByCounts } from '../../shared/update/upload.ts';
-import type { PairMeasure, SingleUpdate } from './low-rank.ts';
 import { combinePair } from './low-rank.ts';
+import type { PairMeasure, SingleUpdate } from './pair-round.ts';
 import type { AggregationRule, RuleState } from './server-optimisers.ts';
 
-/** A number that says how well a round's aggregate did, by name: `factor-bias`, `discarded`, `sketch-error`, `rank`. */
+/**
+ * A number that says how well a round's aggregate did, by name: `factor-bias` (`factor-bias-estimate` where it was estimated), `discarded`,
+ * `sketch-error`, `rank`.
+ */
 export interface Measure {
   readonly name: string;
   readonly value: number;
 }
 
-/** Sum of ranks above which the bias of factor averaging is not measured: its cost grows with the square. */
-const measuredRanksMax = 2048;
+/** Values of all updates together that are kept in memory for a mere measure: half a gigabyte. */
+const measuredValuesMax = 2 ** 27;
 
 /** Whether a rule, or its measure, looks at single updates; `clientCount` of them. */
 export function readsSingles(exchange: Exchange, clientCount: number): boolean {
@@ -26,8 +29,7 @@ export function readsSingles(exchange: Exchange, clientCount: number): boolean {
   const pairs = combinedPairs(exchange);
   if (pairs.length === 0) return false;
   if (declarationOf(settings.lowRank).needs === 'single-updates') return true;
-  const ranks = Math.max(...pairs.map(({ trained }) => trained.rank)) * clientCount;
-  return settings.lowRank === 'factor-avg' && ranks <= measuredRanksMax;
+  return settings.lowRank === 'factor-avg' && clientCount * exchange.uploaded.dim <= measuredValuesMax;
 }
 
 /** What {@link combine} needs. */
@@ -102,7 +104,8 @@ function divideByCounts({ uploaded }: Exchange, mean: Float64Array): void {
 /** Measures of a round from those of its maps: shares of all maps together as ratios of norms, the largest rank in use. */
 function measuresOf(pairs: readonly PairMeasure[]): Measure[] {
   const shares = [
-    ['factor-bias', pairs.flatMap(({ bias }) => bias ?? [])],
+    ['factor-bias', pairs.flatMap(({ bias }) => (bias?.isExact ? bias : []))],
+    ['factor-bias-estimate', pairs.flatMap(({ bias }) => (bias === undefined || bias.isExact ? [] : bias))],
     ['discarded', pairs.flatMap(({ cut }) => cut ?? [])],
     ['sketch-error', pairs.flatMap(({ sketch }) => sketch ?? [])],
   ] as const;

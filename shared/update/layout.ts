@@ -114,10 +114,7 @@ export function layoutDigest(layout: AdapterLayout): Digest {
 }
 
 /** What a tensor of a layout is, without its place: what manifests and records keep, and what {@link layoutOf} takes. */
-export function specificationOf({
-  offset,
-  size,
-  ...specification
-}: AdapterLayout['tensors'][number]): TensorSpecification {
+export function specificationOf(tensor: AdapterLayout['tensors'][number]): TensorSpecification {
+  const { offset: _offset, size: _size, ...specification } = tensor;
   return specification;
 }

@@ -43,7 +43,7 @@ export const lowRankRules = declare({
     holds: 'off by Σ p (B − B̄)(A − Ā); measuring that needs single updates',
     uplink: 'r (m + n)',
     downlink: 'r (m + n)',
-    serverTime: 'O(K r (m + n)), the measure O((m + n) R²)',
+    serverTime: 'O(R (m + n)), the measure O((m + n) R²), beyond R = 256 O((m + n) R)',
     serverMemory: 'O(r (m + n)), the measure O(R (m + n))',
     insteadForMixedRanks: 'svd',
     insteadWhenMasked: null,

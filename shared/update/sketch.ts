@@ -7,22 +7,17 @@
 import type { Digest } from '../core/ids.ts';
 import { seededRandom } from '../core/random.ts';
 
-/** Signs `[rows, columns]`, row by row, of one map of one round; with as many columns as rows the identity. */
-export function sketchSigns(
-  {
-    roundHash,
-    pairName,
-    side,
-  }: { readonly roundHash: Digest; readonly pairName: string; readonly side: 'outer' | 'inner' },
-  rows: number,
-  columns: number,
-): Float64Array {
+/** What signs are drawn for. */
+export interface SignsOf {
+  readonly roundHash: Digest;
+  readonly pairName: string;
+  readonly side: 'outer' | 'inner';
+}
+
+/** Independent signs `[rows, columns]`, row by row, of one map of one round. */
+export function randomSigns({ roundHash, pairName, side }: SignsOf, rows: number, columns: number): Float64Array {
   const random = seededRandom(Number.parseInt(roundHash.slice(0, 8), 16), 'sketch', roundHash, pairName, side);
   const signs = new Float64Array(rows * columns);
-  if (rows === columns) {
-    for (let row = 0; row < rows; row++) signs[row * columns + row] = 1;
-    return signs;
-  }
   let [bits, left] = [0, 0];
   for (let index = 0; index < signs.length; index++) {
     if (left === 0) [bits, left] = [random.integer(2 ** 32), 32];
@@ -31,6 +26,14 @@ export function sketchSigns(
     left--;
   }
   return signs;
+}
+
+/** Ω `[in, q]` or Ψ `[out, q']`, row by row: {@link randomSigns}, and with as many columns as rows the identity. */
+export function sketchMatrix(of: SignsOf, rows: number, columns: number): Float64Array {
+  if (rows !== columns) return randomSigns(of, rows, columns);
+  const identity = new Float64Array(rows * columns);
+  for (let row = 0; row < rows; row++) identity[row * columns + row] = 1;
+  return identity;
 }
 
 /** `left` `[rows, inner]` times `right` `[inner, columns]`, both row by row, added to `into` `[rows, columns]`. Cost: O(rows x inner x columns). */

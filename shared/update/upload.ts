@@ -7,7 +7,7 @@ import type { Digest } from '../core/ids.ts';
 import type { Exchange, ExchangedPair } from './exchange.ts';
 import { ownersName, siteWeightName } from './federated-layout.ts';
 import type { AdapterLayout } from './layout.ts';
-import { addProduct, sketchSigns, transposed } from './sketch.ts';
+import { addProduct, sketchMatrix, transposed } from './sketch.ts';
 
 /** What an upload is made of. */
 export interface UploadOptions {
@@ -149,8 +149,8 @@ function uploadPair({ settings }: Exchange, pair: ExchangedPair, options: Upload
       assert(second !== undefined, 'both sketches are uploaded');
       const [outer, inner] = [first.shape[1]!, second.shape[0]!];
       const signs = { roundHash, pairName: pair.name };
-      const omega = sketchSigns({ ...signs, side: 'outer' }, inSize, outer);
-      const psi = transposed(sketchSigns({ ...signs, side: 'inner' }, outSize, inner), outSize, inner);
+      const omega = sketchMatrix({ ...signs, side: 'outer' }, inSize, outer);
+      const psi = transposed(sketchMatrix({ ...signs, side: 'inner' }, outSize, inner), outSize, inner);
       const narrow = (factor: Float32Array) =>
         addProduct(new Float64Array(rank * outer), factor, omega, { rows: rank, inner: inSize, columns: outer });
       const low = (factor: Float32Array) =>

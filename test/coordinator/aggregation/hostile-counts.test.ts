@@ -59,10 +59,8 @@ describe('counts in updates', () => {
     }
     assert.ok((await honest.upload(upload(4, 0, 1, 0), 10)).ok);
     assert.ok((await other.upload(upload(2, 6, 1, 1), 30)).ok);
-    await hostile.call(
-      'decline',
-      hostile.seal('decline', { roundHash: hostile.offer().roundHash, code: 'training-failed', reason: '' }),
-    );
+    const body = { roundHash: hostile.offer().roundHash, code: 'training-failed', reason: '' };
+    await hostile.call('decline', hostile.seal('decline', body));
     await until(() => world.events.some(({ type }) => type === 'published'), 'the version');
     const versions = await world.coordinator.library();
     const { row, record } = versions.at(-1)!;

@@ -145,6 +145,15 @@ describe('low-rank aggregation', () => {
     }
   });
 
+  it('[LRA-11] the bias of many clients is estimated from random directions, and called an estimate', async () => {
+    const exchange = exchangeFor({}, { rank: 2, sizes: [24, 40] });
+    const clients = Array.from({ length: 150 }, (_, seed) => ({ seed, weight: 1 + (seed % 5), drift: 0.3 }));
+    const { maps, target, measures } = await runRound(exchange, publishedOf(exchange, 15), clients);
+    const estimate = measures.get('factor-bias-estimate')!;
+    const error = relativeError(maps, target);
+    assert.ok(!measures.has('factor-bias') && Math.abs(estimate / error - 1) < 0.2, `${estimate} and ${error}`);
+  });
+
   it('[LRA-3] the bias is zero after equal As, and grows with the drift of clients from a common start', async () => {
     const exchange = exchangeFor({});
     const published = publishedOf(exchange, 3);
