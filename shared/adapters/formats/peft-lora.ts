@@ -145,7 +145,7 @@ function refuseParts({ targets }: LoraConfiguration, { linearTargets, family }: 
 
 /**
  * Magnitudes of DoRA: PEFT stores m, we store m - ‖W‖. With norms rounded to float32 both ways, the difference of numbers within a factor of
- * two is exact (Sterbenz 1974), so that values come back as they were.
+ * two is exact (Sterbenz 1974), so that files come back as they were; small differences of ours lose what is below the last bit of a norm.
  */
 function withMagnitudes(
   { adapter, values }: FilledAdapter,
