@@ -34,6 +34,8 @@ export interface VeraConfiguration extends LayerChoice {
   readonly rank: number;
   /** Start value of λ_d. Default 0.1. */
   readonly dInitial: number;
+  /** `both` (default), or `b`: λ_b alone, in which the map is linear, so that a mean over clients is exact. */
+  readonly trains: 'both' | 'b';
   /** Where A and B are: made from `projectionSeed` (`seed`, default), or frozen tensors of the adapter (`stored`), which start as those. */
   readonly projections: 'seed' | 'stored';
   readonly projectionSeed: number;
@@ -45,6 +47,7 @@ const schema = sectionField({
   targets: targetsField,
   rank: z._default(wholeField(1, 65_536), 256),
   dInitial: z._default(numberField({}), 0.1),
+  trains: z._default(choiceField(['both', 'b']), 'both'),
   projections: z._default(choiceField(['seed', 'stored']), 'seed'),
   projectionSeed: z._default(wholeField(0, 2 ** 32 - 1), 0),
   dropout: z._default(numberField({ atLeast: 0, below: 1 }), 0),
@@ -100,7 +103,7 @@ export const vera: AdapterMethod<VeraConfiguration> = {
   name: 'vera',
   parse,
   layout: (base, configuration) => {
-    const { rank, projections } = configuration;
+    const { rank, projections, trains } = configuration;
     const shapes = projectionShapes(base, configuration);
     const frozen = { aggregationClass: 'frozen', decays: false } as const;
     const trained = { aggregationClass: 'mean', decays: false } as const;
@@ -112,7 +115,7 @@ export const vera: AdapterMethod<VeraConfiguration> = {
           ]
         : []),
       ...sitesOf(configuration).flatMap((site) => [
-        { name: `${siteName(site)}.d`, shape: [rank], ...trained },
+        { name: `${siteName(site)}.d`, shape: [rank], ...(trains === 'b' ? frozen : trained) },
         { name: `${siteName(site)}.b`, shape: [base.linearTargets[site.target]!.outSize], ...trained },
       ]),
     ];

@@ -250,6 +250,10 @@ describe('vera', () => {
         ['vera.b', [128, 64], 'frozen'],
       ],
     );
+    const alone = parseAdapter({ ...settings, trains: 'b' }, wide).tensors.map(
+      ({ aggregationClass }) => aggregationClass,
+    );
+    assert.deepEqual(alone, ['frozen', 'mean', 'frozen', 'mean']);
     const values = [...initialTensors(stored).get('vera.a')!.dataSync()];
     const bound = Math.sqrt(6 / 64);
     assert.ok(values.every((value) => Math.abs(value) <= bound));
