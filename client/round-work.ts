@@ -25,6 +25,7 @@ import { modelHashOf } from '../shared/update/model-hash.ts';
 import { cappedPairs, personalised, trainingStartOf } from '../shared/update/training-start.ts';
 import { uploadOf } from '../shared/update/upload.ts';
 import { firstNonFinite } from '../shared/update/vector.ts';
+import { openBaseFiles } from './base-files.ts';
 import type { ClientListener } from './events.ts';
 import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
 import { type OwnParts, openOwnParts } from './own-parts.ts';
@@ -142,11 +143,11 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     if (ready?.planHash === planHash) return ready;
     ready?.learning.dispose();
     ready = null;
-    const files = new Map<string, Uint8Array>();
-    for (const { name, blob } of offer.base) {
-      files.set(name, await fetchNamed(`base/${name}`, blob, { cache, sizeMax: baseFileBytesMax, signal }));
-    }
-    const learning = await learner.prepare(plan, files);
+    const base = await openBaseFiles(offer.base, {
+      cache,
+      fetch: (name, blob) => fetchNamed(`base/${name}`, blob, { cache, sizeMax: baseFileBytesMax, signal }),
+    });
+    const learning = await learner.prepare(plan, base.files).finally(base.close);
     try {
       const exchange = exchangeOf(plan.aggregation, learning.layout, learning.trainedLayout);
       const name = `${offer.roundParams.federationId}-${planHash}`;

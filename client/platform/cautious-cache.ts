@@ -11,6 +11,7 @@ export function cautiousCache(cache: ContentCache, onFailure: (detail: string) =
   };
   return {
     get: (digest) => cache.get(digest).catch(tolerate),
+    open: async (digest) => (await cache.open?.(digest).catch(tolerate)) ?? null,
     put: (digest, bytes) => cache.put(digest, bytes).catch((thrown: unknown) => void tolerate(thrown)),
   };
 }

@@ -3,6 +3,7 @@
  * renamed, folder flushed), `content/` (fetched bytes by digest), `personal/` (parts of adapters that never leave the client) and `lock.sqlite`,
  * which keeps a second running client off it.
  */
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod/mini';
@@ -13,6 +14,7 @@ import type { Digest } from '../../shared/core/ids.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
+import { openByteFile } from '../../shared/model/byte-file.node.ts';
 import type { ContentCache, Journal, JournalEntry, JsonAnswer, PersonalParts, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
 
@@ -114,6 +116,7 @@ function fileCache(folder: string): ContentCache {
   const pathOf = (digest: Digest): string => join(folder, digest);
   return {
     get: (digest) => readOrNull(pathOf(digest)),
+    open: async (digest) => (existsSync(pathOf(digest)) ? openByteFile(pathOf(digest)) : null),
     put: async (digest, bytes) => {
       const temporary = `${pathOf(digest)}.${process.pid}.tmp`;
       try {

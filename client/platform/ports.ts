@@ -4,6 +4,7 @@
  */
 import type { ClientId, Digest, FederationId, SessionId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
+import type { ByteSource } from '../../shared/model/byte-source.ts';
 
 /** Where and with whom a client is enrolled. Holds no secret: the key stays in the key store. */
 export interface Credentials {
@@ -42,10 +43,18 @@ export interface Journal {
   write(entry: JournalEntry): Promise<void>;
 }
 
+/** Kept bytes that are read where they lie. */
+export interface OpenContent extends ByteSource {
+  /** Nothing is read afterwards. */
+  close(): void;
+}
+
 /** Bytes by their SHA-256: base files, plans and adapters that were fetched once. */
 export interface ContentCache {
   /** The bytes of a digest, or null. Who uses them checks them again. @throws StoreError. */
   get(digest: Digest): Promise<Uint8Array | null>;
+  /** The same without reading it; absent where everything is in memory anyway. Who uses it checks it again. @throws StoreError. */
+  open?(digest: Digest): Promise<OpenContent | null>;
   /** Keeps bytes; the caller has checked their digest. @throws StoreError. */
   put(digest: Digest, bytes: Uint8Array): Promise<void>;
 }

@@ -1,10 +1,10 @@
 /**
- * From the files of a checkpoint to a base model: checks first, tensors last. Files are in memory here, as in browsers and after a transfer;
- * `load.node.ts` reads folders without holding them.
+ * From the files of a checkpoint to a base model: checks first, tensors last. Files are in memory, as in browsers, or wherever they can be
+ * read in ranges; folders are read by `load.node.ts`.
  */
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
-import { bytesInMemory, readRange } from './byte-source.ts';
+import { type ByteSource, bytesInMemory, readRange } from './byte-source.ts';
 import { type CheckpointTensors, matchCheckpoint } from './checkpoint.ts';
 import { type Configuration, parseJsonObject } from './configuration.ts';
 import { type DigestPart, digestPartsOf, hashParts } from './digest.ts';
@@ -16,8 +16,8 @@ import { createTokenizer, type Tokenizer } from './tokenizer.ts';
 /** Names of the files beside the weights that make a base model. The last is optional. */
 export const settingsNames = ['config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
 
-/** Files by name. */
-export type BaseFiles = ReadonlyMap<string, Uint8Array>;
+/** Files by name: their bytes, or where these are read from. */
+export type BaseFiles = ReadonlyMap<string, Uint8Array | ByteSource>;
 
 /** A base model ready to compute, with its tokenizer. */
 export interface LoadedBase {
@@ -39,8 +39,7 @@ export interface ExaminedBase {
 }
 
 /**
- * Checks the files and puts the base on the current back end. On WebAssembly that copies the weights: whoever does not need `files` any
- * longer lets go of them.
+ * Checks the files and puts the base on the current back end. Weights are copied: whoever does not need `files` any longer lets go of them.
  * @throws FormatError that names the file and what is wrong with it.
  */
 export async function baseModelFrom(files: BaseFiles): Promise<LoadedBase> {
@@ -113,6 +112,9 @@ function contentOf(files: BaseFiles): BaseContent {
   return {
     where: 'the set of files',
     names: [...files.keys()],
-    open: (name) => bytesInMemory(files.get(name)!),
+    open: (name) => {
+      const file = files.get(name)!;
+      return file instanceof Uint8Array ? bytesInMemory(file) : file;
+    },
   };
 }

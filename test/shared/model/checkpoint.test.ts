@@ -46,7 +46,7 @@ function refusal(tensors: ReadonlyMap<string, StoredTensor>): string {
 }
 
 describe('matchCheckpoint', () => {
-  it('[CHK-1] takes names with the prefix of the family, without it, and inside wrappers', () => {
+  it('[CKP-1] takes names with the prefix of the family, without it, and inside wrappers', () => {
     const expected = [...plain].sort();
     for (const start of [
       '',
@@ -62,17 +62,17 @@ describe('matchCheckpoint', () => {
     assert.deepEqual(match(plain.map((name, index) => (index % 2 === 0 ? `bert.${name}` : name))), expected);
   });
 
-  it('[CHK-2] takes the old words for gain and bias, and the old names of the family', () => {
+  it('[CKP-2] takes the old words for gain and bias, and the old names of the family', () => {
     const old = ['bert.words.weight', 'bert.LayerNorm.gamma', 'bert.LayerNorm.beta', 'model.own'];
     assert.deepEqual(match(old), [...plain].sort());
   });
 
-  it('[CHK-3] prefers the literal reading: a name that begins like a wrapper stays what it is', () => {
+  it('[CKP-3] prefers the literal reading: a name that begins like a wrapper stays what it is', () => {
     const tensors = named([...plain.slice(0, 3), 'model.own']);
     assert.equal(matchCheckpoint(tensors, specification, 'x').get('model.own'), tensors.get('model.own'));
   });
 
-  it('[CHK-4] refuses two names that mean the same', () => {
+  it('[CKP-4] refuses two names that mean the same', () => {
     assert.match(
       refusal(named([...plain, 'bert.LayerNorm.gamma'])),
       /LayerNorm\.weight stands there twice, the second time as bert\.LayerNorm\.gamma/,
@@ -80,7 +80,7 @@ describe('matchCheckpoint', () => {
     assert.match(refusal(named([...plain, 'module.bert.embeddings.weight'])), /embeddings\.weight stands there twice/);
   });
 
-  it('[CHK-5] refuses what is missing and what is surplus, and leaves out what may be there', () => {
+  it('[CKP-5] refuses what is missing and what is surplus, and leaves out what may be there', () => {
     assert.deepEqual(match([...plain, 'bert.position_ids', 'module.pooler.dense.weight']), [...plain].sort());
     assert.match(refusal(named(plain.slice(1))), /x does not fit config\.json: missing embeddings\.weight/);
     assert.match(refusal(named([...plain, 'other.weight'])), /surplus other\.weight/);
@@ -88,12 +88,12 @@ describe('matchCheckpoint', () => {
     assert.match(refusal(named([...plain, 'head.module.bias'])), /surplus head\.module\.bias/);
   });
 
-  it('[CHK-6] takes a group of optional tensors whole or not at all', () => {
+  it('[CKP-6] takes a group of optional tensors whole or not at all', () => {
     assert.deepEqual(match([...plain, 'head.weight', 'head.bias']), [...plain, 'head.weight', 'head.bias'].sort());
     assert.match(refusal(named([...plain, 'head.weight'])), /missing head\.bias/);
   });
 
-  it('[CHK-7] refuses wrong shapes and types by name', () => {
+  it('[CKP-7] refuses wrong shapes and types by name', () => {
     const tensors = named(plain);
     tensors.set('embeddings.weight', stored([2, 3])).set('LayerNorm.bias', stored([2], 'I64'));
     const message = refusal(tensors);

@@ -41,7 +41,7 @@ function stored(values: Float32Array, shape: readonly number[], dtype: FloatType
 
 describe('stored tensors', () => {
   for (const dtype of ['F32', 'F16', 'BF16'] as const) {
-    it(`[STO-1] give their values, in pieces and at any alignment: ${dtype}`, () => {
+    it(`[STT-1] give their values, in pieces and at any alignment: ${dtype}`, () => {
       for (const count of [0, 1, 7, pieceBytes / 4 + 5]) {
         for (const shift of [0, 1, 2, 3]) {
           const values = numbers(count);
@@ -52,7 +52,7 @@ describe('stored tensors', () => {
       }
     });
 
-    it(`[STO-2] give their transpose, for any shape: ${dtype}`, () => {
+    it(`[STT-2] give their transpose, for any shape: ${dtype}`, () => {
       for (const [rowCount, columnCount] of [
         [1, 1],
         [3, 5],
@@ -74,7 +74,7 @@ describe('stored tensors', () => {
 });
 
 describe('weightsOf', () => {
-  it('[STO-5] leaves no tensor when one of them cannot be read', async () => {
+  it('[STT-5] leaves no tensor when one of them cannot be read', async () => {
     await useBackend('wasm');
     const before = memory().numTensors;
     const broken: StoredTensor = {
@@ -98,7 +98,7 @@ describe('weightsOf', () => {
 
 describe('filledTensor', () => {
   for (const backend of ['cpu', 'wasm'] as const) {
-    it(`[STO-3] holds what was written to it, and is gone when writing fails, on ${backend}`, async () => {
+    it(`[STT-3] holds what was written to it, and is gone when writing fails, on ${backend}`, async () => {
       await useBackend(backend);
       const before = memory().numTensors;
       const tensor = filledTensor([2, 3], (values) => values.set([1, 2, 3, 4, 5, 6]));
@@ -116,7 +116,7 @@ describe('filledTensor', () => {
     });
   }
 
-  it('[STO-4] says what to do when WebAssembly has no room', async () => {
+  it('[STT-4] says what to do when WebAssembly has no room', async () => {
     await useBackend('wasm');
     const before = memory().numTensors;
     // One is too large for any address, the other for what is left.

@@ -1,0 +1,71 @@
+/**
+ * The files of a base as a client holds them: fetched once, checked by their digests, and read from where the cache keeps them, so that a
+ * large base is never in memory beside the model that is made of it.
+ */
+
+import { toHex } from '../shared/core/bytes.ts';
+import type { Digest } from '../shared/core/ids.ts';
+import { createHash } from '../shared/crypto/hash.ts';
+import { type ByteSource, forEachPiece } from '../shared/model/byte-source.ts';
+import type { BaseFiles } from '../shared/model/load.ts';
+import type { BlobReference, Offer } from '../shared/protocol/messages.ts';
+import type { ContentCache, OpenContent } from './platform/ports.ts';
+
+/** Files that are open until they are let go of. */
+export interface OpenBase {
+  readonly files: BaseFiles;
+  close(): void;
+}
+
+/** Smaller files are simply held: settings, tokenizers, test models. */
+const openBytesMin = 1024 * 1024;
+
+/**
+ * Fetches what is missing of a base and opens it.
+ * @param fetch the checked bytes of a file, which it has put into the cache.
+ * @throws what `fetch` and the cache throw.
+ */
+export async function openBaseFiles(
+  base: Offer['base'],
+  {
+    cache,
+    fetch,
+  }: {
+    readonly cache: ContentCache;
+    readonly fetch: (name: string, blob: BlobReference) => Promise<Uint8Array>;
+  },
+): Promise<OpenBase> {
+  const files = new Map<string, Uint8Array | ByteSource>();
+  const opened: OpenContent[] = [];
+  const close = (): void => {
+    for (const content of opened.splice(0)) content.close();
+  };
+  const open = async ({ digest, size }: BlobReference): Promise<OpenContent | null> => {
+    const content = size < openBytesMin ? null : ((await cache.open?.(digest)) ?? null);
+    if (content !== null) opened.push(content);
+    return content;
+  };
+  try {
+    for (const { name, blob } of base) {
+      const kept = await open(blob);
+      if (kept !== null && kept.size === blob.size && digestOfSource(kept) === blob.digest) {
+        files.set(name, kept);
+        continue;
+      }
+      const bytes = await fetch(name, blob);
+      // Fetched just now and checked; a cache that did not keep it is no reason to fail.
+      const fresh = await open(blob);
+      files.set(name, fresh?.size === blob.size ? fresh : bytes);
+    }
+    return { files, close };
+  } catch (thrown) {
+    close();
+    throw thrown;
+  }
+}
+
+function digestOfSource(source: ByteSource): Digest {
+  const hash = createHash();
+  forEachPiece({ source, offset: 0, length: source.size }, 1, (piece) => void hash.update(piece));
+  return toHex(hash.digest()) as Digest;
+}
