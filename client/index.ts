@@ -4,10 +4,10 @@
  */
 
 export { FederationError, FormatError, StoreError, TransportError, UsageError } from '../shared/core/errors.ts';
+export type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
+export { viewsOf } from '../shared/data/row-fields.ts';
 export type { Policy } from '../shared/plan/policy.ts';
 export { defaultPolicy, parsePolicy } from '../shared/plan/policy.ts';
-export type { ClassificationOptions } from './classification-learner.ts';
-export { classificationLearner } from './classification-learner.ts';
 export type { Client, ClientOptions } from './client.ts';
 export { createClient } from './client.ts';
 export type { ClientEvent, ClientListener } from './events.ts';
@@ -23,5 +23,7 @@ export type {
 } from './platform/ports.ts';
 export { emptyJournal } from './platform/ports.ts';
 export type { FinishReason } from './session/machine.ts';
+export type { TaskLearnerOptions } from './task-learner.ts';
+export { taskLearner } from './task-learner.ts';
 export type { Traffic } from './transport/link.ts';
 export type { Answer, Call, IncomingEvent, Transport, TransportListener } from './transport/transport.ts';

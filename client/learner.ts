@@ -1,10 +1,11 @@
 /**
  * What a client does with its data, as a port: the session, the transport and the benchmark of a round know nothing of models. The real
- * learner is `classification-learner.ts`; others bring fixed deltas.
+ * learner is `task-learner.ts`; others bring fixed deltas.
  */
 import type { Digest } from '../shared/core/ids.ts';
+import type { BaseFiles } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
-import type { EvaluationCounts } from '../shared/training/metrics.ts';
+import type { EvaluationCounts } from '../shared/training/counts.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 
 /** Where local training stands. */
@@ -61,6 +62,9 @@ export interface PreparedLearning {
 export interface Learner {
   /** Training rows of this site; its policy may demand a least number. */
   readonly exampleCount: number;
-  /** @throws FederationError when the base is broken, or the data do not fit the plan. */
-  prepare(plan: Plan, baseFiles: ReadonlyMap<string, Uint8Array>): Promise<PreparedLearning>;
+  /**
+   * `baseFiles` are open until this settles.
+   * @throws FederationError when the base is broken, or the data do not fit the plan.
+   */
+  prepare(plan: Plan, baseFiles: BaseFiles): Promise<PreparedLearning>;
 }

@@ -12,6 +12,7 @@ import { encodeMessage } from '../shared/protocol/codec.ts';
 import type { CoordinatorEvent, FederationStatus } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
+import { bindTask } from '../shared/training/tasks/registry.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { Hearing } from './hearing.ts';
 import { createHearing } from './hearing.ts';
@@ -179,7 +180,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     status: () => (state.phase.name === 'completed' || state.phase.name === 'stopped' ? state.phase.name : 'running'),
     ended: end.promise,
     hearing: createHearing({
-      labelCount: plan.task.labels.length,
+      countShape: bindTask(plan.task).shape,
       clock,
       dispatch,
       onEvent,

@@ -10,6 +10,7 @@ import { checkEvaluation } from '../shared/protocol/check-evaluation.ts';
 import type { Decline, Evaluation, PlainCall, Update } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
+import type { CountShape } from '../shared/training/counts.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { OpenRound } from './round-work.ts';
 import type { FederationEvent, FederationState } from './rounds/state.ts';
@@ -36,7 +37,7 @@ export interface Hearing {
 
 /** What a hearing knows of the federation. */
 export interface HearingOptions {
-  readonly labelCount: number;
+  readonly countShape: CountShape;
   readonly clock: Clock;
   readonly state: () => FederationState;
   /** The round in hand, null between rounds. */
@@ -49,7 +50,7 @@ export interface HearingOptions {
 const fetchReportMs = 1_000;
 
 /** A hearing over a federation. */
-export function createHearing({ labelCount, clock, state, round, dispatch, onEvent }: HearingOptions): Hearing {
+export function createHearing({ countShape, clock, state, round, dispatch, onEvent }: HearingOptions): Hearing {
   const fetchedMs = new Map<ClientId, number>();
 
   const rejected = (clientId: ClientId | null, found: Violation): Violation => {
@@ -152,7 +153,7 @@ export function createHearing({ labelCount, clock, state, round, dispatch, onEve
       const refused =
         evaluation.modelHash !== open.candidate?.modelHash
           ? violation('stale-round', 'the evaluation is of another adapter than the candidate', open.roundIndex)
-          : checkEvaluation(evaluation, labelCount);
+          : checkEvaluation(evaluation, countShape);
       if (refused !== null) return rejected(clientId, refused);
       const { phase } = state();
       if (phase.name === 'evaluate' && phase.awaited.includes(clientId)) open.evaluations.set(clientId, evaluation);

@@ -4,7 +4,7 @@ import { requireFit } from '../shared/command-line/check-base.node.ts';
 import { readBaseFiles } from '../shared/model/load.node.ts';
 import { describeFiles } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
-import { classifierLayout, initialValues } from '../shared/training/initial-adapter.ts';
+import { initialValues, taskLayout } from '../shared/training/initial-adapter.ts';
 import type { CoordinatorOptions } from './coordinator.ts';
 
 /** The part of a coordinator's options that follows from plan and base. */
@@ -23,7 +23,7 @@ export async function prepareFederation(plan: Plan, baseFolder: string, planName
   const base = describeFiles(baseFiles);
   requireFit(plan, { planName, base, baseName: baseFolder });
   const adapter = parseAdapter(plan.adapter, base);
-  const layout = classifierLayout(adapter, { hiddenSize: base.hiddenSize, labelCount: plan.task.labels.length });
+  const layout = taskLayout(adapter, base, plan.task);
   const initialAdapter = initialValues(layout, adapter, plan.training.seed);
   return { plan, baseFiles, baseDigest: base.digest, layout, initialAdapter };
 }

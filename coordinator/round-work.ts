@@ -12,6 +12,7 @@ import type { Plan } from '../shared/plan/plan.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
 import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
 import { encodeRoundParams, roundHashOf, unmaskedRound } from '../shared/protocol/round-params.ts';
+import { bindTask } from '../shared/training/tasks/registry.ts';
 import { countRanges, type Exchange } from '../shared/update/exchange.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import type { Candidate } from './aggregation/aggregate.ts';
@@ -184,7 +185,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const { candidate, roundHash, roundIndex } = round;
       assert(candidate !== null, 'a candidate exists before it is published');
       const latest = await latestVersion();
-      const metrics = poolEvaluations(round.evaluations.values(), plan.task.labels.length);
+      const metrics = poolEvaluations(round.evaluations.values(), bindTask(plan.task));
       const updates = await updatesOf(roundIndex, contributors);
       const publishedMs = clock.nowMs();
       const closed = { roundIndex, roundHash, cohort: asked, updates, rejections: round.rejections };

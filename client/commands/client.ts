@@ -4,8 +4,8 @@ import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
-import { readRows } from '../../shared/data/rows.node.ts';
-import type { SplitRows } from '../../shared/data/split.ts';
+import { keyOfRecord, type RecordView } from '../../shared/data/row-fields.ts';
+import { readRowsAs } from '../../shared/data/rows.node.ts';
 import { splitHeldOut } from '../../shared/data/split.ts';
 import { defaultPolicy } from '../../shared/plan/policy.ts';
 import { readPolicy } from '../../shared/plan/read-plan.node.ts';
@@ -14,7 +14,7 @@ import { createClient } from '../client.ts';
 import { nodePlatform } from '../platform/node.node.ts';
 import type { FinishReason } from '../session/machine.ts';
 import type { ColumnOptions, ComputeOptions } from './options.ts';
-import { addColumnOptions, addComputeOptions, numberIn } from './options.ts';
+import { addColumnOptions, addComputeOptions, columnsOf, numberIn } from './options.ts';
 import type { Tally } from './tally.ts';
 import { createTally } from './tally.ts';
 import { createWatch } from './watch.ts';
@@ -40,7 +40,7 @@ export function registerClient(program: Command, context: CommandContext): void 
   const command = program
     .command('client')
     .requiredOption('--state <folder>', 'durable state with the key of this site; made on first use')
-    .requiredOption('--train <file>', 'rows to train on: .jsonl, .ndjson or .csv, plain or with .gz after it')
+    .requiredOption('--train <file>', 'rows to train on: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet')
     .addOption(
       new Option(
         '--invite <code>',
@@ -67,16 +67,21 @@ async function runClient(options: Options, context: CommandContext): Promise<voi
   context.log(`${rows.train.length} rows to train on, ${rows.heldOut.length} held out`);
   context.signal.throwIfAborted();
   // Loaded here: models and tokenizers cost time that a wrong option does not need.
-  const { classificationLearner } = await import('../classification-learner.ts');
+  const { taskLearner } = await import('../task-learner.ts');
   const tally = createTally();
   const watch = createWatch(context);
   const client = await createClient({
     platform: await nodePlatform(options.state),
-    learner: classificationLearner({
+    learner: taskLearner({
       ...rows,
+      columns: columnsOf(options),
       backend: options.backend,
       threads: options.threads,
       onBackend: (name) => context.log(`computing with ${name}`),
+      onEncoded: ({ truncatedCount, droppedCount }) => {
+        if (truncatedCount > 0)
+          context.log(`${truncatedCount} rows cut for their length, ${droppedCount} of them left out`);
+      },
     }),
     policy,
     name: options.name,
@@ -103,15 +108,22 @@ async function readInvite({ invite, inviteFile }: Options): Promise<string | und
   });
 }
 
-async function readSite(options: Options): Promise<SplitRows> {
-  const { train, heldOut, heldOutFraction, textColumn, labelColumn } = options;
-  const mapping = { text: textColumn, label: labelColumn };
+/** The records of this site as they are: what they mean is known when a plan comes. */
+async function readSite(options: Options): Promise<Record<'train' | 'heldOut', readonly RecordView[]>> {
+  const { train, heldOut, heldOutFraction } = options;
+  const read = (path: string) => readRowsAs(path, (view) => view);
   if (heldOut === undefined) {
-    return splitHeldOut(await readRows(train, mapping), heldOutFraction ?? heldOutShare, heldOutSeed);
+    const keyed = (await read(train)).map((view) => ({
+      view,
+      line: view.line,
+      text: keyOfRecord(view, columnsOf(options)),
+    }));
+    const split = splitHeldOut(keyed, heldOutFraction ?? heldOutShare, heldOutSeed);
+    return { train: split.train.map(({ view }) => view), heldOut: split.heldOut.map(({ view }) => view) };
   }
   if (heldOutFraction !== undefined)
     throw new UsageError('bad-option', 'give one of --held-out and --held-out-fraction, found both');
-  return { train: await readRows(train, mapping), heldOut: await readRows(heldOut, mapping) };
+  return { train: await read(train), heldOut: await read(heldOut) };
 }
 
 /** The document of `client --json`. */

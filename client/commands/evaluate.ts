@@ -1,75 +1,162 @@
-/** `tributary evaluate`: the metrics of an adapter folder on labelled rows. */
+/** `tributary evaluate`: the metrics of an adapter on rows, on the base it was trained on; with `--calibrate` also of its probabilities. */
 import type { Command } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
-import { readRows } from '../../shared/data/rows.node.ts';
-import type { Metrics } from '../../shared/training/metrics.ts';
+import { FormatError } from '../../shared/core/errors.ts';
+import type { TaskKind } from '../../shared/plan/task.ts';
+import { entityTypesOf } from '../../shared/training/entities.ts';
+import { f1Of, type MetricName, type Metrics } from '../../shared/training/metrics.ts';
 import { metricsText } from './metrics-text.ts';
-import { addColumnOptions, addComputeOptions, type ColumnOptions, type ComputeOptions } from './options.ts';
+import {
+  addColumnOptions,
+  addComputeOptions,
+  addMetricOption,
+  type ColumnOptions,
+  type ComputeOptions,
+  columnsOf,
+  metricOf,
+} from './options.ts';
 
 interface EvaluateOptions extends ComputeOptions, ColumnOptions {
   readonly adapter: string;
   readonly base?: string;
   readonly data: string;
+  readonly metric?: MetricName;
+  readonly calibrate?: string;
 }
 
-/** What `evaluate` reports. */
-export interface EvaluateReport extends Metrics {
+/** How one label or entity type fared. */
+export interface NameReport {
+  readonly name: string;
+  /** How many there are. */
+  readonly count: number;
+  readonly precision: number | null;
+  readonly recall: number | null;
+  readonly f1: number | null;
+}
+
+/** What `evaluate` reports. With `--calibrate` its metrics are those of the calibrated probabilities. */
+export type EvaluateReport = Metrics & {
   readonly adapter: string;
   readonly modelHash: string;
   readonly base: { readonly digest: string; readonly family: string };
   readonly data: string;
-  /** Texts that were cut to the adapter's longest length. */
+  readonly task: TaskKind;
+  /** The metric that counts. */
+  readonly metric: MetricName;
+  /** Rows that were cut to the adapter's longest length, and those of them of which nothing was left to score. */
   readonly truncated: number;
+  readonly dropped: number;
+  /** By label, or where there are entities by their type; empty for language models. */
+  readonly names: readonly NameReport[];
+  /** Null without `--calibrate`. */
+  readonly calibration: { readonly temperature: number; readonly uncalibrated: Metrics } | null;
   readonly backend: string;
   readonly seconds: number;
-}
+};
 
 /** Adds `evaluate`. */
 export function register(program: Command, context: CommandContext): void {
   const command = program
     .command('evaluate')
     .requiredOption('--adapter <folder>', 'the adapter, as train and adapters export write it')
-    .requiredOption('--data <file>', 'labelled rows (.jsonl or .csv, plain or .gz)')
-    .option('--base <folder>', 'the base model that the adapter was trained on (default: the one that ships)');
-  addComputeOptions(addColumnOptions(command)).action(async (options: EvaluateOptions) => {
+    .requiredOption('--data <file>', 'rows (.jsonl, .json, .csv, .tsv, each also .gz, or .parquet)')
+    .option('--base <folder>', 'the base model that the adapter was trained on (default: the one that ships)')
+    .option(
+      '--calibrate <file>',
+      'other rows, not trained on, that the temperature of the probabilities is fitted to (Guo 2017)',
+    );
+  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: EvaluateOptions) => {
     const report = await evaluateAdapter(options, context);
     context.report(report, reportText(report));
   });
 }
 
 async function evaluateAdapter(options: EvaluateOptions, context: CommandContext): Promise<EvaluateReport> {
-  const [{ readyBase }, { readAdapterFolder }, { adapterOnBase }, { createClassifier }, { encodeRows }, { measure }] =
+  const [{ readyBase }, { readAdapterFolder }, { adapterOnBase }, { createTaskModel }, rows, measuring] =
     await Promise.all([
       import('./base.ts'),
       import('../../shared/adapters/adapter-folder.node.ts'),
       import('../../shared/adapters/document-on-base.ts'),
-      import('../../shared/training/classifier.ts'),
-      import('../../shared/data/encode.ts'),
-      import('./training.ts'),
+      import('../../shared/training/task-model.ts'),
+      import('./rows.ts'),
+      import('./measuring.ts'),
     ]);
-  const rows = await readRows(options.data, { text: options.textColumn, label: options.labelColumn });
   const document = await readAdapterFolder(options.adapter);
-  const { model, tokenizer, backend } = await readyBase(options, context);
-  const { labels, pooling, lengthMax } = document.task;
-  const adapter = adapterOnBase(document, model.description);
-  const classifier = createClassifier({ base: model, adapter, labels, pooling, padId: tokenizer.padId });
-  const { examples, truncatedCount } = encodeRows(rows, { tokenizer, labels, lengthMax });
+  const { model: base, tokenizer, backend } = await readyBase(options, context);
+  const adapter = adapterOnBase(document, base.description);
+  const model = createTaskModel({ base, adapter, task: document.task, tokenizer });
+  const { task } = model;
+  const metric = metricOf(options.metric, task);
+  const collect = async (path: string) => {
+    const { signal } = context;
+    const collected = await rows.collectRows(rows.streamRows(path, task.rows, columnsOf(options)), {
+      task,
+      tokenizer,
+      vocabularySize: base.description.vocabularySize,
+      signal,
+    });
+    if (collected.rowCount === 0) throw new FormatError('no-rows', `${path}: expected at least one row, found none`);
+    return collected;
+  };
+  const { parameters } = document;
   const startedMs = performance.now();
-  const metrics = await measure({ classifier, parameters: document.parameters, examples }, context);
-  model.dispose();
+  const fitted = options.calibrate === undefined ? null : await collect(options.calibrate);
+  const { source, truncatedCount, droppedCount } = await collect(options.data);
+  const measured = await measuring.measureCalibrated(
+    { model, parameters, source, fitted: fitted?.source ?? null },
+    context,
+  );
+  base.dispose();
+  await source.close();
+  await fitted?.source.close();
+  const labels = 'labels' in document.task ? document.task.labels : [];
+  const { counts, temperature, uncalibrated } = measured;
+  const types = task.shape.entityCount > 0 ? entityTypesOf(labels) : labels;
   return {
     adapter: options.adapter,
     modelHash: document.modelHash,
     base: document.base,
     data: options.data,
-    ...metrics,
+    task: document.task.kind,
+    metric,
+    ...measured.metrics,
     truncated: truncatedCount,
+    dropped: droppedCount,
+    names: namesOf(types, task.shape.entityCount > 0 ? counts.entities : counts.labels),
+    calibration: temperature === null || uncalibrated === null ? null : { temperature, uncalibrated },
     backend: backend.name,
     seconds: (performance.now() - startedMs) / 1000,
   };
 }
 
+function namesOf(names: readonly string[], counts: Parameters<typeof f1Of>[0]): NameReport[] {
+  const share = (part: number, whole: number): number | null => (whole === 0 ? null : part / whole);
+  return names.map((name, index) => {
+    const [count, predicted, correct] = [counts.truth[index]!, counts.predicted[index]!, counts.correct[index]!];
+    const [precision, recall] = [share(correct, predicted), share(correct, count)];
+    return { name, count, precision, recall, f1: f1Of(counts, index) };
+  });
+}
+
+/** Names that are listed one by one; the JSON report has all. */
+const namesShown = 20;
+
 function reportText(report: EvaluateReport): string {
-  const cut = report.truncated === 0 ? '' : ` (${report.truncated} texts cut)`;
-  return `${report.adapter} on ${report.data}${cut}: ${metricsText(report)}`;
+  const left = report.dropped === 0 ? '' : `, ${report.dropped} of them left out`;
+  const cut = report.truncated === 0 ? '' : ` (${report.truncated} texts cut${left})`;
+  const lines = [`${report.adapter} on ${report.data}${cut}: ${metricsText(report, report.metric)}`];
+  if (report.calibration !== null) {
+    const { temperature, uncalibrated } = report.calibration;
+    lines.push(
+      `  temperature ${temperature.toFixed(3)}; without it: calibration error ${uncalibrated.calibrationError.toFixed(3)}, Brier score ${uncalibrated.brier.toFixed(3)}, loss ${uncalibrated.loss.toFixed(3)}`,
+    );
+  }
+  if (report.task === 'tokens' && report.names.length <= namesShown) {
+    const percent = (value: number | null) => (value === null ? '–' : `${(100 * value).toFixed(1)} %`);
+    for (const { name, count, precision, recall, f1 } of report.names)
+      lines.push(
+        `  ${name}: F1 ${percent(f1)}, precision ${percent(precision)}, recall ${percent(recall)} of ${count}`,
+      );
+  }
+  return lines.join('\n');
 }

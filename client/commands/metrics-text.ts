@@ -1,13 +1,11 @@
 /** Metrics for people. */
-import type { Metrics } from '../../shared/training/metrics.ts';
+import { type MetricName, type Metrics, metricFacts, metricNames, metricText } from '../../shared/training/metrics.ts';
 
-/** `accuracy 91.2 %, macro-F1 90.8 %, loss 0.312, AUROC 0.971 on 500 rows`; AUROC only with two labels. */
-export function metricsText({ accuracy, macroF1, loss, auroc, exampleCount }: Metrics): string {
-  const parts = [
-    `accuracy ${(100 * accuracy).toFixed(1)} %`,
-    `macro-F1 ${(100 * macroF1).toFixed(1)} %`,
-    `loss ${loss.toFixed(3)}`,
-    ...(auroc === null ? [] : [`AUROC ${auroc.toFixed(3)}`]),
-  ];
-  return `${parts.join(', ')} on ${exampleCount} rows`;
+/** `accuracy 91.2 %, macro-F1 90.8 %, AUROC 0.971, loss 0.312 on 500 rows`; `first`, where given, stands first. */
+export function metricsText(metrics: Metrics, first?: MetricName): string {
+  const names = first === undefined ? metricNames : [first, ...metricNames.filter((name) => name !== first)];
+  const parts = names.flatMap((name) =>
+    metrics[name] === null ? [] : [`${metricFacts[name].title} ${metricText(name, metrics[name])}`],
+  );
+  return `${parts.join(', ')} on ${metrics.exampleCount} rows`;
 }

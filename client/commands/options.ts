@@ -3,8 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type BackendName, backendNames } from '../../shared/compute/backend.ts';
 import { errorMessage, UsageError } from '../../shared/core/errors.ts';
-import { defaultMapping } from '../../shared/data/rows.node.ts';
+import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import { type MetricName, metricNames } from '../../shared/training/metrics.ts';
+import type { BoundTask } from '../../shared/training/tasks/task.ts';
 
 /** A parser of whole numbers of at least `atLeast`, for commander. */
 export function wholeNumber(atLeast: number): (text: string) => number {
@@ -55,17 +57,52 @@ export function addComputeOptions(command: Command): Command {
     .option('--threads <count>', 'threads, where the back end has any', wholeNumber(1), 1);
 }
 
-/** Which columns hold what. */
+/** Which columns hold what; absent means the usual names of the task. */
 export interface ColumnOptions {
-  readonly textColumn: string;
-  readonly labelColumn: string;
+  readonly textColumn?: string;
+  readonly labelColumn?: string;
 }
 
 /** Adds `--text-column` and `--label-column`; the parsed options are {@link ColumnOptions}. */
 export function addColumnOptions(command: Command): Command {
   return command
-    .option('--text-column <name>', 'column or key of the text', defaultMapping.text)
-    .option('--label-column <name>', 'column or key of the label', defaultMapping.label);
+    .option(
+      '--text-column <name>',
+      'column or key of what is read (default: text, tokens, prompt or messages, by task)',
+    )
+    .option(
+      '--label-column <name>',
+      'column or key of what is learned (default: label, labels, tags or answer, by task)',
+    );
+}
+
+/** The columns of the options, as readers take them. */
+export function columnsOf({ textColumn, labelColumn }: ColumnOptions): ColumnMapping {
+  return { text: textColumn, label: labelColumn };
+}
+
+/** Adds `--metric`; without it the first metric of the task counts. */
+export function addMetricOption(command: Command): Command {
+  return command.addOption(
+    new Option('--metric <name>', `the metric that counts: ${metricNames.join(', ')} (default: by task)`).argParser(
+      parseMetric,
+    ),
+  );
+}
+
+/** A metric by its name, however it is hyphenated: `macro-f1` and `macroF1` are the same. */
+export function parseMetric(text: string): MetricName {
+  const plain = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+  const found = metricNames.find((name) => plain(name) === plain(text));
+  if (found === undefined) throw new InvalidArgumentError(`Expected one of ${metricNames.join(', ')}.`);
+  return found;
+}
+
+/** The metric that counts for a task. @throws UsageError when the task does not have the one that was asked for. */
+export function metricOf(asked: MetricName | undefined, { metrics, task }: BoundTask): MetricName {
+  if (asked === undefined) return metrics[0]!;
+  if (metrics.includes(asked)) return asked;
+  throw new UsageError('bad-option', `--metric: the task ${task.kind} here has ${metrics.join(', ')}, found ${asked}`);
 }
 
 /**

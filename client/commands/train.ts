@@ -2,23 +2,27 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { formatBytes } from '../../shared/command-line/progress.ts';
 import { UsageError } from '../../shared/core/errors.ts';
-import { labelsOf, type Row } from '../../shared/data/row.ts';
-import { type ColumnMapping, readRows } from '../../shared/data/rows.node.ts';
-import { splitHeldOut } from '../../shared/data/split.ts';
-import type { BaseDescription } from '../../shared/model/base-model.ts';
+import { labelsOfTask, type Pooling, type Task, type TaskKind, taskKinds } from '../../shared/plan/task.ts';
 import { defaultTraining, type ScheduleName, type TrainingConfiguration } from '../../shared/training/configuration.ts';
-import type { Metrics } from '../../shared/training/metrics.ts';
+import type { MetricName, Metrics } from '../../shared/training/metrics.ts';
+import { bindTask, rowForms } from '../../shared/training/tasks/registry.ts';
 import { metricsText } from './metrics-text.ts';
 import {
   adapterSettings,
   addColumnOptions,
   addComputeOptions,
+  addMetricOption,
   type ColumnOptions,
   type ComputeOptions,
+  columnsOf,
+  metricOf,
   numberIn,
   wholeNumber,
 } from './options.ts';
+import type { RowFiles } from './rows.ts';
+import { lengthMaxPreset, taskOf } from './task-options.ts';
 
 interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly base?: string;
@@ -27,12 +31,17 @@ interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly heldOutFraction: number;
   readonly adapter: string;
   readonly adapterConfig?: string;
-  readonly pooling?: 'first' | 'last' | 'mean';
+  readonly task: TaskKind;
+  readonly metric?: MetricName;
+  readonly pooling?: Pooling;
+  readonly classWeights?: string;
+  readonly maskFraction?: number;
   readonly lengthMax?: number;
   readonly epochs: number;
   readonly batchSize: number;
   readonly learningRate: number;
   readonly schedule: ScheduleName;
+  readonly memoryRows: number;
   readonly seed: number;
   readonly out: string;
 }
@@ -44,31 +53,43 @@ export interface TrainReport {
   readonly modelHash: string;
   readonly base: { readonly digest: string; readonly family: string };
   readonly method: string;
-  readonly pooling: string;
+  readonly task: TaskKind;
+  /** The way of pooling; null where the task has none. */
+  readonly pooling: string | null;
+  /** Labels of the task; 0 for language models. */
   readonly labels: number;
   readonly parameters: { readonly trainable: number; readonly frozen: number };
-  /** Rows trained on, rows held out, and texts that were cut. */
-  readonly rows: { readonly train: number; readonly heldOut: number; readonly truncated: number };
+  /** Rows trained on, rows held out, rows that were cut for their length, and those of them of which nothing was left to score. */
+  readonly rows: {
+    readonly train: number;
+    readonly heldOut: number;
+    readonly truncated: number;
+    readonly dropped: number;
+  };
+  /** Examples trained on: a long text of a language model is several. */
+  readonly examples: number;
   readonly steps: number;
   /** Mean loss over all steps. */
   readonly trainLoss: number;
+  /** The metric that counts. */
+  readonly metric: MetricName;
   /** Metrics on the held-out rows; null when none were held out. */
   readonly heldOut: Metrics | null;
   readonly seconds: number;
   readonly backend: string;
 }
 
-/** Longest texts when nobody says otherwise: what a small base covers. */
-const lengthMaxPreset = 128;
+/** Rows that stay in memory when nobody says otherwise: some hundred megabytes of ordinary texts. */
+const memoryRowsPreset = 200_000;
 
 /** Adds `train`. */
 export function register(program: Command, context: CommandContext): void {
   const command = program
     .command('train')
-    .requiredOption('--train <file>', 'labelled rows to train on (.jsonl or .csv, plain or .gz)')
+    .requiredOption('--train <file>', 'rows to train on (.jsonl, .json, .csv, .tsv, each also .gz, or .parquet)')
     .requiredOption('--out <folder>', 'where the adapter goes')
     .option('--base <folder>', 'the frozen base model (default: the one that ships)')
-    .option('--held-out <file>', 'labelled rows to measure on')
+    .option('--held-out <file>', 'rows to measure on')
     .option(
       '--held-out-fraction <share>',
       'share of the training rows to measure on instead',
@@ -77,6 +98,16 @@ export function register(program: Command, context: CommandContext): void {
     )
     .option('--adapter <method>', 'lora, bottleneck, or none for a head alone', 'lora')
     .option('--adapter-config <json>', "the method's settings: a JSON object, or a file that holds one")
+    .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
+    .option(
+      '--class-weights <weights>',
+      'balanced, or a number per label in the order of the labels, separated by commas',
+    )
+    .option(
+      '--mask-fraction <share>',
+      'masked: share of the tokens that are guessed (default: 0.15)',
+      numberIn({ above: 0, below: 1 }),
+    )
     .addOption(
       new Option(
         '--pooling <way>',
@@ -96,68 +127,40 @@ export function register(program: Command, context: CommandContext): void {
         .choices(['constant', 'linear', 'cosine'])
         .default(defaultTraining.schedule),
     )
-    .option('--seed <number>', 'decides start values, batches, dropout and what is held out', wholeNumber(0), 1);
-  addComputeOptions(addColumnOptions(command)).action(async (options: TrainOptions) => {
+    .option(
+      '--memory-rows <count>',
+      'longer files are streamed, through a temporary file where they do not fit into memory',
+      wholeNumber(0),
+      memoryRowsPreset,
+    )
+    .option('--seed <number>', 'decides start values, batches, dropout, masks and what is held out', wholeNumber(0), 1);
+  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: TrainOptions) => {
     const report = await trainAdapter(options, context);
     context.report(report, reportText(report));
   });
 }
 
-/** Rows on both sides and the labels of the task. */
-interface TaskRows {
-  readonly train: readonly Row[];
-  readonly heldOut: readonly Row[];
-  readonly labels: readonly string[];
-}
-
-async function readTask(options: TrainOptions): Promise<TaskRows> {
-  const mapping: ColumnMapping = { text: options.textColumn, label: options.labelColumn };
-  const all = await readRows(options.train, mapping);
-  const { train, heldOut } =
-    options.heldOut === undefined
-      ? splitHeldOut(all, options.heldOutFraction, options.seed)
-      : { train: all, heldOut: await readRows(options.heldOut, mapping) };
-  // The labels of a split file are all of its labels: a rare one that is held out whole is still part of the task.
-  const labels = labelsOf(all);
-  if (labels.length < 2) {
-    throw new UsageError(
-      'one-label',
-      `${options.train}: expected rows of at least two labels in "${mapping.label}", found only ${JSON.stringify(labels[0])}`,
-    );
-  }
-  return { train, heldOut, labels };
-}
-
-/** The asked length, or the preset as far as the base goes. @throws UsageError when the base covers less than was asked for. */
-function lengthMaxOf(asked: number | undefined, { positionsMax, family }: BaseDescription): number {
-  if (asked === undefined) return Math.min(lengthMaxPreset, positionsMax);
-  if (asked <= positionsMax) return asked;
-  throw new UsageError(
-    'text-too-long',
-    `--length-max: expected at most ${positionsMax}, the positions of this ${family} base, found ${asked}`,
-  );
-}
-
 async function trainAdapter(options: TrainOptions, context: CommandContext): Promise<TrainReport> {
   // Loaded here: TensorFlow.js costs a second that a wrong option does not need.
-  const [{ readyBase }, { parseAdapter }, { createAdapterDocument }, { writeAdapterFolder }, training] =
+  const [{ readyBase }, { parseAdapter }, { createAdapterDocument }, { writeAdapterFolder }, training, rows] =
     await Promise.all([
       import('./base.ts'),
       import('../../shared/adapters/registry.ts'),
       import('../../shared/adapters/adapter-document.ts'),
       import('../../shared/adapters/adapter-folder.node.ts'),
       import('./training.ts'),
+      import('./rows.ts'),
     ]);
   const settings = await adapterSettings(options.adapter, options.adapterConfig);
-  const rows = await readTask(options);
+  const { seed } = options;
+  const files: RowFiles = { ...options, columns: columnsOf(options) };
+  const form = rowForms[options.task];
+  const survey = await rows.surveyRows(files, form);
   const { model, tokenizer, backend } = await readyBase(options, context);
   const { description } = model;
-  const task = {
-    kind: 'classification',
-    labels: rows.labels,
-    pooling: options.pooling ?? (description.causal ? 'mean' : 'first'),
-    lengthMax: lengthMaxOf(options.lengthMax, description),
-  } as const;
+  const task: Task = taskOf(options, { ...survey, base: description, source: options.train });
+  const bound = bindTask(task);
+  const metric = metricOf(options.metric, bound);
   const adapter = parseAdapter(settings, description);
   const configuration: TrainingConfiguration = {
     ...defaultTraining,
@@ -166,12 +169,30 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
     learningRate: options.learningRate,
     schedule: options.schedule,
   };
-  const { seed } = options;
-  const trained = await training.trainClassifier(
-    { model, tokenizer, adapter, task, rows, configuration, seed },
+  const collect = (side: 'train' | 'heldOut') =>
+    rows.collectRows(rows.rowsOfSide(side, files, survey, form), {
+      task: bound,
+      tokenizer,
+      vocabularySize: description.vocabularySize,
+      signal: context.signal,
+    });
+  const train = await collect('train');
+  const heldOut = await collect('heldOut');
+  const truncated = train.truncatedCount + heldOut.truncatedCount;
+  const dropped = train.droppedCount + heldOut.droppedCount;
+  if (train.source.fileBytes > 0)
+    context.log(`${train.source.count} examples in a temporary file of ${formatBytes(train.source.fileBytes)}`);
+  if (train.source.count === 0) {
+    throw new UsageError(
+      'no-rows',
+      `${options.train}: none of ${train.rowCount} training rows leaves anything to score within ${task.lengthMax} tokens`,
+    );
+  }
+  const trained = await training.trainModel(
+    { model, tokenizer, adapter, task, train: train.source, heldOut: heldOut.source, configuration, seed },
     context,
   );
-  const { layout, parameters, result, heldOut, truncatedCount } = trained;
+  const { layout, parameters, result } = trained;
   const document = createAdapterDocument({
     base: description,
     adapter: adapter.configuration,
@@ -181,18 +202,22 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
   });
   await writeAdapterFolder(options.out, document);
   model.dispose();
+  for (const { source } of [train, heldOut]) await source.close();
   return {
     adapter: options.out,
     modelHash: document.modelHash,
     base: document.base,
     method: adapter.method,
-    pooling: task.pooling,
-    labels: rows.labels.length,
+    task: task.kind,
+    pooling: 'pooling' in task ? task.pooling : null,
+    labels: labelsOfTask(task).length,
     parameters: { trainable: layout.dim, frozen: description.parameterCount },
-    rows: { train: rows.train.length, heldOut: rows.heldOut.length, truncated: truncatedCount },
+    rows: { train: train.rowCount, heldOut: heldOut.rowCount, truncated, dropped },
+    examples: train.source.count,
     steps: result.steps,
     trainLoss: result.meanLoss,
-    heldOut,
+    metric,
+    heldOut: trained.heldOut,
     seconds: result.seconds,
     backend: backend.name,
   };
@@ -200,12 +225,17 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
 
 function reportText(report: TrainReport): string {
   const { rows, parameters } = report;
-  const cut = rows.truncated === 0 ? '' : `, ${rows.truncated} texts cut`;
+  const what = report.labels === 0 ? ` (${report.task})` : ` of ${report.labels} labels`;
   return [
-    `trained ${report.method} on ${rows.train} rows of ${report.labels} labels in ${report.steps} steps and ${report.seconds.toFixed(1)} s (${report.backend})${cut}`,
+    `trained ${report.method} on ${rows.train} rows${what} in ${report.steps} steps and ${report.seconds.toFixed(1)} s (${report.backend})${cutText(rows)}`,
     `  parameters  ${parameters.trainable} trained, ${parameters.frozen} frozen`,
-    `  held out    ${report.heldOut === null ? 'nothing' : metricsText(report.heldOut)}`,
+    `  held out    ${report.heldOut === null ? 'nothing' : metricsText(report.heldOut, report.metric)}`,
     `  adapter     ${report.adapter}`,
     `Measure it on other rows: tributary evaluate --adapter ${report.adapter} --data FILE`,
   ].join('\n');
+}
+
+function cutText({ truncated, dropped }: TrainReport['rows']): string {
+  if (truncated === 0) return '';
+  return `, ${truncated} rows cut${dropped === 0 ? '' : `, ${dropped} of them left out`}`;
 }

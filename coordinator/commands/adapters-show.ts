@@ -3,7 +3,7 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
 import { toHex } from '../../shared/core/bytes.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
-import { metricFacts, metricNames } from '../../shared/training/metrics.ts';
+import { headlineMetrics, metricFacts } from '../../shared/training/metrics.ts';
 import { readAdapter } from '../library/lineage.ts';
 import { documentOf, pick, type VersionDocument, withLibrary } from './adapters-library.ts';
 import { describeMeasures, describeMetrics, shorten } from './describe-event.ts';
@@ -12,9 +12,7 @@ import { describeMeasures, describeMetrics, shorten } from './describe-event.ts'
 export async function list(folder: string, context: CommandContext): Promise<void> {
   const versions = await withLibrary(folder, async (library) => library.versions.map(documentOf));
   const digits = (value: number | null): string => value?.toFixed(4) ?? '';
-  const measured = metricNames
-    .filter((name) => name !== 'calibrationError' && name !== 'brier')
-    .filter((name) => versions.some(({ metrics }) => (metrics?.[name] ?? null) !== null));
+  const measured = headlineMetrics.filter((name) => versions.some(({ metrics }) => (metrics?.[name] ?? null) !== null));
   const table = formatTable(
     [
       { heading: 'version', align: 'right' },

@@ -1,6 +1,6 @@
 /** What happens to a federation as lines of a log: each says one thing that an operator may want to act on or look up later. */
 import { formatDuration } from '../../shared/command-line/progress.ts';
-import type { Metrics } from '../../shared/training/metrics.ts';
+import { headlineMetrics, type Metrics, metricFacts } from '../../shared/training/metrics.ts';
 import type { Measure } from '../aggregation/combine.ts';
 import type { CoordinatorProgress } from '../events.ts';
 
@@ -10,9 +10,11 @@ export function shorten(identifier: string): string {
 }
 
 /** Metrics in a few words. */
-export function describeMetrics({ accuracy, macroF1, loss, auroc, exampleCount }: Metrics): string {
-  const area = auroc === null ? '' : `, AUROC ${auroc.toFixed(4)}`;
-  return `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}${area}, loss ${loss.toFixed(4)} on ${exampleCount} rows`;
+export function describeMetrics(metrics: Metrics): string {
+  const parts = headlineMetrics.flatMap((name) =>
+    metrics[name] === null ? [] : [`${metricFacts[name].title} ${metrics[name].toFixed(4)}`],
+  );
+  return `${parts.join(', ')} on ${metrics.exampleCount} rows`;
 }
 
 /** What the aggregation rule measured, in a few words. */

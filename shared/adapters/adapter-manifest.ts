@@ -13,6 +13,7 @@ import { booleanField, choiceField, digestField, sectionField, textField, wholeF
 import type { Plan } from '../plan/plan.ts';
 import { planSchema } from '../plan/plan-schema.ts';
 import { describeProblems } from '../plan/problems.ts';
+import { crossCheckTask } from '../plan/task.ts';
 import { openVersionRecord } from '../protocol/version-record.ts';
 import { type AdapterLayout, aggregationClasses, layoutDigest, layoutOf } from '../update/layout.ts';
 
@@ -97,8 +98,8 @@ export function parseAdapterManifest(bytes: Uint8Array, source: string): Adapter
   }
   const { format: _, layout: specifications, ...rest } = parsed.data;
   const layout = layoutOf(specifications);
-  if (new Set(rest.task.labels).size < rest.task.labels.length)
-    return refuseAdapter(source, 'task.labels has a label twice');
+  const [fault] = crossCheckTask(rest.task);
+  if (fault !== undefined) return refuseAdapter(source, `${fault.path} ${fault.sentence}`);
   const names = new Set<string>();
   for (const { name } of specifications) {
     if (names.has(name)) return refuseAdapter(source, `the layout has the tensor ${name} twice`);

@@ -12,6 +12,7 @@ import { compacter } from './compacter.ts';
 import { bindAverage } from './composition/average.ts';
 import { bindBatchSplit } from './composition/batch-split.ts';
 import { bindFuse } from './composition/fuse.ts';
+import { bindGate } from './composition/gate.ts';
 import type { CompositionBinder } from './composition/members.ts';
 import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
@@ -103,6 +104,7 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   composing('stack', bindStack),
   composing('fuse', bindFuse),
   composing('average', bindAverage),
+  composing('gate', bindGate),
   composing('split', bindSplit),
   composing('batch-split', bindBatchSplit),
 ]);

@@ -5,6 +5,8 @@ import { describeBase } from '../model/load.node.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { Problem } from '../plan/problems.ts';
 import { throwProblems } from '../plan/problems.ts';
+import { taskLayout } from '../training/initial-adapter.ts';
+import { bindTask } from '../training/tasks/registry.ts';
 
 /** What a plan comes to on its base. */
 export interface BaseReport {
@@ -13,7 +15,7 @@ export interface BaseReport {
   readonly layerCount: number;
   readonly hiddenSize: number;
   readonly parameterCount: number;
-  /** Adapter and head. */
+  /** Adapter and head, where the task has one. */
   readonly trainableCount: number;
   readonly tensorCount: number;
   /** Size of one update without its signatures. */
@@ -43,10 +45,8 @@ export function requireFit(
     const sentence = `must be at most ${base.positionsMax}, the positions of ${baseName}, found ${plan.task.lengthMax}`;
     problems.push({ path: 'task.lengthMax', sentence });
   }
-  if (base.causal && plan.task.pooling === 'first') {
-    const sentence = `must be last or mean on ${base.family}, whose first token sees nothing of the text, found "first"`;
-    problems.push({ path: 'task.pooling', sentence });
-  }
+  const fault = bindTask(plan.task).fault(base);
+  if (fault !== null) problems.push({ path: `task.${fault.field}`, sentence: fault.sentence });
   if (problems.length > 0) throwProblems('bad-plan', 'the plan', planName, problems);
 }
 
@@ -58,9 +58,7 @@ export function requireFit(
 export async function checkAgainstBase(plan: Plan, file: string, folder: string): Promise<BaseReport> {
   const base = await describeBase(folder);
   requireFit(plan, { planName: file, base, baseName: folder });
-  const { tensors } = parseAdapter(plan.adapter, base);
-  const adapterCount = tensors.reduce((sum, { shape }) => sum + shape.reduce((size, extent) => size * extent, 1), 0);
-  const trainableCount = adapterCount + (base.hiddenSize + 1) * plan.task.labels.length;
+  const { dim: trainableCount, tensors } = taskLayout(parseAdapter(plan.adapter, base), base, plan.task);
   return {
     digest: base.digest,
     family: base.family,
@@ -68,7 +66,7 @@ export async function checkAgainstBase(plan: Plan, file: string, folder: string)
     hiddenSize: base.hiddenSize,
     parameterCount: base.parameterCount,
     trainableCount,
-    tensorCount: tensors.length + 2,
+    tensorCount: tensors.length,
     updateBytes: 4 * trainableCount,
   };
 }

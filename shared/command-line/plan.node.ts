@@ -34,14 +34,27 @@ async function checkPlan(file: string, { base, policy }: CheckOptions, context: 
     if (!verdict.ok) throw new UsageError(verdict.error.code, `${file}: refused by ${policy}: ${verdict.error.reason}`);
   }
   // Loaded here: TensorFlow.js costs a second that a check of the plan alone does not need.
-  const report =
-    base === undefined ? null : await (await import('./check-base.node.ts')).checkAgainstBase(plan, file, base);
+  const report = base === undefined ? null : await checkOnBase(plan, file, base, context);
   context.report({ planHash, plan, base: report }, planText(file, plan, planHash, report));
+}
+
+function taskText(task: Plan['task']): string {
+  const labels = 'labels' in task ? `, ${task.labels.length} labels` : '';
+  const pooling = 'pooling' in task ? `, pooling ${task.pooling}` : '';
+  return `${task.kind} of texts up to ${task.lengthMax} tokens${labels}${pooling}`;
+}
+
+async function checkOnBase(plan: Plan, file: string, base: string, context: CommandContext): Promise<BaseReport> {
+  const [{ checkAgainstBase }, { resolveBaseFolder }] = await Promise.all([
+    import('./check-base.node.ts'),
+    import('../model/hub.node.ts'),
+  ]);
+  return checkAgainstBase(plan, file, await resolveBaseFolder(base, context));
 }
 
 /** What `plan check` says about a correct plan. */
 export function planText(file: string, plan: Plan, planHash: string, base: BaseReport | null): string {
-  const { rounds, training, task, aggregation } = plan;
+  const { rounds, training, aggregation } = plan;
   const local = training.localSteps === undefined ? `${training.localEpochs} epochs` : `${training.localSteps} steps`;
   const asked = rounds.cohortSize === 'all' ? 'all connected clients' : `${rounds.cohortSize} clients`;
   const spare = rounds.cohortSize === 'all' ? '' : `; ${rounds.cohortSize - rounds.quorum} may be missing`;
@@ -50,7 +63,7 @@ export function planText(file: string, plan: Plan, planHash: string, base: BaseR
     `${file}: correct`,
     `  name          ${plan.name}`,
     `  plan hash     ${planHash}`,
-    `  task          ${task.kind} of texts up to ${task.lengthMax} tokens, ${task.labels.length} labels, pooling ${task.pooling}`,
+    `  task          ${taskText(plan.task)}`,
     `  adapter       ${plan.adapter.method}`,
     `  local work    ${local}, ${optimiser}, seed ${training.seed}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,

@@ -25,9 +25,9 @@ export interface EncodedBatch {
  * Indices of the batches of one epoch over examples with the given `lengths`; the last batch of the sorted order may be smaller.
  * Draws from `random`.
  */
-export function epochBatches(lengths: readonly number[], batchSize: number, random: SeededRandom): number[][] {
+export function epochBatches(lengths: ArrayLike<number>, batchSize: number, random: SeededRandom): number[][] {
   assert(Number.isInteger(batchSize) && batchSize >= 1, `batch size ${batchSize} is not a positive whole number`);
-  const order = random.shuffle(lengths.map((_, index) => index));
+  const order = random.shuffle(indicesOf(lengths));
   const batches: number[][] = [];
   const poolSize = batchSize * batchesPerPool;
   for (let start = 0; start < order.length; start += poolSize) {
@@ -38,11 +38,15 @@ export function epochBatches(lengths: readonly number[], batchSize: number, rand
 }
 
 /** Batches in order of length, without chance: for evaluation, where the order changes nothing. */
-export function sortedBatches(lengths: readonly number[], batchSize: number): number[][] {
+export function sortedBatches(lengths: ArrayLike<number>, batchSize: number): number[][] {
   return cut(
-    lengths.map((_, index) => index).sort((left, right) => lengths[left]! - lengths[right]!),
+    indicesOf(lengths).sort((left, right) => lengths[left]! - lengths[right]!),
     batchSize,
   );
+}
+
+function indicesOf({ length }: ArrayLike<number>): number[] {
+  return Array.from({ length }, (_, index) => index);
 }
 
 function cut(indices: readonly number[], batchSize: number): number[][] {
@@ -55,7 +59,11 @@ function cut(indices: readonly number[], batchSize: number): number[][] {
  * Puts examples into one batch, padded on the right with `padId` to the longest, rounded up to a small multiple but never beyond
  * `lengthMax` (the positions of the base model).
  */
-export function batchOf(examples: readonly EncodedExample[], padId: number, lengthMax: number): EncodedBatch {
+export function batchOf(
+  examples: readonly Pick<EncodedExample, 'ids'>[],
+  padId: number,
+  lengthMax: number,
+): EncodedBatch {
   const longest = examples.reduce((length, example) => Math.max(length, example.ids.length), 1);
   assert(longest <= lengthMax, `an example of ${longest} tokens does not fit ${lengthMax} positions`);
   const sequenceLength = Math.min(lengthMax, Math.ceil(longest / lengthMultiple) * lengthMultiple);

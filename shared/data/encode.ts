@@ -1,62 +1,59 @@
-/** Turns labelled texts into token ids and targets. */
+/** Examples: token ids and what is scored of them. How a row of a task becomes examples stands with the task (`shared/training/tasks`). */
 import { UsageError } from '../core/errors.ts';
-import type { Row } from './row.ts';
+import type { RowPlace } from './row.ts';
 
 /** One training or test example. Neither list is changed after creation. */
 export interface EncodedExample {
   /** Token ids without padding. */
   readonly ids: Int32Array;
-  /** What the task scores; with a single label, its index alone. */
+  /**
+   * What the task scores: with one label its index alone, with several those that the text has; with tags one per id; of a language model one
+   * per id, the id itself where it is, or with masks may be, to be predicted. -1 where nothing is scored.
+   */
   readonly targets: Int32Array;
 }
 
-/** The part of a tokenizer that encoding needs: at most `lengthMax` ids, special tokens included. */
+/** The part of a tokenizer that encoding whole texts needs: at most `lengthMax` ids, special tokens included. */
 export interface TextEncoding {
   encode(text: string, lengthMax: number): Int32Array;
 }
 
-/** What encoding needs. */
-export interface EncodeOptions {
-  readonly tokenizer: TextEncoding;
-  /** The labels of the task; the index in this list is the class. */
-  readonly labels: readonly string[];
-  /** Ids per example, special tokens included; at least 1 and at most the positions of the base model. */
-  readonly lengthMax: number;
+/** Ids of a text, and whether it was cut to `lengthMax`. @throws UsageError `no-tokens` when it has none. */
+export function encodeText(
+  text: string,
+  { tokenizer, lengthMax, line }: { readonly tokenizer: TextEncoding; readonly lengthMax: number } & RowPlace,
+): { readonly ids: Int32Array; readonly isCut: boolean } {
+  // One id more than fits tells a text that was cut from one that just fits.
+  const longer = tokenizer.encode(text, lengthMax + 1);
+  const isCut = longer.length > lengthMax;
+  const ids = isCut ? tokenizer.encode(text, lengthMax) : longer;
+  if (ids.length === 0) throw noTokens(line);
+  return { ids, isCut };
 }
 
-/** Examples in the order of the rows, and how many texts were cut to the longest length. */
-export interface EncodedRows {
-  readonly examples: EncodedExample[];
-  readonly truncatedCount: number;
+/** The error of a row that has nothing to read. */
+export function noTokens(line: number): UsageError {
+  return new UsageError('no-tokens', `the text in line ${line} has no token that the base model knows`);
 }
 
-/**
- * Encodes every row.
- * @throws UsageError when a row has a label that the task does not, or a text that has no token.
- */
-export function encodeRows(rows: readonly Row[], { tokenizer, labels, lengthMax }: EncodeOptions): EncodedRows {
-  const labelIndices = new Map(labels.map((label, index) => [label, index]));
-  let truncatedCount = 0;
-  const examples = rows.map((row): EncodedExample => {
-    const label = labelIndices.get(row.label);
-    if (label === undefined) throw unknownLabel(row, labels);
-    // One id more than fits tells a text that was cut from one that just fits.
-    const longer = tokenizer.encode(row.text, lengthMax + 1);
-    const isCut = longer.length > lengthMax;
-    const ids = isCut ? tokenizer.encode(row.text, lengthMax) : longer;
-    if (ids.length === 0)
-      throw new UsageError('no-tokens', `the text in line ${row.line} has no token that the base model knows`);
-    if (isCut) truncatedCount++;
-    return { ids, targets: Int32Array.of(label) };
-  });
-  return { examples, truncatedCount };
+/** Finds the index of a label. */
+export type LabelIndex = (label: string, line: number) => number;
+
+/** @throws UsageError `unknown-label` for a label that is not among `labels`. */
+export function labelIndexOf(labels: readonly string[]): LabelIndex {
+  const indices = new Map(labels.map((label, index) => [label, index]));
+  return (label, line) => {
+    const index = indices.get(label);
+    if (index === undefined) throw unknownLabel(label, line, labels);
+    return index;
+  };
 }
 
-function unknownLabel(row: Row, labels: readonly string[]): UsageError {
-  const shown = labels.slice(0, 12).map((label) => JSON.stringify(label));
+function unknownLabel(label: string, line: number, labels: readonly string[]): UsageError {
+  const shown = labels.slice(0, 12).map((known) => JSON.stringify(known));
   const more = labels.length > shown.length ? ` and ${labels.length - shown.length} more` : '';
   return new UsageError(
     'unknown-label',
-    `the row in line ${row.line} has the label ${JSON.stringify(row.label)}, which the task does not; its labels are ${shown.join(', ')}${more}`,
+    `the row in line ${line} has the label ${JSON.stringify(label)}, which the task does not; its labels are ${shown.join(', ')}${more}`,
   );
 }

@@ -4,11 +4,8 @@ import { cohortSizeMax } from '../core/limits.ts';
 import { defaultTraining } from '../training/configuration.ts';
 import { aggregationSchema } from './aggregation.ts';
 import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
+import { taskSchema } from './task.ts';
 
-/** Labels of one head: beyond any published classification task, and a head of 2^14 columns still fits a client. */
-const labelsMax = 2 ** 14;
-/** Tokens of one text: the longest position table among the supported families. */
-const lengthMaxMax = 2 ** 15;
 /** Seconds of one phase: thirty days, for sites whose data are reviewed by hand. */
 const phaseSecondsMax = 30 * 24 * 3600;
 /** Rounds of one federation, and steps of one round: bounds what a typing error can cost. */
@@ -30,16 +27,6 @@ const adapter = z.catchall(
   ),
   json,
 );
-
-const labels = z
-  .array(textField(200, 'text (in quotes if it looks like a number)'), {
-    error: `a list of 2 to ${labelsMax} different labels`,
-  })
-  .check(
-    z.refine((list) => list.length >= 2 && list.length <= labelsMax, {
-      error: `a list of 2 to ${labelsMax} different labels`,
-    }),
-  );
 
 const cohortError = `all, or a whole number from 1 to ${cohortSizeMax}`;
 const cohortSize = z.union([z.literal('all'), wholeField(1, cohortSizeMax)], { error: cohortError });
@@ -87,12 +74,7 @@ export const planSchema = sectionField({
   format: z.literal('tributary-plan-1', { error: 'tributary-plan-1' }),
   name: textField(200),
   base: sectionField({ digest: digestField() }),
-  task: sectionField({
-    kind: z._default(choiceField(['classification']), 'classification'),
-    labels,
-    pooling: choiceField(['first', 'last', 'mean']),
-    lengthMax: z._default(wholeField(1, lengthMaxMax), 128),
-  }),
+  task: taskSchema,
   adapter,
   training: z.prefault(training, {}),
   rounds,

@@ -15,7 +15,8 @@ import { type Aggregation, crossCheckAggregation } from './aggregation.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { planSchema } from './plan-schema.ts';
 import type { Problem } from './problems.ts';
-import { describeProblems, shown, throwProblems } from './problems.ts';
+import { describeProblems, throwProblems } from './problems.ts';
+import { crossCheckTask, type Task } from './task.ts';
 
 /** A checked plan with all defaults filled in. */
 export interface Plan {
@@ -24,15 +25,7 @@ export interface Plan {
   readonly name: string;
   /** The frozen base: digest over configuration, weights and tokenizer, as `plan check --base` prints it. */
   readonly base: { readonly digest: Digest };
-  readonly task: {
-    readonly kind: 'classification';
-    /** Distinct labels in the order of the head's outputs, at least two. */
-    readonly labels: readonly string[];
-    /** Which token stands for the text: `first` for encoders, `last` for decoders, `mean` for either. */
-    readonly pooling: 'first' | 'last' | 'mean';
-    /** Longest text in tokens; longer ones are cut. */
-    readonly lengthMax: number;
-  };
+  readonly task: Task;
   /** The adapter method and its own settings. */
   readonly adapter: { readonly method: string; readonly [setting: string]: unknown };
   /** Local training; `seed` decides initialisation, sampling, batches and dropout. */
@@ -79,14 +72,7 @@ export function parsePlan(value: unknown, source: string): Plan {
 
 /** What no single field shows. */
 function crossCheck({ task, training, rounds, aggregation }: Plan): Problem[] {
-  const problems: Problem[] = [];
-  const repeated = task.labels.findIndex((label, index) => task.labels.indexOf(label) !== index);
-  if (repeated !== -1) {
-    problems.push({
-      path: `task.labels[${repeated}]`,
-      sentence: `must differ from all labels before it, found ${shown(task.labels[repeated])} twice`,
-    });
-  }
+  const problems: Problem[] = crossCheckTask(task);
   if (training.localEpochs !== undefined && training.localSteps !== undefined) {
     problems.push({ path: 'training', sentence: 'must have one of localEpochs and localSteps, found both' });
   }

@@ -10,8 +10,11 @@ import { clientId, digest, federationId, list, maybe, oneOf, structure, text } f
 const updateChunksMax = Math.ceil((4 * 2 ** 26) / chunkBytesMax);
 /** Labels of one task: three counts of each stay far below one message. */
 const labelsMax = 16_384;
-/** Bins of a score histogram. */
+/** Bins of a score histogram, and score histograms of one evaluation. */
 const binsMax = 4096;
+const histogramsMax = 64;
+/** Bins of the probabilities of decisions. */
+const calibrationBinsMax = 256;
 /** Files of a base model. */
 const baseFilesMax = 64;
 
@@ -97,12 +100,21 @@ export const updateFormat = structure({
 export type Update = ValueOf<typeof updateFormat>;
 
 const counts = list(u32, labelsMax);
+const nameCounts = structure({ truth: counts, predicted: counts, correct: counts });
 const evaluationCounts = structure({
+  /** What is scored once: a row, a word, a token. */
+  targetCount: u32,
+  rightCount: u32,
   lossSum: f64,
-  truth: counts,
-  predicted: counts,
-  correct: counts,
-  scores: maybe(structure({ positive: list(u32, binsMax), negative: list(u32, binsMax) })),
+  squaredErrorSum: f64,
+  labels: nameCounts,
+  entities: nameCounts,
+  histograms: list(structure({ positive: list(u32, binsMax), negative: list(u32, binsMax) }), histogramsMax),
+  calibration: structure({
+    decisions: list(u32, calibrationBinsMax),
+    right: list(u32, calibrationBinsMax),
+    probabilitySums: list(f64, calibrationBinsMax),
+  }),
 });
 
 /** In an envelope, signed `EVALUATION`: what the candidate did on this site's held-out rows. */

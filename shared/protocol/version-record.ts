@@ -49,7 +49,20 @@ const recordFormat = structure({
   /** Sum of the contributors' weights. */
   totalWeight: f64,
   /** Metrics over the held-out rows of all sites that disclose theirs; null when nobody evaluated. */
-  metrics: maybe(structure({ exampleCount: u53, loss: f64, accuracy: f64, macroF1: f64, auroc: maybe(f64) })),
+  metrics: maybe(
+    structure({
+      exampleCount: u53,
+      accuracy: f64,
+      macroF1: maybe(f64),
+      microF1: maybe(f64),
+      entityF1: maybe(f64),
+      auroc: maybe(f64),
+      perplexity: maybe(f64),
+      loss: f64,
+      calibrationError: f64,
+      brier: f64,
+    }),
+  ),
   /** What the aggregation rule measured, such as the bias of averaged factors, by name. */
   measures: ascending(structure({ name: text(64), value: f64 }), measuresMax, ({ name }) => name),
   /** What protects single clients in this version, in words; `none` says that nothing does. */

@@ -2,69 +2,89 @@
 import { tensor1d, tidy } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { seededRandom } from '../core/random.ts';
-import { batchOf, sortedBatches } from '../data/batches.ts';
-import type { EncodedExample } from '../data/encode.ts';
-import type { Classifier } from './classifier.ts';
-import { computeFeatures, gatherFeatures } from './features.ts';
-import { countScores, type EvaluationCounts, type Metrics, mergeCounts, metricsOf } from './metrics.ts';
+import { sortedBatches } from '../data/batches.ts';
+import type { ExampleSource } from '../data/example-source.ts';
+import type { SiteHooks } from '../model/base-model.ts';
+import { type EvaluationCounts, mergeCounts, noCounts } from './counts.ts';
+import { featuresOf } from './features.ts';
+import { type Metrics, metricsOf } from './metrics.ts';
 import { nameTensors, splitFlat } from './parameters.ts';
+import type { Parameters, ScoredStates, TaskModel } from './task-model.ts';
+import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
 
 /** What {@link evaluateCounts} and {@link evaluate} need. */
 export interface EvaluationOptions {
-  readonly classifier: Classifier;
+  readonly model: TaskModel;
   /** `[dim]` in layout order; not changed. */
   readonly parameters: Float32Array;
-  readonly examples: readonly EncodedExample[];
+  readonly source: ExampleSource;
   /** Examples per forward pass, default 32; changes speed and memory only. */
   readonly batchSize?: number;
   readonly onProgress?: (progress: { readonly done: number; readonly exampleCount: number }) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Metrics of `parameters` on `examples`. @throws the reason of `signal` when it aborts. */
+/** Decides what an evaluation leaves to chance (masks): the same in every evaluation, so that two of them can be compared. */
+const evaluationSeed = 1;
+
+/** Metrics of `parameters` on a source. @throws the reason of `signal` when it aborts. */
 export async function evaluate(options: EvaluationOptions): Promise<Metrics> {
-  return metricsOf(await evaluateCounts(options));
+  return metricsOf(await evaluateCounts(options), options.model.task.metrics);
 }
 
-/** Counts of `parameters` on `examples`, for pooling over sites. @throws the reason of `signal` when it aborts. */
+/** Counts of `parameters` on a source, for pooling over sites. @throws the reason of `signal` when it aborts. */
 export async function evaluateCounts(options: EvaluationOptions): Promise<EvaluationCounts> {
-  const { classifier, parameters, examples, batchSize = 32, onProgress, signal } = options;
-  const { layout, labels } = classifier;
+  const { model } = options;
+  const { shape } = model.task;
+  let counts = noCounts(shape);
+  await eachBatch(options, async ({ parameters, scored, arranged }) => {
+    counts = mergeCounts([counts, await model.count(parameters, scored, arranged)], shape);
+  });
+  return counts;
+}
+
+/** One batch of an evaluation; the tensors are freed when its visit ends. */
+export interface EvaluatedBatch {
+  readonly parameters: Parameters;
+  readonly scored: ScoredStates;
+  readonly arranged: Arranged;
+}
+
+/** Runs the base over all examples of a source, shorter ones first. @throws the reason of `signal` when it aborts. */
+export async function eachBatch(
+  { model, parameters, source, batchSize = 32, onProgress, signal }: EvaluationOptions,
+  visit: (batch: EvaluatedBatch) => Promise<void>,
+): Promise<void> {
+  const { layout } = model;
   assert(parameters.length === layout.dim, `there are ${parameters.length} parameters, the layout has ${layout.dim}`);
-  if (classifier.isHeadAlone) await computeFeatures(classifier, examples, signal);
+  const features = await featuresOf(model, source, signal);
   const tensors = tidy(() => splitFlat(tensor1d(parameters), layout));
   const named = nameTensors(tensors, layout);
   const mode = { training: false, random: seededRandom(0) };
-  const parts: EvaluationCounts[] = [];
+  // Every example has a stream of its own: its masks do not depend on its batch.
+  const masks = seededRandom(evaluationSeed, 'masks');
   let done = 0;
   try {
-    for (const indices of sortedBatches(
-      examples.map(({ ids }) => ids.length),
-      batchSize,
-    )) {
+    for (const indices of sortedBatches(source.lengths, batchSize)) {
       signal?.throwIfAborted();
-      const rows = indices.map((index) => examples[index]!);
-      const logits = tidy(() =>
-        classifier.isHeadAlone
-          ? classifier.score(named, gatherFeatures(classifier, rows))
-          : classifier.logits(named, batchOf(rows, classifier.padId, classifier.lengthMax), mode),
-      );
-      const scores = await logits.data();
-      logits.dispose();
-      parts.push(
-        countScores(
-          scores,
-          rows.map(({ targets }) => targets[0]!),
-          labels.length,
-        ),
-      );
-      done += rows.length;
-      onProgress?.({ done, exampleCount: examples.length });
+      const arranged = model.arrange(await source.read(indices), (row) => masks.fork(indices[row]!));
+      let hooks: SiteHooks = {};
+      const states = tidy(() => {
+        const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
+        hooks = scored.hooks;
+        return scored.states;
+      });
+      try {
+        await visit({ parameters: named, scored: { states, hooks }, arranged });
+      } finally {
+        states.dispose();
+      }
+      done += indices.length;
+      onProgress?.({ done, exampleCount: source.count });
       await nextTurn();
     }
   } finally {
     for (const tensor of tensors) tensor.dispose();
   }
-  return mergeCounts(parts, labels.length);
 }

@@ -1,54 +1,61 @@
 /**
- * Pooled states of the frozen base, computed once per example where only the head trains. They do not depend on anything that is trained,
+ * States of texts under the frozen base, computed once per example where only the head trains. They do not depend on anything that is trained,
  * so reusing them over epochs and rounds changes no result.
  */
-import { type Tensor2D, tensor2d, tidy } from '@tensorflow/tfjs-core';
-import { assert } from '../core/assert.ts';
+import { tensor2d, tidy } from '@tensorflow/tfjs-core';
 import { seededRandom } from '../core/random.ts';
-import { batchOf, sortedBatches } from '../data/batches.ts';
-import type { EncodedExample } from '../data/encode.ts';
-import type { Classifier } from './classifier.ts';
+import { sortedBatches } from '../data/batches.ts';
+import type { ExampleSource } from '../data/example-source.ts';
+import type { ScoredStates, TaskModel } from './task-model.ts';
 import { nextTurn } from './turn.ts';
 
 /** Examples per forward pass: without gradients, memory allows more than a training batch. */
 const rowsPerPass = 32;
+/** Values that are kept per source, 1 GB of float32; a larger source is read anew in every epoch. */
+const valuesMax = 2 ** 28;
 
-/**
- * Makes sure that `classifier.pooledStates` holds every example. Memory: `hidden` float32 per example, freed with the example.
- * @throws the reason of `signal` when it aborts.
- */
-export async function computeFeatures(
-  classifier: Classifier,
-  examples: readonly EncodedExample[],
-  signal?: AbortSignal,
-): Promise<void> {
-  assert(classifier.isHeadAlone, 'pooled states depend on the adapter, which trains');
-  const missing = examples.filter((example) => !classifier.pooledStates.has(example));
-  const lengths = missing.map(({ ids }) => ids.length);
-  const mode = { training: false, random: seededRandom(0) };
-  for (const indices of sortedBatches(lengths, rowsPerPass)) {
-    signal?.throwIfAborted();
-    const rows = indices.map((index) => missing[index]!);
-    const pooled = tidy(() => classifier.pool(new Map(), batchOf(rows, classifier.padId, classifier.lengthMax), mode));
-    const values = (await pooled.data()) as Float32Array;
-    const width = pooled.shape[1];
-    for (const [row, example] of rows.entries()) {
-      classifier.pooledStates.set(example, values.slice(row * width, (row + 1) * width));
-    }
-    pooled.dispose();
-    await nextTurn();
-  }
+/** The states of a source's examples by index. */
+export interface Features {
+  gather(indices: readonly number[]): ScoredStates;
 }
 
-/** The stored states of `examples` as one tensor `[rows, hidden]`; {@link computeFeatures} must have run for them. */
-export function gatherFeatures(classifier: Classifier, examples: readonly EncodedExample[]): Tensor2D {
-  const rows = examples.map((example) => {
-    const states = classifier.pooledStates.get(example);
-    assert(states !== undefined, 'the pooled state of an example was not computed');
-    return states;
-  });
-  const width = rows[0]!.length;
-  const values = new Float32Array(rows.length * width);
-  for (const [index, states] of rows.entries()) values.set(states, index * width);
-  return tensor2d(values, [rows.length, width]);
+/**
+ * The states of all examples of `source`, kept with the model as long as the source is; null where they depend on the adapter, or are too
+ * many to be kept.
+ * @throws the reason of `signal` when it aborts.
+ */
+export async function featuresOf(
+  model: TaskModel,
+  source: ExampleSource,
+  signal?: AbortSignal,
+): Promise<Features | null> {
+  const { hiddenSize } = model;
+  if (!model.isHeadAlone || source.count * hiddenSize > valuesMax) return null;
+  const values = model.textStates.get(source) ?? (await computeStates(model, source, signal));
+  model.textStates.set(source, values);
+  return {
+    gather: (indices) => {
+      const rows = new Float32Array(indices.length * hiddenSize);
+      for (const [row, index] of indices.entries())
+        rows.set(values.subarray(index * hiddenSize, (index + 1) * hiddenSize), row * hiddenSize);
+      return { states: tensor2d(rows, [indices.length, hiddenSize]), hooks: {} };
+    },
+  };
+}
+
+async function computeStates(model: TaskModel, source: ExampleSource, signal?: AbortSignal): Promise<Float32Array> {
+  const { hiddenSize } = model;
+  const values = new Float32Array(source.count * hiddenSize);
+  const random = seededRandom(0);
+  for (const indices of sortedBatches(source.lengths, rowsPerPass)) {
+    signal?.throwIfAborted();
+    const arranged = model.arrange(await source.read(indices), () => random);
+    const states = tidy(() => model.states(new Map(), arranged, { training: false, random }).states);
+    const found = (await states.data()) as Float32Array;
+    for (const [row, index] of indices.entries())
+      values.set(found.subarray(row * hiddenSize, (row + 1) * hiddenSize), index * hiddenSize);
+    states.dispose();
+    await nextTurn();
+  }
+  return values;
 }

@@ -1,12 +1,16 @@
 /**
- * What a classifier trains, and with which values it starts, from the description of a base alone: no tensor of the base is loaded, so the
+ * What is trained for a task, and with which values it starts, from the description of a base alone: no tensor of the base is loaded, so the
  * coordinator computes the same bytes as every client without a back end.
  */
 import { assert } from '../core/assert.ts';
+import { UsageError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
+import type { BaseDescription } from '../model/base-model.ts';
+import type { Task } from '../plan/task.ts';
 import { type AdapterLayout, layoutOf, type TensorSpecification } from '../update/layout.ts';
+import { bindTask } from './tasks/registry.ts';
 
-/** What the start of an adapter needs of its method: a part of `ClassifierAdapter`. */
+/** What the start of an adapter needs of its method: a part of `TaskAdapter`. */
 export interface AdapterStart {
   readonly tensors: readonly TensorSpecification[];
   initialise(specification: TensorSpecification, random: SeededRandom): Float32Array;
@@ -15,15 +19,33 @@ export interface AdapterStart {
 /** Standard deviation of the head's start values (Devlin 2019 uses the same for its classifier). */
 const headDeviation = 0.02;
 
-/** The layout of a classifier: the adapter's tensors in their order, then `head.kernel` `[hidden, labels]` and `head.bias` `[labels]`. */
-export function classifierLayout(
+/**
+ * The layout of an adapter for a task: the adapter's tensors in their order, then, where the task has a head, `head.kernel` `[hidden, outputs]` and
+ * `head.bias` `[outputs]`, as its `head` says after `head.hidden.kernel` and `head.hidden.bias`, or without bias.
+ * @throws UsageError `nothing-to-train` when neither the method nor the task has anything to train.
+ */
+export function taskLayout(
   { tensors }: Pick<AdapterStart, 'tensors'>,
-  { hiddenSize, labelCount }: { readonly hiddenSize: number; readonly labelCount: number },
+  { hiddenSize }: Pick<BaseDescription, 'hiddenSize'>,
+  task: Task,
 ): AdapterLayout {
+  const { readout } = bindTask(task);
+  if (readout.kind === 'vocabulary') {
+    if (tensors.length > 0) return layoutOf([...tensors]);
+    throw new UsageError(
+      'nothing-to-train',
+      `the task ${task.kind} has no head, so the adapter method none has nothing to train; choose another method`,
+    );
+  }
+  const linear = (name: string, outSize: number, hasBias = true): TensorSpecification[] => [
+    { name: `${name}.kernel`, shape: [hiddenSize, outSize], aggregationClass: 'mean', decays: true },
+    ...(hasBias ? [{ name: `${name}.bias`, shape: [outSize], aggregationClass: 'mean', decays: false } as const] : []),
+  ];
+  const { hidden, bias } = ('head' in task ? task.head : undefined) ?? {};
   return layoutOf([
     ...tensors,
-    { name: 'head.kernel', shape: [hiddenSize, labelCount], aggregationClass: 'mean', decays: true },
-    { name: 'head.bias', shape: [labelCount], aggregationClass: 'mean', decays: false },
+    ...(hidden === undefined ? [] : linear('head.hidden', hiddenSize)),
+    ...linear('head', readout.outputCount, bias ?? true),
   ]);
 }
 
@@ -41,8 +63,8 @@ function initialTensor(
   adapter: AdapterStart,
   random: SeededRandom,
 ): Float32Array {
-  if (tensor.name === 'head.bias') return new Float32Array(tensor.size);
-  if (tensor.name === 'head.kernel')
+  if (tensor.name === 'head.bias' || tensor.name === 'head.hidden.bias') return new Float32Array(tensor.size);
+  if (tensor.name === 'head.kernel' || tensor.name === 'head.hidden.kernel')
     return Float32Array.from({ length: tensor.size }, () => headDeviation * random.normal());
   const values = adapter.initialise(tensor, random);
   assert(

@@ -1,147 +1,127 @@
 /**
- * Classification metrics from counts that add up over sites, so that the metrics of a federation are those of the pooled rows, not a mean of
- * means.
+ * Metrics from counts that add up over sites.
  *
- * Per label only three counts are kept (rows with it, rows predicted as it, rows where both hold): they give accuracy and macro-F1 exactly and
- * disclose less than a whole confusion matrix. AUROC is computed from a histogram of log-odds, by one site and by a federation alike: scores
- * within one bin count as tied, so the result differs from the unbinned one by at most half the share of (positive, negative) pairs that
- * fall into one bin.
+ * Per label only three counts are kept (targets with it, predicted as it, and both): they give accuracy and F1 exactly and disclose less than
+ * a whole confusion matrix. AUROC is computed from histograms of log-odds, by one site and by a federation alike: scores within one bin count
+ * as tied, so the result differs from the unbinned one by at most half the share of (positive, negative) pairs that fall into one bin. The
+ * calibration error is that of 15 bins of equal width.
  */
-import { assert } from '../core/assert.ts';
+import type { CalibrationCounts, EvaluationCounts, NameCounts, ScoreHistogram } from './counts.ts';
 
-/** Bins of the histogram of log-odds: from -16 to 16 in steps of 1/16, beyond that the outermost bin. */
-export const scoreBinCount = 512;
-const binsPerUnit = 16;
+/** All metrics in the order in which they are shown. */
+export const metricNames = [
+  'accuracy',
+  'macroF1',
+  'microF1',
+  'entityF1',
+  'auroc',
+  'perplexity',
+  'loss',
+  'calibrationError',
+  'brier',
+] as const;
 
-/** Counts over some rows; `truth`, `predicted` and `correct` have one entry per label. */
-export interface EvaluationCounts {
-  readonly exampleCount: number;
-  /** Sum of the rows' losses. */
-  readonly lossSum: number;
-  readonly truth: readonly number[];
-  readonly predicted: readonly number[];
-  readonly correct: readonly number[];
-  /** With two labels: rows of label 1 (`positive`) and of label 0 (`negative`) by log-odds of label 1; else null. */
-  readonly scores: { readonly positive: readonly number[]; readonly negative: readonly number[] } | null;
+/** Name of a metric, as JSON has it. */
+export type MetricName = (typeof metricNames)[number];
+
+/** Metrics that every task has. */
+type CommonMetric = 'accuracy' | 'loss' | 'calibrationError' | 'brier';
+
+/** Metrics of some rows; null where the task has no such metric, or the rows do not define it. */
+export type Metrics = { readonly exampleCount: number } & { readonly [Name in CommonMetric]: number } & {
+  readonly [Name in Exclude<MetricName, CommonMetric>]: number | null;
+};
+
+/** What a metric is called, which direction is better, and whether it is a share. */
+export interface MetricFacts {
+  /** Within a sentence. */
+  readonly title: string;
+  readonly higherIsBetter: boolean;
+  /** Shown in percent. */
+  readonly isShare: boolean;
 }
 
-/** Metrics of some rows. */
-export interface Metrics {
-  readonly exampleCount: number;
-  /** Mean cross-entropy in nats. */
-  readonly loss: number;
-  /** Share of rows whose highest score is their label's. */
-  readonly accuracy: number;
-  /** Mean F1 over the labels that occur in truth or prediction. */
-  readonly macroF1: number;
-  /** Area under the receiver operating characteristic with two labels of which both occur; else null. */
-  readonly auroc: number | null;
+/** Facts of every metric. */
+export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
+  accuracy: { title: 'accuracy', higherIsBetter: true, isShare: true },
+  macroF1: { title: 'macro-F1', higherIsBetter: true, isShare: true },
+  microF1: { title: 'micro-F1', higherIsBetter: true, isShare: true },
+  entityF1: { title: 'entity F1', higherIsBetter: true, isShare: true },
+  auroc: { title: 'AUROC', higherIsBetter: true, isShare: false },
+  perplexity: { title: 'perplexity', higherIsBetter: false, isShare: false },
+  loss: { title: 'loss', higherIsBetter: false, isShare: false },
+  calibrationError: { title: 'calibration error', higherIsBetter: false, isShare: false },
+  brier: { title: 'Brier score', higherIsBetter: false, isShare: false },
+};
+
+/** Metrics that say how good predictions are; the others say how far their probabilities can be trusted. */
+export const headlineMetrics = metricNames.filter((name) => name !== 'calibrationError' && name !== 'brier');
+
+/** Digits of a metric that is no share: perplexities are large, the rest is near 1. */
+const digitsOf = (name: MetricName): number => (name === 'perplexity' ? 2 : 3);
+
+/** A value for people: `81.3 %` for shares, else `0.312`, and a dash for none. */
+export function metricText(name: MetricName, value: number | null): string {
+  if (value === null) return '–';
+  return metricFacts[name].isShare ? `${(100 * value).toFixed(1)} %` : value.toFixed(digitsOf(name));
 }
 
-/** Counts of no row. */
-export function noCounts(labelCount: number): EvaluationCounts {
-  const zeros = (length: number) => Array.from({ length }, () => 0);
-  return {
-    exampleCount: 0,
-    lossSum: 0,
-    truth: zeros(labelCount),
-    predicted: zeros(labelCount),
-    correct: zeros(labelCount),
-    scores: labelCount === 2 ? { positive: zeros(scoreBinCount), negative: zeros(scoreBinCount) } : null,
+/**
+ * Metrics of counted rows.
+ * - `loss`: mean over targets, in nats; its exponential is the perplexity, which only language models have.
+ * - `accuracy`: targets that are right; a row with several labels only if all of them are.
+ * - `macroF1`: mean F1 over the names (entity types where there are any, else labels) that occur in truth or prediction.
+ * - `microF1`: F1 over all decisions on labels, where they do not exclude each other (where they do, it is the accuracy).
+ * - `entityF1`: F1 over all entities (Tjong Kim Sang and De Meulder 2003).
+ * - `auroc`: mean over the labels of which both sides occur.
+ */
+export function metricsOf(counts: EvaluationCounts, names: readonly MetricName[]): Metrics {
+  const { exampleCount, labels, entities, histograms, calibration } = counts;
+  const targetCount = Math.max(1, counts.targetCount);
+  const loss = counts.lossSum / targetCount;
+  const known: Readonly<Record<MetricName, () => number | null>> = {
+    loss: () => loss,
+    // Finite whatever a site reports: what is published is canonical, and canonical numbers are finite.
+    perplexity: () => Math.min(Math.exp(loss), Number.MAX_VALUE),
+    accuracy: () => counts.rightCount / targetCount,
+    macroF1: () => macroF1(entities.truth.length > 0 ? entities : labels),
+    microF1: () => microF1(labels),
+    entityF1: () => microF1(entities),
+    auroc: () => meanAreaUnderCurve(histograms),
+    calibrationError: () => calibrationError(calibration),
+    brier: () => counts.squaredErrorSum / targetCount,
   };
+  const values = metricNames.map((name) => [name, names.includes(name) ? known[name]() : null]);
+  return { exampleCount, ...Object.fromEntries(values) } as Metrics;
 }
 
-/** Counts of rows with scores `logits` `[rows * labelCount]` and label indices `labels`. Ties go to the lower label. */
-export function countScores(
-  logits: ArrayLike<number>,
-  labels: ArrayLike<number>,
-  labelCount: number,
-): EvaluationCounts {
-  assert(
-    logits.length === labels.length * labelCount,
-    `${logits.length} scores for ${labels.length} rows of ${labelCount} labels`,
-  );
-  const truth = Array.from({ length: labelCount }, () => 0);
-  const predicted = truth.slice();
-  const correct = truth.slice();
-  const scores = noCounts(labelCount).scores as { positive: number[]; negative: number[] } | null;
-  let lossSum = 0;
-  for (let row = 0; row < labels.length; row++) {
-    const label = labels[row]!;
-    const start = row * labelCount;
-    let best = 0;
-    for (let other = 1; other < labelCount; other++) if (logits[start + other]! > logits[start + best]!) best = other;
-    const highest = logits[start + best]!;
-    let sum = 0;
-    for (let other = 0; other < labelCount; other++) sum += Math.exp(logits[start + other]! - highest);
-    lossSum += Math.log(sum) + highest - logits[start + label]!;
-    truth[label]!++;
-    predicted[best]!++;
-    if (best === label) correct[label]!++;
-    if (scores !== null) {
-      const bins = label === 1 ? scores.positive : scores.negative;
-      bins[binOf(logits[start + 1]! - logits[start]!)]!++;
-    }
-  }
-  return { exampleCount: labels.length, lossSum, truth, predicted, correct, scores };
+/** Whether `left` is better than `right`; a metric that is not there is worse than any other. */
+export function isBetter(name: MetricName, left: number | null, right: number | null): boolean {
+  if (left === null || right === null) return left !== null;
+  return metricFacts[name].higherIsBetter ? left > right : left < right;
 }
 
-function binOf(logOdds: number): number {
-  const bin = Math.floor(logOdds * binsPerUnit) + scoreBinCount / 2;
-  return Math.min(scoreBinCount - 1, Math.max(0, bin));
+/** F1 of one name of {@link NameCounts}; null where it neither occurs nor is predicted. */
+export function f1Of({ truth, predicted, correct }: NameCounts, index: number): number | null {
+  const occurrences = truth[index]! + predicted[index]!;
+  return occurrences === 0 ? null : (2 * correct[index]!) / occurrences;
 }
 
-/** Counts of all rows of all `parts`, which have the same labels. */
-export function mergeCounts(parts: readonly EvaluationCounts[], labelCount: number): EvaluationCounts {
-  return parts.reduce((left, right) => {
-    assert(
-      right.truth.length === labelCount,
-      `counts of ${right.truth.length} labels cannot join counts of ${labelCount}`,
-    );
-    return {
-      exampleCount: left.exampleCount + right.exampleCount,
-      lossSum: left.lossSum + right.lossSum,
-      truth: addLists(left.truth, right.truth),
-      predicted: addLists(left.predicted, right.predicted),
-      correct: addLists(left.correct, right.correct),
-      scores:
-        left.scores && right.scores
-          ? {
-              positive: addLists(left.scores.positive, right.scores.positive),
-              negative: addLists(left.scores.negative, right.scores.negative),
-            }
-          : null,
-    };
-  }, noCounts(labelCount));
+function macroF1(counts: NameCounts): number {
+  return meanOf(counts.truth.map((_, index) => f1Of(counts, index))) ?? 0;
 }
 
-function addLists(left: readonly number[], right: readonly number[]): number[] {
-  return left.map((value, index) => value + right[index]!);
+function microF1({ truth, predicted, correct }: NameCounts): number {
+  const occurrences = total(truth) + total(predicted);
+  return occurrences === 0 ? 0 : (2 * total(correct)) / occurrences;
 }
 
-/** Metrics of counted rows; of no row, all are 0 and AUROC is null. */
-export function metricsOf(counts: EvaluationCounts): Metrics {
-  const { exampleCount, lossSum, truth, predicted, correct } = counts;
-  const rowCount = Math.max(1, exampleCount);
-  let f1Sum = 0;
-  let f1Count = 0;
-  for (const [label, truthCount] of truth.entries()) {
-    const occurrences = truthCount + predicted[label]!;
-    if (occurrences === 0) continue;
-    f1Sum += (2 * correct[label]!) / occurrences;
-    f1Count++;
-  }
-  return {
-    exampleCount,
-    loss: lossSum / rowCount,
-    accuracy: correct.reduce((sum, count) => sum + count, 0) / rowCount,
-    macroF1: f1Count === 0 ? 0 : f1Sum / f1Count,
-    auroc: counts.scores === null ? null : areaUnderCurve(counts.scores.positive, counts.scores.negative),
-  };
+function meanAreaUnderCurve(histograms: readonly ScoreHistogram[]): number | null {
+  return meanOf(histograms.map(areaUnderCurve));
 }
 
 /** Share of (positive, negative) pairs in which the positive scores higher, ties counting half (Hanley and McNeil 1982). */
-function areaUnderCurve(positive: readonly number[], negative: readonly number[]): number | null {
+function areaUnderCurve({ positive, negative }: ScoreHistogram): number | null {
   let negativesBelow = 0;
   let positiveCount = 0;
   let wins = 0;
@@ -151,4 +131,19 @@ function areaUnderCurve(positive: readonly number[], negative: readonly number[]
     positiveCount += positives;
   }
   return positiveCount === 0 || negativesBelow === 0 ? null : wins / (positiveCount * negativesBelow);
+}
+
+/** Mean distance of probability and share of right decisions, bin by bin, weighted by decisions (Guo 2017, equation 3). */
+function calibrationError({ decisions, right, probabilitySums }: CalibrationCounts): number {
+  const distances = decisions.map((_, bin) => Math.abs(right[bin]! - probabilitySums[bin]!));
+  return total(distances) / Math.max(1, total(decisions));
+}
+
+function meanOf(values: readonly (number | null)[]): number | null {
+  const numbers = values.filter((value) => value !== null);
+  return numbers.length === 0 ? null : total(numbers) / numbers.length;
+}
+
+function total(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }

@@ -4,33 +4,33 @@
  */
 import {
   add,
-  concat1d,
+  keep,
   mul,
-  reshape,
+  type Scalar,
   sub,
   type Tensor,
   type Tensor1D,
   tensor1d,
   tidy,
   valueAndGrads,
-  zeros,
 } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { FederationError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
-import { batchOf, epochBatches } from '../data/batches.ts';
-import type { EncodedExample } from '../data/encode.ts';
+import { epochBatches } from '../data/batches.ts';
+import type { ExampleSource } from '../data/example-source.ts';
 import { trainsLocally } from '../update/layout.ts';
-import type { Classifier, Parameters } from './classifier.ts';
 import type { TrainingConfiguration } from './configuration.ts';
-import { computeFeatures, gatherFeatures } from './features.ts';
-import { crossEntropy } from './loss.ts';
+import { type Features, featuresOf } from './features.ts';
 import { type AdamState, adamW, clipByGlobalNorm, decayMaskOf } from './optimisers.ts';
 import { nameTensors, splitFlat } from './parameters.ts';
 import { scheduleOf } from './schedules.ts';
+import type { TaskModel } from './task-model.ts';
+import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
+import { countUses } from './use-counts.ts';
 
-/** Where local training stands: `step` of `stepCount` done, the last with mean `loss` per example. */
+/** Where local training stands: `step` of `stepCount` done, the last with mean `loss` per target. */
 export interface TrainingProgress {
   readonly step: number;
   readonly stepCount: number;
@@ -39,12 +39,12 @@ export interface TrainingProgress {
 
 /** What {@link trainLocally} needs. */
 export interface TrainingOptions {
-  readonly classifier: Classifier;
+  readonly model: TaskModel;
   /** Parameters before training in layout order, `[dim]`; not changed. For FedProx also the point that training is drawn to. */
   readonly start: Float32Array;
-  readonly examples: readonly EncodedExample[];
+  readonly source: ExampleSource;
   readonly configuration: TrainingConfiguration;
-  /** Decides batches and dropout. */
+  /** Decides batches, dropout and masks. */
   readonly seed: number;
   /** Which of how many equal stretches of the learning-rate schedule this is: round `index` of `count`. Default: the only one. */
   readonly round?: { readonly index: number; readonly count: number };
@@ -58,9 +58,11 @@ export interface TrainingResult {
   readonly delta: Float32Array;
   readonly steps: number;
   readonly exampleCount: number;
-  /** Mean loss per example over all steps, before the step's update. */
+  /** Mean loss per target over all steps, before the step's update, auxiliary losses included. */
   readonly meanLoss: number;
   readonly seconds: number;
+  /** By tensor of class `count`: how much each part was used, per example. */
+  readonly counts: ReadonlyMap<string, Float32Array>;
 }
 
 /** Local steps of one call of {@link trainLocally} with this many examples. */
@@ -71,46 +73,40 @@ export function localStepCount(configuration: TrainingConfiguration, exampleCoun
 }
 
 /**
- * Trains the adapter and head with AdamW and returns the new parameters and their delta. Gives the event loop a turn after every step.
+ * Trains the adapter and head with AdamW and returns the new parameters and their delta. Gives the event loop a turn after every step, and reads the
+ * next batch while one is computed.
  * @throws FederationError `training-diverged` when the loss is not finite; the reason of `signal` when it aborts.
  */
 export async function trainLocally(options: TrainingOptions): Promise<TrainingResult> {
-  const {
-    classifier,
-    start,
-    examples,
-    configuration,
-    seed,
-    round = { index: 0, count: 1 },
-    onProgress,
-    signal,
-  } = options;
-  assert(
-    start.length === classifier.layout.dim,
-    `start has ${start.length} values, the layout ${classifier.layout.dim}`,
-  );
-  assert(examples.length > 0, 'training needs at least one example');
+  const { model, start, source, configuration, seed, round = { index: 0, count: 1 }, onProgress, signal } = options;
+  assert(start.length === model.layout.dim, `start has ${start.length} values, the layout ${model.layout.dim}`);
+  assert(source.count > 0, 'training needs at least one example');
   const startedMs = performance.now();
-  const stepCount = localStepCount(configuration, examples.length);
+  const stepCount = localStepCount(configuration, source.count);
   const schedule = scheduleOf({
     name: configuration.schedule,
     warmupFraction: configuration.warmupFraction,
     stepCount: stepCount * round.count,
   });
-  if (classifier.isHeadAlone) await computeFeatures(classifier, examples, signal);
+  const features = await featuresOf(model, source, signal);
   const random = seededRandom(seed, 'training');
-  const trainer = createTrainer(classifier, start, configuration);
+  const trainer = createTrainer({ model, features, start, configuration });
   let lossSum = 0;
-  let rowCount = 0;
+  let targetCount = 0;
   try {
-    const batches = batchesForEver(examples, configuration.batchSize, random);
+    const batches = batchesForEver(source.lengths, configuration.batchSize, random);
+    const fetch = (indices: readonly number[]) => ({ indices, examples: source.read(indices) });
+    let next = fetch(batches.next().value);
     for (let step = 0; step < stepCount; step++) {
       signal?.throwIfAborted();
-      const rows = batches.next().value;
-      const loss = await trainer.step(rows, schedule(round.index * stepCount + step), random.fork('dropout', step));
+      const { indices } = next;
+      const arranged = model.arrange(await next.examples, (row) => random.fork('masks', step, row));
+      if (step + 1 < stepCount) next = fetch(batches.next().value);
+      const scale = schedule(round.index * stepCount + step);
+      const loss = await trainer.step({ arranged, indices }, scale, random.fork('dropout', step));
       if (!Number.isFinite(loss)) throw divergence(loss, step, configuration);
-      lossSum += loss * rows.length;
-      rowCount += rows.length;
+      lossSum += loss * arranged.targets.length;
+      targetCount += arranged.targets.length;
       onProgress?.({ step: step + 1, stepCount, loss });
       await nextTurn();
     }
@@ -119,9 +115,10 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
       parameters,
       delta: parameters.map((value, index) => value - start[index]!),
       steps: stepCount,
-      exampleCount: examples.length,
-      meanLoss: rowCount === 0 ? 0 : lossSum / rowCount,
+      exampleCount: source.count,
+      meanLoss: targetCount === 0 ? 0 : lossSum / targetCount,
       seconds: (performance.now() - startedMs) / 1000,
+      counts: trainer.counts(),
     };
   } finally {
     trainer.dispose();
@@ -137,54 +134,68 @@ function divergence(loss: number, step: number, { learningRate }: TrainingConfig
 }
 
 function* batchesForEver(
-  examples: readonly EncodedExample[],
+  lengths: ArrayLike<number>,
   batchSize: number,
   random: SeededRandom,
-): Generator<EncodedExample[], never> {
-  const lengths = examples.map(({ ids }) => ids.length);
-  for (let epoch = 0; ; epoch++) {
-    for (const indices of epochBatches(lengths, batchSize, random.fork('epoch', epoch))) {
-      yield indices.map((index) => examples[index]!);
-    }
-  }
+): Generator<number[], never> {
+  for (let epoch = 0; ; epoch++) yield* epochBatches(lengths, batchSize, random.fork('epoch', epoch));
+}
+
+/** A batch: what is read and scored, and the indices of its examples. */
+interface Batch {
+  readonly arranged: Arranged;
+  readonly indices: readonly number[];
+}
+
+interface TrainerOptions {
+  readonly model: TaskModel;
+  readonly features: Features | null;
+  readonly start: Float32Array;
+  readonly configuration: TrainingConfiguration;
 }
 
 /** The tensors of one training: parameters and moments live across steps, all else ends with its step. */
-function createTrainer(classifier: Classifier, start: Float32Array, configuration: TrainingConfiguration) {
-  const { layout } = classifier;
+function createTrainer({ model, features, start, configuration }: TrainerOptions) {
+  const { layout } = model;
   const { gradientClipNorm, proximalMu } = configuration;
   const decayMask = tensor1d(decayMaskOf(layout));
   const anchor = proximalMu > 0 ? tensor1d(start) : null;
   const optimiser = adamW({ ...configuration, decayMask });
   let parameters = tensor1d(start.slice());
   let state = optimiser.init(parameters);
+  const uses = countUses(layout);
 
-  const gradientAt = (rows: readonly EncodedExample[], random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
-    const leaves = splitFlat(parameters, layout);
-    const isTrained = layout.tensors.map(({ aggregationClass }) => trainsLocally(aggregationClass));
-    const labels = rows.map(({ targets }) => targets[0]!);
-    const lossOf = (...trained: Tensor[]) => {
-      const rest = [...trained];
-      const tensors = leaves.map((leaf, index) => (isTrained[index] ? rest.shift()! : leaf));
-      return crossEntropy(scoresOf(nameTensors(tensors, layout), rows, random), labels);
+  const gradientAt = (batch: Batch, random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
+    const constants = splitFlat(parameters, layout);
+    // The gradient is that of the flat vector, so that parts that a pass does not reach (dropped layers, idle experts) have zero.
+    const lossOf = (flat: Tensor) => {
+      const leaves = splitFlat(flat as Tensor1D, layout);
+      const tensors = layout.tensors.map(({ aggregationClass }, index) => {
+        return trainsLocally(aggregationClass) ? leaves[index]! : constants[index]!;
+      });
+      return batchLoss(nameTensors(tensors, layout), batch, random);
     };
-    const { value, grads } = valueAndGrads(lossOf)(leaves.filter((_, index) => isTrained[index]));
-    const rest = [...grads];
-    const parts = layout.tensors.map(({ size }, index): Tensor1D => {
-      return isTrained[index] ? reshape(rest.shift()!, [size]) : zeros([size]);
-    });
-    const gradient = concat1d(parts);
+    const { value, grads } = valueAndGrads(lossOf)([parameters]);
+    const gradient = grads[0] as Tensor1D;
     return { loss: value, gradient };
   };
 
-  const scoresOf = (named: Parameters, rows: readonly EncodedExample[], random: SeededRandom) => {
-    if (classifier.isHeadAlone) return classifier.score(named, gatherFeatures(classifier, rows));
-    return classifier.logits(named, batchOf(rows, classifier.padId, classifier.lengthMax), { training: true, random });
+  /** The loss of the task and what the adapter adds to it. */
+  const batchLoss = (named: Map<string, Tensor>, { arranged, indices }: Batch, random: SeededRandom): Scalar => {
+    const added: Scalar[] = [];
+    const { observe } = uses;
+    // A loss is formed in the middle of the network, whose blocks free what they computed.
+    const addLoss = (_: string, loss: Scalar): void => void added.push(keep(loss));
+    const mode = { training: true, random, addLoss, ...(observe === undefined ? {} : { observe }) };
+    const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
+    const whole = added.reduce<Scalar>((sum, loss) => add(sum, loss), model.loss(named, scored, arranged));
+    for (const loss of added) loss.dispose();
+    return whole;
   };
 
-  const advance = (rows: readonly EncodedExample[], scale: number, random: SeededRandom) => {
+  const advance = (batch: Batch, scale: number, random: SeededRandom) => {
     const [loss, moved, firstMoment, secondMoment] = tidy((): Tensor[] => {
-      const { loss, gradient } = gradientAt(rows, random);
+      const { loss, gradient } = gradientAt(batch, random);
       // FedProx (Li 2020, equation 2): the gradient of mu / 2 ||w - w_global||² is added before clipping.
       const pulled: Tensor1D = anchor ? add(gradient, mul(sub(parameters, anchor), proximalMu)) : gradient;
       const clipped = gradientClipNorm > 0 ? clipByGlobalNorm(pulled, gradientClipNorm) : pulled;
@@ -200,16 +211,18 @@ function createTrainer(classifier: Classifier, start: Float32Array, configuratio
   };
 
   return {
-    /** One update from a batch; resolves to the mean loss of its rows before the update. */
-    async step(rows: readonly EncodedExample[], scale: number, random: SeededRandom): Promise<number> {
-      const next = advance(rows, scale, random);
+    /** One update from a batch; resolves to its mean loss before the update. */
+    async step(batch: Batch, scale: number, random: SeededRandom): Promise<number> {
+      const next = advance(batch, scale, random);
       parameters.dispose();
       disposeState(state);
       ({ parameters, state } = next);
       const [loss] = await next.loss.data();
       next.loss.dispose();
+      await uses.closeStep(batch.indices.length);
       return loss!;
     },
+    counts: uses.perExample,
     async parameters(): Promise<Float32Array> {
       return Float32Array.from(await parameters.data());
     },
@@ -218,6 +231,7 @@ function createTrainer(classifier: Classifier, start: Float32Array, configuratio
       disposeState(state);
       decayMask.dispose();
       anchor?.dispose();
+      uses.dispose();
     },
   };
 }

@@ -24,7 +24,7 @@ import {
 } from '@tensorflow/tfjs-core';
 import type { BaseDescription, BaseModel, Sublayer } from '../../shared/model/base-model.ts';
 import { readSafetensors, tensorValues } from '../../shared/model/safetensors.ts';
-import type { ClassifierAdapter } from '../../shared/training/classifier.ts';
+import type { TaskAdapter } from '../../shared/training/task-model.ts';
 
 /** The encoder with plain operations over the files that `networkFrom` reads. */
 export function plainEncoder(files: ReadonlyMap<string, Uint8Array>, description: BaseDescription): BaseModel {
@@ -86,7 +86,7 @@ export function plainEncoder(files: ReadonlyMap<string, Uint8Array>, description
 }
 
 /** A sequential bottleneck (Pfeiffer placement, ReLU) with the layout and start of `bound`, in plain operations. */
-export function plainBottleneck(bound: ClassifierAdapter): ClassifierAdapter {
+export function plainBottleneck(bound: TaskAdapter): TaskAdapter {
   return {
     tensors: bound.tensors,
     initialise: (specification, random) => bound.initialise(specification, random),

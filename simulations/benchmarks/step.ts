@@ -10,9 +10,10 @@ import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { type BackendName, backendNames, useBackend } from '../../shared/compute/backend.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import type { EncodedExample } from '../../shared/data/encode.ts';
+import { memorySource } from '../../shared/data/example-source.ts';
 import { networkFrom } from '../../shared/model/load.ts';
-import { type Classifier, createClassifier } from '../../shared/training/classifier.ts';
 import { defaultTraining } from '../../shared/training/configuration.ts';
+import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
 import { trainLocally } from '../../shared/training/train.ts';
 import { type Benchmark, type BenchmarkFlags, integerFlag, machineName, median } from './benchmark.ts';
 import { plainBottleneck, plainEncoder } from './plain-encoder.ts';
@@ -40,13 +41,14 @@ export const bench: Benchmark = async (flags, progress) => {
   const files = randomEncoderFiles(shape);
   const base = networkFrom(files);
   const adapter = parseAdapter({ method: 'bottleneck', size: shape.rank }, base.description);
+  const task = { kind: 'classification', labels, pooling: 'first', lengthMax: shape.sequence } as const;
   const examples = randomExamples(shape);
-  const fused = createClassifier({ base, adapter, labels, pooling: 'first' });
+  const fused = createTaskModel({ base, adapter, task });
   const ours = await measure(fused, examples, shape, timedSteps.fused);
   progress(`${ours.msPerStep.toFixed(0)} ms per step, fastest ${ours.fastestMs.toFixed(0)} ms`);
   const peakMegabytes = process.resourceUsage().maxRSS / 1024;
   const plainBase = plainEncoder(files, base.description);
-  const plain = createClassifier({ base: plainBase, adapter: plainBottleneck(adapter), labels, pooling: 'first' });
+  const plain = createTaskModel({ base: plainBase, adapter: plainBottleneck(adapter), task });
   const theirs = await measure(plain, examples, shape, timedSteps.plain);
   progress(`${theirs.msPerStep.toFixed(0)} ms per step with the library's own gradients`);
   for (const model of [base, plainBase]) model.dispose();
@@ -83,7 +85,7 @@ function randomExamples({ sequence, batch }: StepShape): EncodedExample[] {
 
 /** Runs the training loop that clients run and times its steps one by one. */
 async function measure(
-  classifier: Classifier,
+  model: TaskModel,
   examples: readonly EncodedExample[],
   { batch }: StepShape,
   steps: number,
@@ -92,9 +94,9 @@ async function measure(
   const losses: number[] = [];
   let lastMs = performance.now();
   await trainLocally({
-    classifier,
-    start: classifier.initialise(3),
-    examples,
+    model,
+    start: model.initialise(3),
+    source: memorySource(examples),
     configuration: {
       ...defaultTraining,
       localEpochs: undefined,

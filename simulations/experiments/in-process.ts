@@ -7,16 +7,16 @@ import { foldMean, weightOf } from '../../coordinator/aggregation/fold.ts';
 import { applyRule, ruleOf } from '../../coordinator/aggregation/rules.ts';
 import { bytesOf } from '../../shared/core/bytes.ts';
 import { parseClientId } from '../../shared/core/ids.ts';
-import type { EncodedExample } from '../../shared/data/encode.ts';
-import type { Classifier } from '../../shared/training/classifier.ts';
+import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { TrainingConfiguration } from '../../shared/training/configuration.ts';
+import type { TaskModel } from '../../shared/training/task-model.ts';
 import { trainLocally } from '../../shared/training/train.ts';
 
 /** What {@link federate} needs. */
 export interface FederateOptions {
-  readonly classifier: Classifier;
+  readonly model: TaskModel;
   /** Examples of every client, at least one each. */
-  readonly clients: readonly (readonly EncodedExample[])[];
+  readonly clients: readonly ExampleSource[];
   readonly rounds: number;
   /** Local training of one round. */
   readonly configuration: TrainingConfiguration;
@@ -29,16 +29,16 @@ const rule = ruleOf({ rule: 'fedavg', serverLearningRate: 1, momentum: 0, beta1:
 
 /** The parameters `[dim]` after the last round. Same seed, examples and back end: same bytes. */
 export async function federate(options: FederateOptions): Promise<Float32Array> {
-  const { classifier, clients, rounds, configuration, seed, onProgress } = options;
-  let adapter = classifier.initialise(seed);
+  const { model, clients, rounds, configuration, seed, onProgress } = options;
+  let adapter = model.initialise(seed);
   const state = rule.init(adapter.length);
   for (let index = 0; index < rounds; index++) {
     const deltas: Float32Array[] = [];
-    for (const [clientIndex, examples] of clients.entries()) {
+    for (const [clientIndex, source] of clients.entries()) {
       const { delta, meanLoss } = await trainLocally({
-        classifier,
+        model,
         start: adapter,
-        examples,
+        source,
         configuration,
         seed: seed + index,
         round: { index, count: rounds },
@@ -52,7 +52,7 @@ export async function federate(options: FederateOptions): Promise<Float32Array> 
     }
     const contributions = deltas.map((delta, clientIndex) => ({
       clientId: parseClientId(clientIndex.toString(16).padStart(64, '0')),
-      weight: weightOf('examples', clients[clientIndex]!.length),
+      weight: weightOf('examples', clients[clientIndex]!.count),
       scan: async (take: (part: Uint8Array) => void) => take(bytesOf(delta)),
     }));
     adapter = applyRule(rule, state, adapter, await foldMean(contributions, adapter.length));

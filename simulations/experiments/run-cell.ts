@@ -1,14 +1,16 @@
 /** Computes one cell: reads the rows, deals them, trains, and measures on the test rows. */
 import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { assert } from '../../shared/core/assert.ts';
-import { type EncodedExample, encodeRows } from '../../shared/data/encode.ts';
+import type { EncodedExample } from '../../shared/data/encode.ts';
+import { type ExampleSource, memorySource } from '../../shared/data/example-source.ts';
 import { partitionRows } from '../../shared/data/partition.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
-import { createClassifier } from '../../shared/training/classifier.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
 import { type Metrics, metricsOf } from '../../shared/training/metrics.ts';
+import { createTaskModel } from '../../shared/training/task-model.ts';
+import { bindTask } from '../../shared/training/tasks/registry.ts';
 import { trainLocally } from '../../shared/training/train.ts';
-import { trainNaiveBayes } from '../quickstart/naive-bayes.ts';
+import { countPredictions, trainNaiveBayes } from '../quickstart/naive-bayes.ts';
 import type { Cell, CellResult } from './cells.ts';
 import { readSet, type SetRows } from './data.ts';
 import { federate } from './in-process.ts';
@@ -55,19 +57,10 @@ export async function runCell({ cell, folder, base, onProgress }: RunCellOptions
 }
 
 function bayes({ train: trainRows, test, labels }: SetRows): Scores {
-  const model = trainNaiveBayes(trainRows);
-  const predicted = test.map(({ text }) => model.classify(text));
-  const countOf = (holds: (label: string, row: number) => boolean) =>
-    labels.map((label) => test.filter((_, row) => holds(label, row)).length);
-  const { accuracy, macroF1 } = metricsOf({
-    exampleCount: test.length,
-    lossSum: 0,
-    truth: countOf((label, row) => test[row]!.label === label),
-    predicted: countOf((label, row) => predicted[row] === label),
-    correct: countOf((label, row) => test[row]!.label === label && predicted[row] === label),
-    scores: null,
-  });
-  return { accuracy, macroF1, loss: null, clients: [] };
+  const { shape, metrics } = bindTask({ kind: 'classification', labels, pooling, lengthMax: 1 });
+  const counts = countPredictions(trainNaiveBayes(trainRows), test, { labels, shape });
+  const { accuracy, macroF1 } = metricsOf(counts, metrics);
+  return { accuracy, macroF1: macroF1 ?? 0, loss: null, clients: [] };
 }
 
 interface TrainOptions {
@@ -80,18 +73,17 @@ interface TrainOptions {
 async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Scores> {
   const isHead = cell.method === 'federated-head';
   const { model, tokenizer } = base;
-  const classifier = createClassifier({
+  const taskModel = createTaskModel({
     base: model,
     adapter: parseAdapter(isHead ? { method: 'none' } : adapter, model.description),
-    labels: rows.labels,
-    pooling,
-    padId: tokenizer.padId,
+    task: { kind: 'classification', labels: rows.labels, pooling, lengthMax: cell.settings.lengthMax },
+    tokenizer,
   });
-  const encoding = { tokenizer, labels: rows.labels, lengthMax: cell.settings.lengthMax };
-  const examples = encodeRows(rows.train, encoding).examples;
-  const test = encodeRows(rows.test, encoding).examples;
-  const measure = (parameters: Float32Array) => evaluate({ classifier, parameters, examples: test });
-  const clients = dealt(cell, rows, examples);
+  const encode = (some: SetRows['train']) => some.flatMap((row) => taskModel.task.encode(row, tokenizer).examples);
+  const examples = encode(rows.train);
+  const test = memorySource(encode(rows.test));
+  const measure = (parameters: Float32Array) => evaluate({ model: taskModel, parameters, source: test });
+  const clients = dealt(cell, rows, examples).map(memorySource);
   const { seed, method } = cell;
   const { rounds, learningRate, batchSize } = cell.settings;
   assert(method !== 'naive-bayes' && learningRate !== null, 'naive Bayes is not trained on a base model');
@@ -100,7 +92,7 @@ async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Sc
     case 'federated-head':
     case 'federated-adapter': {
       const parameters = await federate({
-        classifier,
+        model: taskModel,
         clients,
         rounds,
         configuration: configurationOf(1),
@@ -110,7 +102,7 @@ async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Sc
       return single(await measure(parameters));
     }
     case 'pooled-adapter':
-      return single(await measure(await alone(examples)));
+      return single(await measure(await alone(memorySource(examples))));
     case 'local-adapter': {
       const metrics: Metrics[] = [];
       for (const own of clients) metrics.push(await measure(await alone(own, metrics.length, clients.length)));
@@ -121,11 +113,11 @@ async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Sc
   }
 
   /** The parameters of one training without a federation: as many epochs as a client trains in all rounds. */
-  async function alone(own: readonly EncodedExample[], index = 0, count = 1): Promise<Float32Array> {
+  async function alone(own: ExampleSource, index = 0, count = 1): Promise<Float32Array> {
     const { parameters } = await trainLocally({
-      classifier,
-      start: classifier.initialise(seed),
-      examples: own,
+      model: taskModel,
+      start: taskModel.initialise(seed),
+      source: own,
       configuration: configurationOf(rounds),
       seed,
       onProgress: ({ step, stepCount, loss }) =>
@@ -136,7 +128,11 @@ async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Sc
 }
 
 /** The examples of every client; one client with all where the rows are pooled. */
-function dealt({ set, dealing, seed, settings }: Cell, rows: SetRows, examples: readonly EncodedExample[]) {
+function dealt(
+  { set, dealing, seed, settings }: Cell,
+  rows: SetRows,
+  examples: readonly EncodedExample[],
+): (readonly EncodedExample[])[] {
   const found = sets[set].dealings.find(({ label }) => label === dealing);
   if (found === undefined) return [examples];
   const { clientCount } = settings;
@@ -146,14 +142,14 @@ function dealt({ set, dealing, seed, settings }: Cell, rows: SetRows, examples: 
 }
 
 function single({ accuracy, macroF1, loss }: Metrics): Scores {
-  return { accuracy, macroF1, loss, clients: [] };
+  return { accuracy, macroF1: macroF1 ?? 0, loss, clients: [] };
 }
 
 function meanOf(metrics: readonly Metrics[]): Scores {
   const mean = (value: (one: Metrics) => number) => metrics.reduce((sum, one) => sum + value(one), 0) / metrics.length;
   return {
     accuracy: mean(({ accuracy }) => accuracy),
-    macroF1: mean(({ macroF1 }) => macroF1),
+    macroF1: mean(({ macroF1 }) => macroF1 ?? 0),
     loss: mean(({ loss }) => loss),
     clients: metrics.map(({ accuracy }) => accuracy),
   };

@@ -7,7 +7,7 @@
  */
 import type { Partition } from '../../shared/data/partition.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import type { Pooling } from '../../shared/training/classifier.ts';
+import type { Pooling } from '../../shared/plan/task.ts';
 import { defaultTraining, type TrainingConfiguration } from '../../shared/training/configuration.ts';
 
 /** Names of the data sets; each is a folder of the data directory. */

@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import {
   addColumnOptions,
   addComputeOptions,
+  addMetricOption,
   type ColumnOptions,
   type ComputeOptions,
   wholeNumber,
@@ -12,6 +13,8 @@ import {
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import { parsePartition } from '../../shared/data/partition.ts';
+import { type TaskKind, taskKinds } from '../../shared/plan/task.ts';
+import type { MetricName } from '../../shared/training/metrics.ts';
 import { type AdapterName, adapterNames, type DataFiles, type QuickstartOptions } from './options.ts';
 import type { QuickstartResult } from './run.ts';
 
@@ -23,6 +26,8 @@ interface Flags extends ColumnOptions, ComputeOptions {
   readonly partition?: string;
   readonly rounds: number;
   readonly localEpochs: number;
+  readonly task: TaskKind;
+  readonly metric?: MetricName;
   readonly adapter: AdapterName;
   readonly seed: number;
   readonly out: string;
@@ -33,29 +38,37 @@ export function register(program: Command, context: CommandContext): void {
   const command = program
     .command('quickstart')
     .option('--base <folder>', 'checkpoint of the frozen base (default: the small one that ships)')
-    .option('--train <file>', 'labelled training rows, .jsonl or .csv, plain or .gz (default: the sample)')
-    .option('--test <file>', 'labelled test rows; goes with --train')
+    .option(
+      '--train <file>',
+      'training rows: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet (default: the sample)',
+    )
+    .option('--test <file>', 'test rows; goes with --train')
     .option('--clients <count>', 'sites', wholeNumber(1), 4)
     .option(
       '--partition <kind>',
-      'how training rows are dealt to sites: iid, natural, natural:COLUMN, dirichlet:ALPHA (default: natural on the sample, dirichlet:0.5 on your rows)',
+      'how training rows are dealt to sites: iid, natural, natural:COLUMN, dirichlet:ALPHA (default: natural on the sample, dirichlet:0.5 on your labelled texts, else iid)',
     )
     .option('--rounds <count>', 'rounds of the federation', wholeNumber(1), 8)
     .option('--local-epochs <count>', 'passes over its rows that a site makes per round', wholeNumber(1), 1)
+    .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
     .addOption(new Option('--adapter <method>', 'what is trained').choices(adapterNames).default('bottleneck'))
     .option('--seed <number>', 'decides partition, start values, batches and dropout', wholeNumber(0), 1)
     .option('--out <folder>', 'where results go', 'quickstart-output');
-  addComputeOptions(addColumnOptions(command)).action(async (flags: Flags) => {
-    const options = optionsOf(flags);
-    const [{ runQuickstart }, { reportPage }, { comparisonOf, comparisonTables, verdictOf }] = await Promise.all([
-      import('./run.ts'),
-      import('./report.ts'),
-      import('./summary.ts'),
-    ]);
+  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (flags: Flags) => {
+    const asked = optionsOf(flags);
+    const [{ resolveBaseFolder }, { runQuickstart }, { reportPage }, { comparisonOf, comparisonTables, verdictOf }] =
+      await Promise.all([
+        import('../../shared/model/hub.node.ts'),
+        import('./run.ts'),
+        import('./report.ts'),
+        import('./summary.ts'),
+      ]);
+    const { baseFolder } = asked;
+    const options = { ...asked, baseFolder: baseFolder === null ? null : await resolveBaseFolder(baseFolder, context) };
     const result = await runQuickstart(options, context);
     writeFileSync(result.folder.report, reportPage(result));
     const { summary } = result;
-    const tables = comparisonTables(summary, comparisonOf(summary, result.head.traffic));
+    const tables = comparisonTables(summary, comparisonOf(summary, result.head?.traffic ?? null));
     context.report(summary, ['', tables, '', verdictOf(summary), '', ...nextSteps(result, flags)].join('\n'));
   });
 }
@@ -67,9 +80,11 @@ export function optionsOf(flags: Flags): QuickstartOptions {
     baseFolder: flags.base ?? null,
     data,
     clientCount: flags.clients,
-    partition: parsePartition(flags.partition ?? (data === null ? 'natural' : 'dirichlet:0.5')),
+    partition: parsePartition(flags.partition ?? defaultPartition(flags, data)),
     rounds: flags.rounds,
     localEpochs: flags.localEpochs,
+    task: flags.task,
+    metric: flags.metric ?? null,
     adapter: flags.adapter,
     backend: flags.backend,
     threads: flags.threads,
@@ -78,13 +93,18 @@ export function optionsOf(flags: Flags): QuickstartOptions {
   };
 }
 
+function defaultPartition({ task }: Flags, data: DataFiles | null): string {
+  if (data === null) return 'natural';
+  return task === 'classification' || task === 'multi-label' ? 'dirichlet:0.5' : 'iid';
+}
+
 function dataOf({ train, test, textColumn, labelColumn }: Flags): DataFiles | null {
   if (train === undefined && test === undefined) return null;
   if (train === undefined || test === undefined) {
     const [given, missing] = train === undefined ? ['--test', '--train'] : ['--train', '--test'];
     throw new UsageError('missing-data', `${given} needs ${missing}: give both files, or neither for the sample`);
   }
-  return { train, test, textColumn, labelColumn };
+  return { train, test, textColumn: textColumn ?? null, labelColumn: labelColumn ?? null };
 }
 
 /** Where things are, and a command that works as it stands. */

@@ -1,23 +1,26 @@
 /** What a run compares: the federations, the trainings without one, and the bag of words, each with its progress. */
 import { mkdirSync } from 'node:fs';
 import { assert } from '../../shared/core/assert.ts';
-import type { Row } from '../../shared/data/row.ts';
+import type { Row, TaskRow } from '../../shared/data/row.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import type { EvaluationCounts } from '../../shared/training/counts.ts';
+import { type MetricName, metricFacts, metricText } from '../../shared/training/metrics.ts';
+import type { BoundTask } from '../../shared/training/tasks/task.ts';
 import { localStepCount } from '../../shared/training/train.ts';
 import type { FederationOutcome, Federations } from './federate.ts';
 import { startFederations } from './federate.ts';
 import type { RunFolder } from './folder.ts';
 import { type LearningJob, runJobs, stepsOf } from './learners.ts';
 import type { ComputeChoice, TestGroups } from './messages.ts';
-import { accuracyOf, trainNaiveBayes } from './naive-bayes.ts';
+import { countPredictions, trainNaiveBayes } from './naive-bayes.ts';
 import { processCount, type QuickstartHooks, type QuickstartOptions } from './options.ts';
 import type { Division } from './sites.ts';
-import { percent, type Score } from './summary.ts';
 
 /** Plans of the federations (with the adapter, of a head alone), and of trainings alone, at a site and on pooled rows. */
 export interface Plans {
   readonly federated: Plan;
-  readonly head: Plan;
+  /** Null where the task has no head. */
+  readonly head: Plan | null;
   readonly local: Plan;
   readonly pooled: Plan;
 }
@@ -29,16 +32,18 @@ export interface Setting {
   readonly folder: RunFolder;
   readonly baseFolder: string;
   readonly division: Division;
-  readonly train: readonly Row[];
-  readonly test: readonly Row[];
+  readonly train: readonly TaskRow[];
+  readonly test: readonly TaskRow[];
+  readonly task: BoundTask;
+  readonly metric: MetricName;
   readonly compute: ComputeChoice;
 }
 
 /** Both federations, one after the other, through the same processes; a head alone that is the adapter itself runs once. */
 export async function runFederations(
-  { hooks, folder, baseFolder, division, compute }: Setting,
+  { hooks, folder, baseFolder, division, compute, metric }: Setting,
   plans: Plans,
-): Promise<{ readonly federated: FederationOutcome; readonly head: FederationOutcome }> {
+): Promise<{ readonly federated: FederationOutcome; readonly head: FederationOutcome | null }> {
   const sites = division.sites.map(({ name, heldOut }) => ({
     name,
     trainFile: folder.site(name, 'train.jsonl'),
@@ -53,14 +58,16 @@ export async function runFederations(
     try {
       const outcome = await federations.run({
         plan: of,
+        metric,
         coordinatorFolder: folder.coordinator(name),
         clientsFolder: folder.clients(name),
         onListening: (url) =>
           hooks.log(`${label}: coordinator at ${url}, ${sites.length} sites in processes of their own`),
         onStep: (stepsDone, published) => {
-          const accuracy = published?.accuracy ?? null;
+          const score = published?.metrics?.[metric] ?? null;
           const note = published === null ? '' : `round ${published.roundIndex + 1} of ${of.rounds.count}`;
-          progress.update(stepsDone, accuracy === null ? note : `${note}, held-out accuracy ${percent(accuracy)}`);
+          const shown = `${metricFacts[metric].title} ${metricText(metric, score)}`;
+          progress.update(stepsDone, score === null ? note : `${note}, held-out ${shown}`);
         },
       });
       progress.finish();
@@ -72,6 +79,7 @@ export async function runFederations(
   };
   try {
     const federated = await run('federated adapter', 'adapter', plans.federated);
+    if (plans.head === null) return { federated, head: null };
     const isSame = plans.head === plans.federated;
     const head = isSame ? federated : await run('federated head alone', 'head', plans.head);
     return { federated, head };
@@ -82,10 +90,10 @@ export async function runFederations(
 
 /** Trainings without a federation, and the test scores of what the federations published. */
 export async function runLearners(
-  { options, hooks, folder, baseFolder, division, test, compute }: Setting,
+  { options, hooks, folder, baseFolder, division, test, compute, metric }: Setting,
   plans: Plans,
   federated: FederationOutcome,
-  head: FederationOutcome,
+  head: FederationOutcome | null,
 ) {
   const { sites } = division;
   const train = (name: string, plan: Plan, of: typeof sites): LearningJob => {
@@ -100,7 +108,7 @@ export async function runLearners(
     train('pooled rows', plans.pooled, sites),
     ...sites.map((site) => train(`${site.name} alone`, plans.local, [site])),
     evaluate('test of the federated adapter', plans.federated, federated.adapter),
-    evaluate('test of the federated head', plans.head, head.adapter),
+    ...(plans.head === null || head === null ? [] : [evaluate('test of the federated head', plans.head, head.adapter)]),
   ];
   const owned = new Set(sites.flatMap(({ ownTest }) => ownTest));
   const testGroups: TestGroups = [
@@ -120,29 +128,44 @@ export async function runLearners(
         heldOut.length === 0 ? [] : [folder.site(name, 'held-out.jsonl')],
       ),
       compute,
+      metric,
       signal: hooks.signal,
       onStep: (stepsDone, job) => progress.update(stepsDone, job),
     });
     const [pooled, ...others] = outcomes;
-    const headTest = others.pop();
+    const headTest = head === null ? null : (others.pop() ?? null);
     const federatedTest = others.pop();
-    assert(pooled !== undefined && headTest !== undefined && federatedTest !== undefined, 'every job has an outcome');
+    assert(pooled !== undefined && federatedTest !== undefined, 'every job has an outcome');
     return { pooled, local: others, federatedTest, headTest };
   } finally {
     progress.finish();
   }
 }
 
-/** Trained on all rows, those included that sites hold out: the baseline gets what there is. */
-export function bagOfWords({ division, train, test }: Setting): Score {
-  const model = trainNaiveBayes(train);
-  return {
-    pooled: accuracyOf(model, test) ?? 0,
-    own: division.sites.map(({ ownTest }) =>
-      accuracyOf(
-        model,
-        ownTest.map((index) => test[index]!),
-      ),
+/**
+ * Counts of a bag of words by site and, last, of test rows of nobody; null where a bag of words has no answer to the task. Trained on all rows, those included
+ * that sites hold out: the baseline gets what there is.
+ */
+export function bagOfWords({ division, train, test, task }: Setting): readonly EvaluationCounts[] | null {
+  const rows = labelledRows(train);
+  const testRows = labelledRows(test);
+  if (rows === null || testRows === null) return null;
+  const model = trainNaiveBayes(rows);
+  const owned = new Set(division.sites.flatMap(({ ownTest }) => ownTest));
+  const groups = [
+    ...division.sites.map(({ ownTest }) => ownTest),
+    [...test.keys()].filter((index) => !owned.has(index)),
+  ];
+  return groups.map((group) =>
+    countPredictions(
+      model,
+      group.map((index) => testRows[index]!),
+      { labels: division.labels, shape: task.shape },
     ),
-  };
+  );
+}
+
+function labelledRows(rows: readonly TaskRow[]): readonly Row[] | null {
+  const labelled = rows.filter((row) => 'label' in row);
+  return labelled.length === rows.length ? labelled : null;
 }

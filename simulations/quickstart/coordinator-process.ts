@@ -6,7 +6,7 @@ import { assert } from '../../shared/core/assert.ts';
 import { float32Of, toHex } from '../../shared/core/bytes.ts';
 import { readBaseFiles } from '../../shared/model/load.node.ts';
 import { describeFiles } from '../../shared/model/load.ts';
-import { classifierLayout, initialValues } from '../../shared/training/initial-adapter.ts';
+import { initialValues, taskLayout } from '../../shared/training/initial-adapter.ts';
 import type { FromCoordinator, ToCoordinator } from './messages.ts';
 import { serveParent } from './processes.ts';
 
@@ -16,7 +16,7 @@ serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
   const baseFiles = await readBaseFiles(baseFolder);
   const base = describeFiles(baseFiles);
   const adapter = parseAdapter(plan.adapter, base);
-  const layout = classifierLayout(adapter, { hiddenSize: base.hiddenSize, labelCount: plan.task.labels.length });
+  const layout = taskLayout(adapter, base, plan.task);
   const state = await openState(stateFolder);
   const coordinator = await startCoordinator({
     plan,

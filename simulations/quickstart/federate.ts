@@ -3,6 +3,7 @@ import type { CoordinatorProgress } from '../../coordinator/events.ts';
 import type { AdapterLineage } from '../../shared/adapters/adapter-manifest.ts';
 import { FederationError } from '../../shared/core/errors.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import type { MetricName, Metrics } from '../../shared/training/metrics.ts';
 import type {
   ComputeChoice,
   CurvePoint,
@@ -33,6 +34,8 @@ export interface FederationsOptions {
 /** One federation to run. */
 export interface FederationTask {
   readonly plan: Plan;
+  /** The metric of the curve. */
+  readonly metric: MetricName;
   /** Folder of the coordinator's durable state. */
   readonly coordinatorFolder: string;
   /** Folder under which every site keeps its key and journal. */
@@ -47,8 +50,8 @@ export interface PublishedRound {
   readonly roundIndex: number;
   readonly asked: number;
   readonly contributors: number;
-  readonly accuracy: number | null;
-  readonly loss: number | null;
+  /** On the held-out rows of all sites; null when none were held out. */
+  readonly metrics: Metrics | null;
   readonly seconds: number;
 }
 
@@ -162,11 +165,7 @@ function listen(task: FederationTask, siteNames: readonly string[]) {
   const heardOfCoordinator = (event: CoordinatorProgress): void => {
     if (event.type === 'published') {
       const { roundIndex, asked, contributors, metrics, seconds } = event;
-      rounds.push({
-        ...{ roundIndex, asked, contributors, seconds },
-        accuracy: metrics?.accuracy ?? null,
-        loss: metrics?.loss ?? null,
-      });
+      rounds.push({ roundIndex, asked, contributors, metrics, seconds });
       stepped();
     } else if (event.type === 'rejected')
       problems.add(`the coordinator refused a message (${event.code}): ${event.detail}`);
@@ -181,8 +180,8 @@ function listen(task: FederationTask, siteNames: readonly string[]) {
       fail(detail);
       return;
     }
-    const curve = rounds.flatMap(({ accuracy, loss }, index) =>
-      accuracy === null || loss === null ? [] : [{ round: index + 1, accuracy, loss }],
+    const curve = rounds.flatMap(({ metrics }, index) =>
+      metrics === null ? [] : [{ round: index + 1, score: metrics[task.metric], loss: metrics.loss }],
     );
     const seconds = (performance.now() - startedMs) / 1000;
     outcome.resolve({ adapter, lineage, rounds, curve, traffic, seconds, backend, problems: [...problems] });

@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { UsageError } from '../../shared/core/errors.ts';
-import type { Row } from '../../shared/data/row.ts';
+import type { TaskRow } from '../../shared/data/row.ts';
+import type { RowForm } from '../../shared/training/tasks/task.ts';
 import type { Site } from './sites.ts';
 
 /** Says that a folder was made by the quickstart and may be emptied by the next run. */
@@ -59,15 +60,14 @@ export function openFolder(path: string): RunFolder {
 }
 
 /** Writes rows as every process of a run reads them, whatever the user's files look like; owners stand in the column `client`. */
-export function writeRows(path: string, rows: readonly Row[]): void {
-  const lines = rows.map(({ text, label, group: client }) => `${JSON.stringify({ text, label, client })}\n`);
-  writeFileSync(path, lines.join(''));
+export function writeRows(path: string, rows: readonly TaskRow[], { write }: Pick<RowForm, 'write'>): void {
+  writeFileSync(path, rows.map((row) => `${JSON.stringify(write(row))}\n`).join(''));
 }
 
 /** Writes what a site holds: its rows, and the policy that its owner would write. */
-export function writeSite(folder: RunFolder, { name, train, heldOut }: Site, policy: object): void {
+export function writeSite(folder: RunFolder, { name, train, heldOut }: Site, form: RowForm, policy: object): void {
   mkdirSync(folder.site(name, '.'), { recursive: true });
-  writeRows(folder.site(name, 'train.jsonl'), train);
-  if (heldOut.length > 0) writeRows(folder.site(name, 'held-out.jsonl'), heldOut);
+  writeRows(folder.site(name, 'train.jsonl'), train, form);
+  if (heldOut.length > 0) writeRows(folder.site(name, 'held-out.jsonl'), heldOut, form);
   writeFileSync(folder.site(name, 'policy.json'), `${JSON.stringify(policy, null, 2)}\n`);
 }

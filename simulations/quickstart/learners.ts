@@ -5,7 +5,8 @@
 import { assert } from '../../shared/core/assert.ts';
 import { FederationError } from '../../shared/core/errors.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import type { EvaluationCounts } from '../../shared/training/metrics.ts';
+import type { EvaluationCounts } from '../../shared/training/counts.ts';
+import type { MetricName } from '../../shared/training/metrics.ts';
 import type { ComputeChoice, CurvePoint, FromLearner, TestGroups, ToLearner } from './messages.ts';
 import type { RunningProcess } from './processes.ts';
 import { startProcess } from './processes.ts';
@@ -39,6 +40,8 @@ export interface LearnersOptions {
   readonly testGroups: TestGroups;
   readonly heldOutFiles: readonly string[];
   readonly compute: ComputeChoice;
+  /** The metric of curves. */
+  readonly metric: MetricName;
   readonly signal: AbortSignal;
   /** Training steps of all jobs so far, and the job that moved. */
   onStep(stepsDone: number, job: string): void;
@@ -83,7 +86,7 @@ export async function runJobs(options: LearnersOptions): Promise<LearningOutcome
 
 /** One process; it opens anew when a job has another plan than the one before. */
 function startLearner(
-  { baseFolder, testFile, testGroups, heldOutFiles, compute, signal }: LearnersOptions,
+  { baseFolder, testFile, testGroups, heldOutFiles, compute, metric, signal }: LearnersOptions,
   worker: number,
   onStep: (jobIndex: number, stepsDone: number) => void,
 ) {
@@ -114,7 +117,8 @@ function startLearner(
   return {
     run: async (index: number, { plan, task }: LearningJob): Promise<LearningOutcome> => {
       if (openPlan !== plan) {
-        const opened = await ask({ type: 'open', plan, baseFolder, testFile, testGroups, heldOutFiles, compute });
+        const files = { baseFolder, testFile, testGroups, heldOutFiles };
+        const opened = await ask({ type: 'open', plan, ...files, compute, metric });
         assert(opened.type === 'opened', 'opening is answered');
         facts = opened;
         openPlan = plan;

@@ -7,26 +7,29 @@ import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { useBackend } from '../../shared/compute/backend.ts';
 import { assert } from '../../shared/core/assert.ts';
 import type { EncodedExample } from '../../shared/data/encode.ts';
-import { encodeRows } from '../../shared/data/encode.ts';
-import { readRows } from '../../shared/data/rows.node.ts';
+import { type ExampleSource, memorySource } from '../../shared/data/example-source.ts';
+import { readRowsAs } from '../../shared/data/rows.node.ts';
 import { readBaseFiles } from '../../shared/model/load.node.ts';
 import { baseModelFrom } from '../../shared/model/load.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import { type Classifier, createClassifier } from '../../shared/training/classifier.ts';
+import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import { evaluate, evaluateCounts } from '../../shared/training/evaluate.ts';
-import type { EvaluationCounts } from '../../shared/training/metrics.ts';
+import type { MetricName } from '../../shared/training/metrics.ts';
+import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
 import { trainLocally } from '../../shared/training/train.ts';
-import type { CurvePoint, FromLearner, TestGroups, ToLearner } from './messages.ts';
+import type { CurvePoint, FromLearner, ToLearner } from './messages.ts';
 import { type ParentLink, serveParent } from './processes.ts';
 
 /** A plan and base, ready to train. */
 interface Workshop {
   readonly plan: Plan;
-  readonly classifier: Classifier;
-  encode(path: string): Promise<readonly EncodedExample[]>;
-  readonly test: readonly EncodedExample[];
-  readonly testGroups: TestGroups;
-  readonly heldOut: readonly EncodedExample[];
+  readonly model: TaskModel;
+  readonly metric: MetricName;
+  /** Examples of every row of a file, in its order. */
+  encode(path: string): Promise<readonly (readonly EncodedExample[])[]>;
+  /** Examples of every group of test rows. */
+  readonly testGroups: readonly ExampleSource[];
+  readonly heldOut: ExampleSource;
 }
 
 /** Points of a curve, the last after the last round: a picture needs no more, and every point costs a pass over the held-out rows. */
@@ -35,57 +38,61 @@ const curvePointsMax = 4;
 let workshop: Workshop | null = null;
 
 async function open(
-  { plan, baseFolder, testFile, testGroups, heldOutFiles, compute }: Extract<ToLearner, { type: 'open' }>,
+  { plan, baseFolder, testFile, testGroups, heldOutFiles, compute, metric }: Extract<ToLearner, { type: 'open' }>,
   parent: ParentLink<FromLearner>,
 ): Promise<void> {
   const backend = await useBackend(compute.backend, compute);
-  const { model, tokenizer } = await baseModelFrom(await readBaseFiles(baseFolder));
-  const { labels, pooling, lengthMax } = plan.task;
-  const adapter = parseAdapter(plan.adapter, model.description);
-  const classifier = createClassifier({ base: model, adapter, labels, pooling, padId: tokenizer.padId });
-  const encode = async (path: string) => encodeRows(await readRows(path), { tokenizer, labels, lengthMax }).examples;
-  const heldOut = (await Promise.all(heldOutFiles.map(encode))).flat();
-  const opened = { plan, classifier, encode, test: await encode(testFile), testGroups, heldOut };
-  workshop = opened;
-  const sizes = { trainable: classifier.layout.dim, frozen: model.description.parameterCount };
+  const { model: base, tokenizer } = await baseModelFrom(await readBaseFiles(baseFolder));
+  const adapter = parseAdapter(plan.adapter, base.description);
+  const model = createTaskModel({ base, adapter, task: plan.task, tokenizer });
+  const encode = (path: string) =>
+    readRowsAs(path, (view) => model.task.encode(model.task.rows.read(view, {}), tokenizer).examples);
+  const heldOut = (await Promise.all(heldOutFiles.map(encode))).flat(2);
+  const test = await encode(testFile);
+  workshop = {
+    plan,
+    model,
+    metric,
+    encode,
+    testGroups: testGroups.map((group) => memorySource(group.flatMap((index) => test[index]!))),
+    heldOut: memorySource(heldOut),
+  };
+  const sizes = { trainable: model.layout.dim, frozen: base.description.parameterCount };
   parent.send({ type: 'opened', backend: backend.name, ...sizes });
 }
 
 async function train(
-  { plan, classifier, encode, heldOut }: Workshop,
+  { plan, model, metric, encode, heldOut }: Workshop,
   { trainFiles, stepsPerRound }: Extract<ToLearner, { type: 'train' }>,
   parent: ParentLink<FromLearner>,
 ): Promise<Float32Array> {
-  const examples = (await Promise.all(trainFiles.map(encode))).flat();
+  const source = memorySource((await Promise.all(trainFiles.map(encode))).flat(2));
   const { localEpochs: _, ...training } = plan.training;
-  let parameters = classifier.initialise(plan.training.seed);
+  let parameters = model.initialise(plan.training.seed);
   const stride = Math.ceil(plan.rounds.count / curvePointsMax);
   for (let round = 0; round < plan.rounds.count; round++) {
     const trained = await trainLocally({
-      classifier,
+      model,
       start: parameters,
-      examples,
+      source,
       configuration: { ...training, localSteps: stepsPerRound },
       seed: plan.training.seed + round,
       round: { index: round, count: plan.rounds.count },
       onProgress: ({ step }) => parent.send({ type: 'progress', stepsDone: round * stepsPerRound + step }),
     });
     parameters = trained.parameters;
-    if (heldOut.length === 0 || (plan.rounds.count - round - 1) % stride !== 0) continue;
-    const { accuracy, loss } = await evaluate({ classifier, parameters, examples: heldOut });
-    const point: CurvePoint = { round: round + 1, accuracy, loss };
+    if (heldOut.count === 0 || (plan.rounds.count - round - 1) % stride !== 0) continue;
+    const metrics = await evaluate({ model, parameters, source: heldOut });
+    const point: CurvePoint = { round: round + 1, score: metrics[metric], loss: metrics.loss };
     parent.send({ type: 'curve', point });
   }
   return parameters;
 }
 
 /** Counts of every group of test rows, in their order. */
-async function test({ classifier, test, testGroups }: Workshop, parameters: Float32Array): Promise<EvaluationCounts[]> {
+async function test({ model, testGroups }: Workshop, parameters: Float32Array): Promise<EvaluationCounts[]> {
   const counts: EvaluationCounts[] = [];
-  for (const group of testGroups) {
-    const examples = group.map((index) => test[index]!);
-    counts.push(await evaluateCounts({ classifier, parameters, examples }));
-  }
+  for (const source of testGroups) counts.push(await evaluateCounts({ model, parameters, source }));
   return counts;
 }
 

@@ -5,7 +5,8 @@ import type { CoordinatorProgress } from '../../coordinator/events.ts';
 import type { AdapterLineage } from '../../shared/adapters/adapter-manifest.ts';
 import type { BackendName } from '../../shared/compute/backend.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import type { EvaluationCounts } from '../../shared/training/metrics.ts';
+import type { EvaluationCounts } from '../../shared/training/counts.ts';
+import type { MetricName } from '../../shared/training/metrics.ts';
 
 /** Where a process computes. */
 export interface ComputeChoice {
@@ -79,6 +80,8 @@ export type ToLearner =
       /** Held-out rows of all sites, for curves. */
       readonly heldOutFiles: readonly string[];
       readonly compute: ComputeChoice;
+      /** The metric of curves. */
+      readonly metric: MetricName;
     }
   | {
       readonly type: 'train';
@@ -99,7 +102,8 @@ export type FromLearner =
 /** A point of a learning curve: after this many rounds, or as much training. */
 export interface CurvePoint {
   readonly round: number;
-  /** Mean over the held-out rows of all sites. */
-  readonly accuracy: number;
+  /** The run's metric on the held-out rows of all sites; null where they do not define it. */
+  readonly score: number | null;
+  /** Mean over the targets of the held-out rows of all sites. */
   readonly loss: number;
 }

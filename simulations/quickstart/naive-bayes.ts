@@ -3,6 +3,7 @@
  * with additive smoothing. Words are runs of letters and digits in lower case; what training rows do not have is ignored.
  */
 import type { Row } from '../../shared/data/row.ts';
+import { type CountShape, type EvaluationCounts, startCounts } from '../../shared/training/counts.ts';
 
 /**
  * Added to every count (Lidstone's rule). Laplace's 1 drowns rare words in vocabularies of word pairs: on banking77 it costs eight points, and
@@ -65,8 +66,22 @@ export function trainNaiveBayes(rows: readonly Pick<Row, 'text' | 'label'>[]): N
   };
 }
 
-/** Share of `rows` that get their own label; null without rows. */
-export function accuracyOf(model: NaiveBayes, rows: readonly Pick<Row, 'text' | 'label'>[]): number | null {
-  if (rows.length === 0) return null;
-  return rows.filter(({ text, label }) => model.classify(text) === label).length / rows.length;
+/** Counts of predictions without probabilities: no loss, no calibration. */
+export function countPredictions(
+  model: NaiveBayes,
+  rows: readonly Pick<Row, 'text' | 'label'>[],
+  { labels, shape }: { readonly labels: readonly string[]; readonly shape: CountShape },
+): EvaluationCounts {
+  const counts = startCounts(shape);
+  for (const { text, label } of rows) {
+    const [truth, predicted] = [labels.indexOf(label), labels.indexOf(model.classify(text))];
+    counts.labels.truth[truth]!++;
+    counts.labels.predicted[predicted]!++;
+    if (truth !== predicted) continue;
+    counts.labels.correct[truth]!++;
+    counts.rightCount++;
+  }
+  counts.exampleCount = rows.length;
+  counts.targetCount = rows.length;
+  return counts;
 }

@@ -1,12 +1,15 @@
 /** What a run of the quickstart is asked to do, and how it says what it does. */
 import { availableParallelism } from 'node:os';
+import { soloMethodNames } from '../../shared/adapters/method-names.ts';
 import type { Progress, ProgressOptions } from '../../shared/command-line/progress.ts';
 import type { BackendName } from '../../shared/compute/backend.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import type { Partition } from '../../shared/data/partition.ts';
+import type { TaskKind } from '../../shared/plan/task.ts';
+import type { MetricName } from '../../shared/training/metrics.ts';
 
 /** Adapter methods of the quickstart. */
-export const adapterNames = ['lora', 'bottleneck', 'none'] as const;
+export const adapterNames = soloMethodNames;
 
 /** One of {@link adapterNames}. */
 export type AdapterName = (typeof adapterNames)[number];
@@ -15,8 +18,9 @@ export type AdapterName = (typeof adapterNames)[number];
 export interface DataFiles {
   readonly train: string;
   readonly test: string;
-  readonly textColumn: string;
-  readonly labelColumn: string;
+  /** Null for the usual names of the task. */
+  readonly textColumn: string | null;
+  readonly labelColumn: string | null;
 }
 
 /** Everything that a run depends on. */
@@ -29,6 +33,9 @@ export interface QuickstartOptions {
   readonly partition: Partition;
   readonly rounds: number;
   readonly localEpochs: number;
+  readonly task: TaskKind;
+  /** The metric that is compared; null for the usual one of the task. */
+  readonly metric: MetricName | null;
   readonly adapter: AdapterName;
   readonly backend: BackendName | 'auto';
   readonly threads: number;
@@ -58,7 +65,8 @@ export function silentHooks(signal: AbortSignal = new AbortController().signal):
 const clientCountMax = 64;
 
 /** Checks what the types do not say. @throws UsageError that names the option. */
-export function checkOptions({ clientCount, rounds, localEpochs, threads, seed }: QuickstartOptions): void {
+export function checkOptions(options: QuickstartOptions): void {
+  const { clientCount, rounds, localEpochs, threads, seed, task, data, partition, adapter } = options;
   const demand = (option: string, value: number, least: number, most: number): void => {
     if (Number.isInteger(value) && value >= least && value <= most) return;
     throw new UsageError('bad-option', `${option} must be a whole number from ${least} to ${most}, found ${value}`);
@@ -68,6 +76,24 @@ export function checkOptions({ clientCount, rounds, localEpochs, threads, seed }
   demand('--local-epochs', localEpochs, 1, 1000);
   demand('--threads', threads, 1, 256);
   demand('--seed', seed, 0, 2 ** 32 - 1);
+  if (data === null && (task === 'multi-label' || task === 'tokens')) {
+    throw new UsageError(
+      'missing-data',
+      `--task ${task} needs --train and --test: the sample has one label per text and no tags`,
+    );
+  }
+  if (partition.kind === 'dirichlet' && task !== 'classification' && task !== 'multi-label') {
+    throw new UsageError(
+      'bad-partition',
+      `--partition dirichlet skews labels, and rows of the task ${task} have none; use iid or natural:COLUMN`,
+    );
+  }
+  if (adapter === 'none' && (task === 'causal' || task === 'masked')) {
+    throw new UsageError(
+      'nothing-to-train',
+      `--adapter none trains a head alone, and the task ${task} has none; use lora or bottleneck`,
+    );
+  }
 }
 
 /** Processes for baselines. */

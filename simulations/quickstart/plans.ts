@@ -6,6 +6,7 @@
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { parsePlan, planHashOf } from '../../shared/plan/plan.ts';
+import type { Task, TaskKind } from '../../shared/plan/task.ts';
 import type { AdapterName, QuickstartOptions } from './options.ts';
 
 /** Tokens of a text; longer ones are cut. Covers all of the published sets that the project is measured on but a few passages. */
@@ -19,6 +20,24 @@ const adapters: Readonly<Record<AdapterName, Plan['adapter']>> = {
   bottleneck: { method: 'bottleneck', reductionFactor: 8 },
   none: { method: 'none' },
 };
+
+/** The task of a run on these labels, as it stands in every plan. */
+export function makeTask(kind: TaskKind, labels: readonly string[], base: BaseDescription): Task {
+  const length = { lengthMax: Math.min(lengthMax, base.positionsMax) };
+  switch (kind) {
+    case 'classification':
+    case 'multi-label':
+      return { kind, labels, pooling: 'mean', ...length };
+    case 'tokens':
+      return { kind, labels, ...length };
+    case 'causal':
+      return { kind, ...length };
+    case 'masked':
+      return { kind, maskFraction: 0.15, ...length };
+    default:
+      return kind satisfies never;
+  }
+}
 
 /** Who trains with a plan. */
 export type Trainer = 'federation' | 'site alone' | 'pooled rows';
@@ -41,19 +60,19 @@ export interface PlanOptions {
   readonly adapter: AdapterName;
   readonly trainer: Trainer;
   readonly base: BaseDescription;
-  readonly labels: readonly string[];
+  readonly task: Task;
   readonly options: Pick<QuickstartOptions, 'rounds' | 'localEpochs' | 'clientCount' | 'seed'>;
 }
 
 /** The plan of one federation in which every site takes part in every round, or of a training that imitates its rounds. */
-export function makePlan({ name, adapter, trainer, base, labels, options }: PlanOptions): Plan {
+export function makePlan({ name, adapter, trainer, base, task, options }: PlanOptions): Plan {
   const { rounds, localEpochs, clientCount, seed } = options;
   return parsePlan(
     {
       format: 'tributary-plan-1',
       name,
       base: { digest: base.digest },
-      task: { labels: [...labels], pooling: 'mean', lengthMax: Math.min(lengthMax, base.positionsMax) },
+      task,
       adapter: adapters[adapter],
       training: { localEpochs, batchSize, learningRate: learningRates[adapter][trainer], schedule: 'linear', seed },
       rounds: { count: rounds, cohortSize: clientCount, quorum: clientCount },

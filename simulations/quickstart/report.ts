@@ -1,19 +1,21 @@
 /** The report of a run: one page of HTML that needs nothing beside itself, in light and dark, on paper and on a phone. */
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
+import { labelsInRow } from '../../shared/data/row.ts';
+import { type MetricName, metricFacts, metricText } from '../../shared/training/metrics.ts';
 import { boundsOf, escapeText, lineChart, type Series } from './chart.ts';
 import type { CurvePoint } from './messages.ts';
 import { style } from './report-style.ts';
 import type { QuickstartResult } from './run.ts';
-import { type ComparisonRow, comparisonOf, meanOf, percent, verdictOf } from './summary.ts';
+import { type ComparisonRow, comparisonOf, meanOf, percent, type Summary, verdictOf } from './summary.ts';
 
 /** The page. */
 export function reportPage(result: QuickstartResult): string {
   const { summary, head } = result;
-  const rows = comparisonOf(summary, head.traffic);
+  const rows = comparisonOf(summary, head?.traffic ?? null);
   const title = `${summary.sites.length} sites, one adapter`;
   const sections = [
     `<header><p class="brand">Tributary</p><h1>${title}</h1><p class="lead">${escapeText(verdictOf(summary))}</p></header>`,
-    section('Comparison', bars(rows) + table(result, rows)),
+    section('Comparison', bars(summary, rows) + table(result, rows)),
     section('Learning curves', curves(result)),
     section('The sites', sitesTable(result)),
     section('What travelled, and who could read it', protection(result)),
@@ -28,23 +30,26 @@ export function reportPage(result: QuickstartResult): string {
 const section = (heading: string, content: string): string => `<section><h2>${heading}</h2>${content}</section>`;
 
 /** One bar per contender on all test rows. */
-function bars(rows: readonly ComparisonRow[]): string {
+function bars({ metric: { name: metric } }: Summary, rows: readonly ComparisonRow[]): string {
+  // Shares fill their track by themselves; other metrics fill it next to the largest.
+  const largest = metricFacts[metric].isShare ? 1 : Math.max(...rows.map(({ pooled }) => pooled ?? 0), 1e-9);
   const items = rows.map(({ key, name, pooled }) => {
-    const width = (100 * (pooled ?? 0)).toFixed(1);
+    const width = ((100 * (pooled ?? 0)) / largest).toFixed(1);
     return (
       `<div class="bar ${key}"><span class="label">${escapeText(name)}</span>` +
-      `<span class="track"><span class="fill" style="width:${width}%"></span></span><span class="value">${percent(pooled)}</span></div>`
+      `<span class="track"><span class="fill" style="width:${width}%"></span></span><span class="value">${metricText(metric, pooled)}</span></div>`
     );
   });
-  return `<div class="bars" role="img" aria-label="Accuracy on all test rows">${items.join('')}</div>`;
+  return `<div class="bars" role="img" aria-label="${titleOf(metric)} on all test rows">${items.join('')}</div>`;
 }
 
 function table({ summary }: QuickstartResult, rows: readonly ComparisonRow[]): string {
+  const { name: metric } = summary.metric;
   const heading = ({ key, name }: ComparisonRow) => `<th scope="row" class="${key}">${escapeText(name)}</th>`;
   const scores = rows.map((row) => [
     heading(row),
     ...[row.pooled, meanOf(row.own), ...summary.sites.map((_, index) => row.own[index] ?? null)].map((score) =>
-      number(percent(score)),
+      number(metricText(metric, score)),
     ),
   ]);
   const costs = rows
@@ -57,7 +62,8 @@ function table({ summary }: QuickstartResult, rows: readonly ComparisonRow[]): s
     ]);
   const siteNames = summary.sites.map(({ name }) => name);
   return (
-    htmlTable(['accuracy on', 'all test rows', 'own rows, mean', ...siteNames], scores) +
+    htmlTable([`${metricFacts[metric].title} on`, 'all test rows', 'own rows, mean', ...siteNames], scores) +
+    summary.missing.map((why) => `<p class="note">Not in this comparison: ${escapeText(why)}.</p>`).join('') +
     '<p class="note">Own rows: each site&#39;s own test rows, which have its mixture of labels and its way of writing. An adapter of one site alone is trained with as ' +
     'many steps as that site makes in the federation, from the same start; the adapter on pooled data makes as many passes over all rows.</p>' +
     `<h3>What it took</h3>${htmlTable(['', 'bytes up', 'bytes down', 'time'], costs)}` +
@@ -65,61 +71,87 @@ function table({ summary }: QuickstartResult, rows: readonly ComparisonRow[]): s
   );
 }
 
-/** Accuracy and loss on the held-out rows of all sites after every round, or as much training without a federation. */
-function curves({ federated, head, pooled, local, division }: QuickstartResult): string {
+/** Metric and loss on the held-out rows of all sites after every round, or as much training without a federation. */
+function curves({ federated, head, pooled, local, division, metric }: QuickstartResult): string {
   const meanCurve = (curves: readonly (readonly CurvePoint[])[]): CurvePoint[] => {
     const [first = []] = curves;
     return first.map(({ round }, index) => ({
       round,
-      accuracy: meanOf(curves.map((curve) => curve[index]?.accuracy ?? null)) ?? 0,
+      score: meanOf(curves.map((curve) => curve[index]?.score ?? null)),
       loss: meanOf(curves.map((curve) => curve[index]?.loss ?? null)) ?? 0,
     }));
   };
   const lines: readonly (readonly [name: string, style: string, curve: readonly CurvePoint[]])[] = [
     ...local.map(({ curve }, index) => [`${division.sites[index]!.name} alone`, 'local faint', curve] as const),
     ['alone (mean)', 'local', meanCurve(local.map(({ curve }) => curve))],
-    ['head alone', 'head', head.curve],
+    ['head alone', 'head', head?.curve ?? []],
     ['pooled', 'pooled', pooled.curve],
     ['federated', 'federated', federated.curve],
   ];
   const drawn = lines.filter(([, , curve]) => curve.length > 0);
   if (drawn.length === 0) return '<p>No site held rows out, so there are no curves.</p>';
-  const series = (value: (point: CurvePoint) => number): Series[] =>
+  const series = (value: (point: CurvePoint) => number | null): Series[] =>
     drawn.map(([name, lineStyle, curve]) => ({
       name,
       style: lineStyle,
       isNamed: !lineStyle.includes('faint'),
-      points: curve.map((point) => ({ x: point.round, y: value(point) })),
+      points: curve.flatMap((point) => {
+        const y = value(point);
+        return y === null ? [] : [{ x: point.round, y }];
+      }),
     }));
-  const chart = (title: string, value: (point: CurvePoint) => number, step: number, formatY: (y: number) => string) => {
-    const values = drawn.flatMap(([, , curve]) => curve.map(value));
-    const svg = lineChart({ title, xLabel: 'round', series: series(value), yRange: boundsOf(values, step), formatY });
+  const chart = (
+    title: string,
+    value: (point: CurvePoint) => number | null,
+    stepOf: (values: readonly number[]) => number,
+    formatY: (y: number) => string,
+  ) => {
+    const values = drawn.flatMap(([, , curve]) => curve.map(value)).filter((found) => found !== null);
+    if (values.length === 0) return '';
+    const yRange = boundsOf(values, stepOf(values));
+    const svg = lineChart({ title, xLabel: 'round', series: series(value), yRange, formatY });
     return `<figure><figcaption>${title}</figcaption>${svg}</figure>`;
   };
+  const { isShare } = metricFacts[metric];
+  const own = chart(
+    `${titleOf(metric)} on held-out rows`,
+    ({ score }) => score,
+    isShare ? () => 0.05 : roundStep,
+    (y) => (isShare ? `${Math.round(100 * y)} %` : shortNumber(y)),
+  );
+  const losses = chart(
+    'Loss on held-out rows',
+    ({ loss }) => loss,
+    () => 0.1,
+    (y) => y.toFixed(1),
+  );
   return (
-    `<div class="charts">${chart(
-      'Accuracy on held-out rows',
-      ({ accuracy }) => accuracy,
-      0.05,
-      (y) => `${Math.round(100 * y)} %`,
-    )}` +
-    `${chart(
-      'Loss on held-out rows',
-      ({ loss }) => loss,
-      0.1,
-      (y) => y.toFixed(1),
-    )}</div>` +
+    `<div class="charts">${own}${metric === 'loss' ? '' : losses}</div>` +
     '<p class="note">Rows that the sites held out of their training rows, all sites together; test rows were used once, at the end. Thin lines: each site alone.</p>'
   );
 }
 
-function sitesTable({ summary, local, division }: QuickstartResult): string {
+/** A power of ten below the spread of the values. */
+function roundStep(values: readonly number[]): number {
+  const spread = Math.max(...values) - Math.min(...values) || Math.abs(values[0]!) || 1;
+  return 10 ** (Math.floor(Math.log10(spread)) - 1) * 5;
+}
+
+const shortNumber = (value: number): string => String(Number(value.toPrecision(3)));
+
+/** The name of a metric at the beginning of a sentence. */
+function titleOf(metric: MetricName): string {
+  const { title } = metricFacts[metric];
+  return `${title[0]!.toUpperCase()}${title.slice(1)}`;
+}
+
+function sitesTable({ summary, local, division, metric }: QuickstartResult): string {
   const { onOwnData } = summary.scores;
   const rows = summary.sites.map(({ name, trainRows, heldOutRows, testRows }, index) => [
     `<th scope="row">${escapeText(name)}</th>`,
     ...[trainRows, heldOutRows, testRows].map((rows) => number(count(rows))),
-    number(percent(onOwnData.local[index] ?? null)),
-    number(percent(onOwnData.federated[index] ?? null)),
+    number(metricText(metric, onOwnData.local[index] ?? null)),
+    number(metricText(metric, onOwnData.federated[index] ?? null)),
     number(formatDuration(1000 * (local[index]?.seconds ?? 0))),
   ]);
   const headings = [
@@ -139,11 +171,12 @@ const labelsShown = 40;
 
 /** How common every label is at every site: the skew that makes a site's own rows too few. */
 function labelShares({ labels, sites }: QuickstartResult['division']): string {
+  if (labels.length === 0) return '';
   if (labels.length > labelsShown) return `<p class="note">${labels.length} labels.</p>`;
   const cells = labels.map((label) => [
     `<th scope="row">${escapeText(label)}</th>`,
     ...sites.map(({ train }) => {
-      const share = train.filter((row) => row.label === label).length / Math.max(1, train.length);
+      const share = train.filter((row) => labelsInRow(row).includes(label)).length / Math.max(1, train.length);
       // Half of a site's rows in one label is as dark as it gets.
       const strength = Math.round(100 * Math.min(1, 2 * share));
       return `<td class="share" style="--strength:${strength}%">${percent(share)}</td>`;
@@ -188,9 +221,10 @@ function settings({ summary, options, base, plans, baseFolder }: QuickstartResul
     ],
     [
       'highest rates',
-      `${training.learningRate} federated, ${plans.local.training.learningRate} at one site alone, ${plans.pooled.training.learningRate} on pooled rows, ${plans.head.training.learningRate} for the head alone; each the best of one grid on held-out rows of the sample`,
+      `${training.learningRate} federated, ${plans.local.training.learningRate} at one site alone, ${plans.pooled.training.learningRate} on pooled rows; ${plans.head === null ? '' : `${plans.head.training.learningRate} for the head alone; `}each the best of one grid on held-out rows of the sample`,
     ],
-    ['text', `${task.pooling} pooling, at most ${task.lengthMax} tokens`],
+    ['task', task.kind],
+    ['text', `${'pooling' in task ? `${task.pooling} pooling, ` : ''}at most ${task.lengthMax} tokens`],
     [
       'rows',
       options.data === null

@@ -3,21 +3,27 @@
  * a bag of words, and the comparison of all of them on the same test rows.
  */
 import { writeFileSync } from 'node:fs';
+import { metricOf } from '../../client/commands/options.ts';
 import { createAdapterDocument } from '../../shared/adapters/adapter-document.ts';
 import { writeAdapterFolder } from '../../shared/adapters/adapter-folder.node.ts';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
-import type { Row } from '../../shared/data/row.ts';
-import { type ColumnMapping, readRows } from '../../shared/data/rows.node.ts';
+import { UsageError } from '../../shared/core/errors.ts';
+import type { TaskRow } from '../../shared/data/row.ts';
+import { type ColumnMapping, viewsOf } from '../../shared/data/row-fields.ts';
+import { readRowsAs } from '../../shared/data/rows.node.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import { describeBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import { classifierLayout } from '../../shared/training/initial-adapter.ts';
+import { taskLayout } from '../../shared/training/initial-adapter.ts';
+import { type MetricName, metricFacts } from '../../shared/training/metrics.ts';
+import { bindTask, rowForms } from '../../shared/training/tasks/registry.ts';
+import type { BoundTask, RowForm } from '../../shared/training/tasks/task.ts';
 import { bagOfWords, type Plans, runFederations, runLearners, type Setting } from './contenders.ts';
 import type { FederationOutcome } from './federate.ts';
 import { openFolder, type RunFolder, writeRows, writeSite } from './folder.ts';
 import type { LearningOutcome } from './learners.ts';
 import { checkOptions, type QuickstartHooks, type QuickstartOptions } from './options.ts';
-import { makePlan, policyDocument, type Trainer } from './plans.ts';
+import { makePlan, makeTask, policyDocument, type Trainer } from './plans.ts';
 import { generateSample } from './sample/generate.ts';
 import { type Division, divide } from './sites.ts';
 import type { Score, Summary } from './summary.ts';
@@ -33,7 +39,9 @@ export interface QuickstartResult {
   readonly division: Division;
   readonly plans: Plans;
   readonly federated: FederationOutcome;
-  readonly head: FederationOutcome;
+  /** Null where the task has no head. */
+  readonly head: FederationOutcome | null;
+  readonly metric: MetricName;
   /** Trainings alone, in the order of the sites, and on pooled rows. */
   readonly local: readonly LearningOutcome[];
   readonly pooled: LearningOutcome;
@@ -49,39 +57,55 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   const baseFolder = options.baseFolder ?? pretrainedFolder();
   const base = await describeBase(baseFolder);
   const { train, test } = await readData(options);
-  const { clientCount, partition, seed } = options;
-  const division = divide({ train, test, partition, clientCount, seed });
+  const { clientCount, partition, seed, adapter } = options;
+  const isLanguage = options.task === 'causal' || options.task === 'masked';
+  const division = divide({ train, test, hasLabels: !isLanguage, partition, clientCount, seed });
   const { labels, sites } = division;
+  const task = bindTask(makeTask(options.task, labels, base));
+  const metric = metricOf(options.metric ?? undefined, task);
+  requireBase(task, base);
   // Only now: a folder with an earlier result is not emptied for a run that cannot begin.
   const folder = openFolder(options.outFolder);
-  writeRows(folder.trainFile, train);
-  writeRows(folder.testFile, test);
+  const { rows: form } = task;
+  writeRows(folder.trainFile, train, form);
+  writeRows(folder.testFile, test, form);
   const planFor = (name: string, adapter: QuickstartOptions['adapter'], trainer: Trainer): Plan =>
-    makePlan({ name: `Quickstart: ${name}`, adapter, trainer, base, labels, options });
-  const { adapter } = options;
+    makePlan({ name: `Quickstart: ${name}`, adapter, trainer, base, task: task.task, options });
   const plan = planFor(adapter, adapter, 'federation');
+  const headPlan = adapter === 'none' ? plan : isLanguage ? null : planFor('head alone', 'none', 'federation');
   const plans: Plans = {
     federated: plan,
-    head: adapter === 'none' ? plan : planFor('head alone', 'none', 'federation'),
+    head: headPlan,
     local: planFor('one site alone', adapter, 'site alone'),
     pooled: planFor('pooled rows', adapter, 'pooled rows'),
   };
-  for (const site of sites) writeSite(folder, site, policyDocument([plans.federated, plans.head], options));
+  const approved = plans.head === null ? [plans.federated] : [plans.federated, plans.head];
+  for (const site of sites) writeSite(folder, site, form, policyDocument(approved, options));
   const { backend, threads } = options;
-  const setting: Setting = { options, hooks, folder, baseFolder, division, train, test, compute: { backend, threads } };
+  const compute = { backend, threads };
+  const setting: Setting = { options, hooks, folder, baseFolder, division, train, test, task, metric, compute };
   hooks.log(
-    `${sites.length} sites, ${train.length} training rows with ${labels.length} labels, ${test.length} test rows; base ${base.family}, ${base.layerCount} layers of ${base.hiddenSize}`,
+    `${sites.length} sites, ${train.length} training rows${labels.length === 0 ? '' : ` with ${labels.length} labels`}, ${test.length} test rows; base ${base.family}, ${base.layerCount} layers of ${base.hiddenSize}`,
   );
 
   const { federated, head } = await runFederations(setting, plans);
   const { local, pooled, federatedTest, headTest } = await runLearners(setting, plans, federated, head);
 
-  const score = ({ counts }: LearningOutcome): Score => scoreOf(counts, sites.length, labels.length);
+  const scoreCounts = (counts: LearningOutcome['counts']): Score => scoreOf(counts, sites.length, { ...task, metric });
+  const score = ({ counts }: LearningOutcome): Score => scoreCounts(counts);
+  const words = countsLabels.has(metric) ? bagOfWords(setting) : null;
   const summary: Summary = {
-    metric: { name: 'accuracy', higherIsBetter: true },
+    metric: { name: metric, higherIsBetter: metricFacts[metric].higherIsBetter },
+    task: options.task,
+    missing: [
+      ...(words === null
+        ? [`bag of words: naive Bayes gives one label per text and no ${metric} for ${options.task}`]
+        : []),
+      ...(headTest === null ? [`head alone: the task ${options.task} is scored by the frozen output of the base`] : []),
+    ],
     scores: scoresOf({
-      bagOfWords: bagOfWords(setting),
-      head: score(headTest),
+      bagOfWords: words === null ? null : scoreCounts(words),
+      head: headTest === null ? null : score(headTest),
       local: local.map(score),
       federated: score(federatedTest),
       pooled: score(pooled),
@@ -99,7 +123,7 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
       testRows: site.ownTest.length,
     })),
     secondsOf: {
-      head: head.seconds,
+      head: head?.seconds ?? null,
       local: local.map(({ seconds }) => seconds),
       federated: federated.seconds,
       pooled: pooled.seconds,
@@ -107,24 +131,40 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   };
   await writeAdapter(folder, plans.federated, base, federated);
   writeFileSync(folder.summary, `${JSON.stringify(summary)}\n`);
-  return { summary, folder, options, base, baseFolder, division, plans, federated, head, local, pooled };
+  return { summary, folder, options, base, baseFolder, division, plans, federated, head, metric, local, pooled };
 }
 
-async function readData({
-  data,
-  partition,
-}: QuickstartOptions): Promise<{ readonly train: readonly Row[]; readonly test: readonly Row[] }> {
-  if (data === null) return sampleRows();
-  const group = partition.kind === 'natural' ? { group: partition.column } : {};
-  const mapping: ColumnMapping = { text: data.textColumn, label: data.labelColumn, ...group };
-  return { train: await readRows(data.train, mapping), test: await readRows(data.test, mapping) };
+/** Metrics that follow from predicted labels alone, without probabilities. */
+const countsLabels: ReadonlySet<MetricName> = new Set(['accuracy', 'macroF1']);
+
+/** @throws UsageError `bad-base` when the base cannot do the task. */
+function requireBase(task: BoundTask, base: BaseDescription): void {
+  const fault = task.fault(base);
+  if (fault !== null)
+    throw new UsageError('bad-base', `the task does not fit the base: ${fault.field} ${fault.sentence}`);
+}
+
+interface Rows {
+  readonly train: readonly TaskRow[];
+  readonly test: readonly TaskRow[];
+}
+
+async function readData({ data, partition, task }: QuickstartOptions): Promise<Rows> {
+  const { read } = rowForms[task];
+  if (data === null) return sampleRows(read);
+  const mapping: ColumnMapping = {
+    text: data.textColumn ?? undefined,
+    label: data.labelColumn ?? undefined,
+    group: partition.kind === 'natural' ? partition.column : undefined,
+  };
+  const readAll = (path: string) => readRowsAs(path, (view) => read(view, mapping));
+  return { train: await readAll(data.train), test: await readAll(data.test) };
 }
 
 /** The sample as rows; their owners are its sites. */
-function sampleRows(): { readonly train: readonly Row[]; readonly test: readonly Row[] } {
+function sampleRows(read: RowForm['read']): Rows {
   const { train, test } = generateSample();
-  const rowsOf = (rows: typeof train): Row[] =>
-    rows.map(({ text, label, client }, index) => ({ text, label, group: client, line: index + 1 }));
+  const rowsOf = (rows: typeof train): TaskRow[] => viewsOf(rows).map((view) => read(view, { group: 'client' }));
   return { train: rowsOf(train), test: rowsOf(test) };
 }
 
@@ -135,7 +175,7 @@ async function writeAdapter(
   { adapter: parameters, lineage }: FederationOutcome,
 ): Promise<void> {
   const adapter = parseAdapter(plan.adapter, base);
-  const layout = classifierLayout(adapter, { hiddenSize: base.hiddenSize, labelCount: plan.task.labels.length });
+  const layout = taskLayout(adapter, base, plan.task);
   await writeAdapterFolder(
     folder.adapter,
     createAdapterDocument({ base, adapter: adapter.configuration, task: plan.task, layout, parameters, lineage }),

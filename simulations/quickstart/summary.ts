@@ -1,21 +1,25 @@
 /** The result of a run: scores of all contenders, `summary.json`, and the table that ends the command. */
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
-import { type EvaluationCounts, mergeCounts, metricsOf } from '../../shared/training/metrics.ts';
+import type { TaskKind } from '../../shared/plan/task.ts';
+import { type EvaluationCounts, mergeCounts } from '../../shared/training/counts.ts';
+import { type MetricName, metricFacts, metricsOf, metricText } from '../../shared/training/metrics.ts';
+import type { BoundTask } from '../../shared/training/tasks/task.ts';
 import type { TrafficBytes } from './messages.ts';
 
 /** Scores of one contender: on the pooled test set, and on every site's own test rows (null where a site has none). */
 export interface Score {
-  readonly pooled: number;
+  /** Null where the rows do not define the metric. */
+  readonly pooled: number | null;
   readonly own: readonly (number | null)[];
 }
 
 /** Scores of everything that is compared; all on the same test rows. */
 export interface Contenders {
-  /** Naive Bayes over words and word pairs on pooled rows. */
-  readonly bagOfWords: Score;
-  /** A federated head without adapter. */
-  readonly head: Score;
+  /** Naive Bayes over words and word pairs on pooled rows; null where it has no answer to the task. */
+  readonly bagOfWords: Score | null;
+  /** A federated head without adapter; null where the task has no head. */
+  readonly head: Score | null;
   /** The adapter that each site trains alone, in the order of the sites. */
   readonly local: readonly Score[];
   readonly federated: Score;
@@ -25,13 +29,16 @@ export interface Contenders {
 
 /** What `summary.json` and standard output hold. */
 export interface Summary {
-  readonly metric: { readonly name: 'accuracy'; readonly higherIsBetter: true };
+  readonly metric: { readonly name: MetricName; readonly higherIsBetter: boolean };
+  readonly task: TaskKind;
+  /** Why contenders are missing, whose scores are null: a sentence each. */
+  readonly missing: readonly string[];
   readonly scores: {
-    readonly bagOfWords: number;
-    readonly head: number;
-    readonly local: readonly number[];
-    readonly federated: number;
-    readonly pooled: number;
+    readonly bagOfWords: number | null;
+    readonly head: number | null;
+    readonly local: readonly (number | null)[];
+    readonly federated: number | null;
+    readonly pooled: number | null;
     /** On the sites' own test rows, in the order of the sites; every list has one entry per site. */
     readonly onOwnData: {
       readonly local: readonly (number | null)[];
@@ -58,38 +65,42 @@ export interface Summary {
   }[];
   /** Seconds by contender. */
   readonly secondsOf: {
-    readonly head: number;
+    readonly head: number | null;
     readonly local: readonly number[];
     readonly federated: number;
     readonly pooled: number;
   };
 }
 
-/** Accuracy by group of test rows: the first groups are the sites' own, all groups together the pooled test set. */
-export function scoreOf(counts: readonly EvaluationCounts[], siteCount: number, labelCount: number): Score {
-  const accuracyOf = (some: readonly EvaluationCounts[]): number | null => {
-    const merged = mergeCounts(some, labelCount);
-    return merged.exampleCount === 0 ? null : metricsOf(merged).accuracy;
+/** The metric by group of test rows: the first groups are the sites' own, all groups together the pooled test set. */
+export function scoreOf(
+  counts: readonly EvaluationCounts[],
+  siteCount: number,
+  { shape, metrics, metric }: Pick<BoundTask, 'shape' | 'metrics'> & { readonly metric: MetricName },
+): Score {
+  const scoreFrom = (some: readonly EvaluationCounts[]): number | null => {
+    const merged = mergeCounts(some, shape);
+    return merged.exampleCount === 0 ? null : metricsOf(merged, metrics)[metric];
   };
   return {
-    pooled: accuracyOf(counts) ?? 0,
-    own: counts.slice(0, siteCount).map((group) => accuracyOf([group])),
+    pooled: scoreFrom(counts),
+    own: counts.slice(0, siteCount).map((group) => scoreFrom([group])),
   };
 }
 
 /** The part of the summary that compares. */
 export function scoresOf({ bagOfWords, head, local, federated, pooled }: Contenders): Summary['scores'] {
   return {
-    bagOfWords: bagOfWords.pooled,
-    head: head.pooled,
+    bagOfWords: bagOfWords?.pooled ?? null,
+    head: head?.pooled ?? null,
     local: local.map((score) => score.pooled),
     federated: federated.pooled,
     pooled: pooled.pooled,
     onOwnData: {
       local: local.map((score, index) => score.own[index] ?? null),
       federated: federated.own,
-      bagOfWords: bagOfWords.own,
-      head: head.own,
+      bagOfWords: bagOfWords?.own ?? federated.own.map(() => null),
+      head: head?.own ?? federated.own.map(() => null),
       pooled: pooled.own,
     },
   };
@@ -118,11 +129,11 @@ export interface ComparisonRow {
   readonly seconds: number | null;
 }
 
-/** The comparison in the order of the table; `headBytes` are those of the head's federation. */
-export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonly ComparisonRow[] {
+/** The comparison in the order of the table, without contenders that the task does not have; `headBytes` are those of the head's federation. */
+export function comparisonOf(summary: Summary, headBytes: TrafficBytes | null): readonly ComparisonRow[] {
   const { scores, bytes, secondsOf } = summary;
   const { onOwnData } = scores;
-  return [
+  const rows: readonly ComparisonRow[] = [
     {
       key: 'bagOfWords',
       name: 'bag of words on pooled data (naive Bayes)',
@@ -169,42 +180,63 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes): readonl
       seconds: secondsOf.pooled,
     },
   ];
+  return rows.filter(({ key, pooled }) => pooled !== null || (key !== 'bagOfWords' && key !== 'head'));
 }
 
 /** The tables at the end, for 80 columns: all test rows with bytes and time, then every site's own test rows. */
 export function comparisonTables(summary: Summary, rows: readonly ComparisonRow[]): string {
   const right = (heading: string) => ({ heading, align: 'right' as const });
+  const { name: metric } = summary.metric;
+  const { title } = metricFacts[metric];
+  const shown = (value: number | null): string => metricText(metric, value);
   const whole = formatTable(
-    [{ heading: 'accuracy on all test rows' }, right(''), right('bytes up'), right('bytes down'), right('time')],
+    [{ heading: `${title} on all test rows` }, right(''), right('bytes up'), right('bytes down'), right('time')],
     rows.map(({ name, pooled, bytes, seconds }) => [
       name,
-      percent(pooled),
+      shown(pooled),
       bytes === null ? '–' : formatBytes(bytes.up),
       bytes === null ? '–' : formatBytes(bytes.down),
       seconds === null ? '–' : formatDuration(1000 * seconds),
     ]),
   );
   const bySite = formatTable(
-    [{ heading: "accuracy on a site's own test rows" }, ...rows.map(({ shortName }) => right(shortName))],
+    [{ heading: `${title} on a site's own test rows` }, ...rows.map(({ shortName }) => right(shortName))],
     [
-      ...summary.sites.map(({ name }, index) => [name, ...rows.map(({ own }) => percent(own[index] ?? null))]),
-      ['mean', ...rows.map(({ own }) => percent(meanOf(own)))],
+      ...summary.sites.map(({ name }, index) => [name, ...rows.map(({ own }) => shown(own[index] ?? null))]),
+      ['mean', ...rows.map(({ own }) => shown(meanOf(own)))],
     ],
   );
   return `${whole}\n\n${bySite}`;
 }
 
 /** What the run shows, losses as plainly as wins. */
-export function verdictOf({ scores }: Summary): string {
-  const points = (other: number | null): string => {
-    const difference = 100 * (scores.federated - (other ?? 0));
-    const amount = `${Math.abs(difference).toFixed(1)} points`;
-    return Math.abs(difference) < 0.05 ? 'level with' : `${amount} ${difference > 0 ? 'above' : 'below'}`;
+export function verdictOf({ scores, metric: { name } }: Summary): string {
+  const shown = (value: number | null): string => metricText(name, value);
+  const against = (other: number | null, what: string): string[] => {
+    if (other === null || scores.federated === null) return [];
+    const difference = (metricFacts[name].isShare ? 100 : 1) * (scores.federated - other);
+    const amount = metricFacts[name].isShare
+      ? `${Math.abs(difference).toFixed(1)} points`
+      : metricText(name, Math.abs(difference));
+    const isLevel = Math.abs(difference) < (metricFacts[name].isShare ? 0.05 : 0.0005);
+    return [`${isLevel ? 'level with' : `${amount} ${difference > 0 ? 'above' : 'below'}`} ${what}`];
   };
+  const comparisons = [
+    ...against(meanOf(scores.local), 'the mean adapter of one site alone'),
+    ...against(scores.head, 'the federated head alone'),
+    ...against(scores.bagOfWords, 'a bag of words on pooled data'),
+    ...against(scores.pooled, 'an adapter on pooled data'),
+  ];
   return (
-    `The federated adapter reaches ${percent(scores.federated)} on all test rows: ${points(meanOf(scores.local))} the mean adapter of one site alone, ` +
-    `${points(scores.head)} the federated head alone, ${points(scores.bagOfWords)} a bag of words on pooled data, ` +
-    `${points(scores.pooled)} an adapter on pooled data. On the sites' own test rows it reaches ${percent(meanOf(scores.onOwnData.federated))}, ` +
-    `an adapter that the site trains alone ${percent(meanOf(scores.onOwnData.local))}.`
+    `The federated adapter reaches ${introduced(name)}${shown(scores.federated)} on all test rows: ${comparisons.join(', ')}. ` +
+    `On the sites' own test rows it reaches ${shown(meanOf(scores.onOwnData.federated))}, ` +
+    `an adapter that the site trains alone ${shown(meanOf(scores.onOwnData.local))}.`
   );
+}
+
+/** What a number is, where that does not go without saying. */
+function introduced(name: MetricName): string {
+  const { title, higherIsBetter } = metricFacts[name];
+  if (name === 'accuracy') return '';
+  return higherIsBetter ? `${title} ` : `${title} (lower is better) `;
 }

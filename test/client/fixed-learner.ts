@@ -2,16 +2,19 @@
 import type { LearnedUpdate, Learner } from '../../client/learner.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
-import type { EvaluationCounts } from '../../shared/training/metrics.ts';
-import { scoreBinCount } from '../../shared/training/metrics.ts';
+import { readRange } from '../../shared/model/byte-source.ts';
+import type { BaseFiles } from '../../shared/model/load.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
+import { binaryCounts } from '../helpers/evaluation-counts.ts';
 
 /** The base of every test federation. */
 export const fixedBase: ReadonlyMap<string, Uint8Array> = new Map([['weights.bin', Uint8Array.of(7, 1, 7, 1)]]);
 
 /** Its digest, as the learner computes it from what it is given. */
-export function fixedBaseDigest(files: ReadonlyMap<string, Uint8Array>): Digest {
-  return digestOf(...files.values());
+export function fixedBaseDigest(files: BaseFiles): Digest {
+  return digestOf(
+    ...[...files.values()].map((file) => (file instanceof Uint8Array ? file : readRange(file, 0, file.size))),
+  );
 }
 
 /** The layout of an adapter with `dim` values. */
@@ -31,17 +34,7 @@ export interface FixedLearning {
 }
 
 /** Counts of ten rows of label 0, eight of them right. */
-export const fixedCounts: EvaluationCounts = {
-  exampleCount: 10,
-  lossSum: 5,
-  truth: [10, 0],
-  predicted: [8, 2],
-  correct: [8, 0],
-  scores: {
-    positive: Array.from({ length: scoreBinCount }, () => 0),
-    negative: Array.from({ length: scoreBinCount }, (_, bin) => (bin === 0 ? 10 : 0)),
-  },
-};
+export const fixedCounts = binaryCounts(8, 10);
 
 /** A learner that gives fixed deltas. */
 export function fixedLearner({ dim, exampleCount = 10, delta }: FixedLearning): Learner {

@@ -5,21 +5,16 @@ import { join } from 'node:path';
 import { float32Of, fromHex } from '../../shared/core/bytes.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { openVersionRecord } from '../../shared/protocol/version-record.ts';
+import { binaryCounts } from '../helpers/evaluation-counts.ts';
 import type { FakeClient } from './fake-client.ts';
 import { joinClient } from './fake-client.ts';
 import type { World } from './harness.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, until } from './harness.ts';
 
-const counts = (correct: number, exampleCount: number) => ({
-  lossSum: exampleCount * 0.5,
-  truth: [exampleCount, 0],
-  predicted: [correct, exampleCount - correct],
-  correct: [correct, 0],
-  scores: {
-    positive: Array.from({ length: 512 }, () => 0),
-    negative: [exampleCount, ...Array.from({ length: 511 }, () => 0)],
-  },
-});
+const counts = (correct: number, total: number) => {
+  const { exampleCount: _, ...metrics } = binaryCounts(correct, total);
+  return metrics;
+};
 
 /** Accepts, uploads and evaluates for every client. */
 async function playRound(

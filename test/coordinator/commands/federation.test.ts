@@ -3,13 +3,15 @@ import { strict as assert } from 'node:assert';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { classificationLearner } from '../../../client/classification-learner.ts';
 import type { Client } from '../../../client/client.ts';
 import { createClient } from '../../../client/client.ts';
 import { nodePlatform } from '../../../client/platform/node.node.ts';
+import { taskLearner } from '../../../client/task-learner.ts';
 import { readAdapterFolder } from '../../../shared/adapters/adapter-folder.node.ts';
+import { viewsOf } from '../../../shared/data/row-fields.ts';
 import { describeBase } from '../../../shared/model/load.node.ts';
 import { parsePolicy } from '../../../shared/plan/policy.ts';
+import { labelsOfTask } from '../../../shared/plan/task.ts';
 import { writeTinyBase } from '../../helpers/tiny-base.ts';
 import { document, run, start } from './commands.ts';
 
@@ -39,7 +41,7 @@ describe('commands of the coordinator', () => {
   const clientOf = async (name: string, invite: string): Promise<Client> =>
     createClient({
       platform: await nodePlatform(at(name)),
-      learner: classificationLearner({ train: rows, heldOut: rows, backend: 'cpu' }),
+      learner: taskLearner({ train: viewsOf(rows), heldOut: viewsOf(rows), backend: 'cpu' }),
       policy,
       invite,
       name,
@@ -170,7 +172,7 @@ describe('commands of the coordinator', () => {
     assert.equal(exported.code, 0, exported.errors);
     const adapter = await readAdapterFolder(out, { base: await describeBase(base) });
     assert.equal(adapter.adapter.method, 'lora');
-    assert.deepEqual(adapter.task.labels, ['early', 'late']);
+    assert.deepEqual(labelsOfTask(adapter.task), ['early', 'late']);
     assert.ok(adapter.lineage !== null);
     assert.equal((await run(['adapters', 'show', '--state', state(), '--version', '3'])).code, 2);
     assert.equal((await run(['adapters', 'show', '--state', state(), '--version', '-1'])).code, 2);

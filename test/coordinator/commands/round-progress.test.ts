@@ -6,7 +6,18 @@ import type { ClientId, Digest } from '../../../shared/core/ids.ts';
 
 const [a, b] = ['aa', 'bb'].map((digits) => digits.repeat(32) as ClientId) as [ClientId, ClientId];
 const roundHash = 'cc'.repeat(32) as Digest;
-const metrics = { exampleCount: 20, loss: 0.5, accuracy: 0.75, macroF1: 0.7, auroc: null };
+const metrics = {
+  exampleCount: 20,
+  accuracy: 0.75,
+  macroF1: 0.7,
+  microF1: null,
+  entityF1: null,
+  auroc: null,
+  perplexity: null,
+  loss: 0.5,
+  calibrationError: 0.1,
+  brier: 0.3,
+};
 const started = (roundIndex: number): CoordinatorProgress => ({
   type: 'round-started',
   roundIndex,

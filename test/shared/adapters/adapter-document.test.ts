@@ -14,13 +14,13 @@ import { digestOf } from '../../../shared/crypto/hash.ts';
 import { identityFromSeed } from '../../../shared/crypto/identity.ts';
 import { readSafetensors, tensorValues, writeSafetensors } from '../../../shared/model/safetensors.ts';
 import { sealVersionRecord, type VersionRecord } from '../../../shared/protocol/version-record.ts';
-import { classifierLayout, initialValues } from '../../../shared/training/initial-adapter.ts';
+import { initialValues, taskLayout } from '../../../shared/training/initial-adapter.ts';
 import { bertLike, gpt2Like } from './bases.ts';
 
 const base = bertLike(2, 8, 16);
 const adapter = parseAdapter({ method: 'lora', rank: 2 }, base);
 const task = { kind: 'classification', labels: ['no', 'yes', 'ask'], pooling: 'first', lengthMax: 64 } as const;
-const layout = classifierLayout(adapter, { hiddenSize: 8, labelCount: 3 });
+const layout = taskLayout(adapter, base, task);
 const parameters = initialValues(layout, adapter, 1);
 const document = createAdapterDocument({ base, adapter: adapter.configuration, task, layout, parameters });
 
@@ -84,9 +84,20 @@ describe('adapter folder', () => {
 
   it('[ADF-3] a method that does not have the layout of the manifest on this base is refused', () => {
     const settings = { ...document, adapter: { method: 'lora', rank: 3 } };
-    assert.throws(() => adapterOnBase(settings, base), /has the layout [0-9a-f]{64} on this base, the manifest says/);
+    assert.throws(
+      () => adapterOnBase(settings, base),
+      /has layers\.0\.q\.lora\.a \[3, 8\] on this base where the manifest has layers\.0\.q\.lora\.a \[2, 8\]/,
+    );
     const onGpt2 = { ...gpt2Like(2, 8), digest: base.digest };
-    assert.throws(() => adapterOnBase({ ...document, adapter: { method: 'lora', rank: 2 } }, onGpt2), /has the layout/);
+    assert.throws(
+      () => adapterOnBase({ ...document, adapter: { method: 'lora', rank: 2 } }, onGpt2),
+      /has layers\.0\.qkv\.lora\.a/,
+    );
+  });
+
+  it('[ADF-8] classes are the plan’s: a layout whose tensors are averaged otherwise fits as well', () => {
+    const tensors = layout.tensors.map((tensor) => ({ ...tensor, aggregationClass: 'frozen' as const }));
+    assert.equal(adapterOnBase({ ...document, layout: { ...layout, tensors } }, base).method, 'lora');
   });
 
   it('[ADF-4] a missing file is named, with what an adapter folder is', async () => {

@@ -10,8 +10,9 @@ import { parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { batchedProductKernel } from '../../../shared/compute/wasm-kernels.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
-import { createClassifier } from '../../../shared/training/classifier.ts';
+import { memorySource } from '../../../shared/data/example-source.ts';
 import { defaultTraining } from '../../../shared/training/configuration.ts';
+import { createTaskModel } from '../../../shared/training/task-model.ts';
 import { trainLocally } from '../../../shared/training/train.ts';
 import { fixtureBase, fixtureFamilies } from '../model/fixtures.ts';
 
@@ -30,17 +31,16 @@ async function train(family: string, adapter: (typeof adapters)[number], steps: 
     ids: Int32Array.from({ length: 4 + index }, () => random.integer(120)),
     targets: Int32Array.of(index % 3),
   }));
-  const classifier = createClassifier({
+  const model = createTaskModel({
     base,
     adapter: parseAdapter(adapter, base.description),
-    labels: ['a', 'b', 'c'],
-    pooling: 'mean',
+    task: { kind: 'classification', labels: ['a', 'b', 'c'], pooling: 'mean', lengthMax: 16 },
   });
   const configuration = { ...defaultTraining, localEpochs: undefined, localSteps: steps, batchSize: 6 };
   const { parameters } = await trainLocally({
-    classifier,
-    start: classifier.initialise(1),
-    examples,
+    model,
+    start: model.initialise(1),
+    source: memorySource(examples),
     configuration,
     seed: 2,
   });

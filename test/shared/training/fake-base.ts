@@ -14,8 +14,10 @@ import {
 import { parseDigest } from '../../../shared/core/ids.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { EncodedExample } from '../../../shared/data/encode.ts';
+import { type ExampleSource, memorySource } from '../../../shared/data/example-source.ts';
 import type { BaseModel } from '../../../shared/model/base-model.ts';
-import type { ClassifierAdapter } from '../../../shared/training/classifier.ts';
+import type { Pooling } from '../../../shared/plan/task.ts';
+import { createTaskModel, type TaskAdapter, type TaskModel } from '../../../shared/training/task-model.ts';
 
 const hiddenSize = 8;
 const vocabularySize = 20;
@@ -59,7 +61,7 @@ export function fakeBase(): BaseModel {
 }
 
 /** `h + (mask * h) A`, with dropout of a fifth in training, and a frozen bias that no step may change. */
-export const fakeAdapter: ClassifierAdapter = {
+export const fakeAdapter: TaskAdapter = {
   tensors: [
     { name: 'fake.kernel', shape: [hiddenSize, hiddenSize], aggregationClass: 'mean', decays: true },
     { name: 'fake.frozen', shape: [hiddenSize], aggregationClass: 'frozen', decays: true },
@@ -80,7 +82,7 @@ export const fakeAdapter: ClassifierAdapter = {
 };
 
 /** No adapter: only the head trains. */
-export const noAdapter: ClassifierAdapter = { tensors: [], initialise: () => new Float32Array(0), hooks: () => ({}) };
+export const noAdapter: TaskAdapter = { tensors: [], initialise: () => new Float32Array(0), hooks: () => ({}) };
 
 /** Examples of two classes that the tokens tell apart: class 0 draws mostly low ids, class 1 mostly high ones. */
 export function fakeExamples(count: number, seed: number): EncodedExample[] {
@@ -91,4 +93,27 @@ export function fakeExamples(count: number, seed: number): EncodedExample[] {
     const ids = Int32Array.from({ length }, () => random.integer(12) + label * 8);
     return { ids, targets: Int32Array.of(label) };
   });
+}
+
+/** The same as a source. */
+export function fakeSource(count: number, seed: number): ExampleSource {
+  return memorySource(fakeExamples(count, seed));
+}
+
+/** A classification of two classes, or as many as there are `labels`, on a fresh fake base. */
+export function fakeClassifier({
+  adapter = fakeAdapter,
+  labels = ['low', 'high'],
+  pooling = 'mean',
+  base = fakeBase(),
+  padId = 0,
+}: {
+  readonly adapter?: TaskAdapter;
+  readonly labels?: readonly string[];
+  readonly pooling?: Pooling;
+  readonly base?: BaseModel;
+  readonly padId?: number;
+} = {}): TaskModel {
+  const task = { kind: 'classification', labels, pooling, lengthMax: 16 } as const;
+  return createTaskModel({ base, adapter, task, tokenizer: { padId } });
 }

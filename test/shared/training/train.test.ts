@@ -1,12 +1,13 @@
 import { strict as assert } from 'node:assert';
 import { memory } from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../shared/compute/backend.ts';
-import { createClassifier } from '../../../shared/training/classifier.ts';
+import { memorySource } from '../../../shared/data/example-source.ts';
 import { defaultTraining, type TrainingConfiguration } from '../../../shared/training/configuration.ts';
+import { mergeCounts } from '../../../shared/training/counts.ts';
 import { evaluate, evaluateCounts } from '../../../shared/training/evaluate.ts';
-import { mergeCounts, metricsOf } from '../../../shared/training/metrics.ts';
+import { metricsOf } from '../../../shared/training/metrics.ts';
 import { trainLocally } from '../../../shared/training/train.ts';
-import { fakeAdapter, fakeBase, fakeExamples, noAdapter } from './fake-base.ts';
+import { fakeAdapter, fakeClassifier, fakeExamples, fakeSource, noAdapter } from './fake-base.ts';
 
 const configuration: TrainingConfiguration = { ...defaultTraining, localEpochs: 6, batchSize: 8, learningRate: 0.02 };
 
@@ -15,23 +16,22 @@ describe('trainLocally', () => {
     await useBackend('cpu');
   });
 
-  const classifierWith = (adapter = fakeAdapter) =>
-    createClassifier({ base: fakeBase(), adapter, labels: ['low', 'high'], pooling: 'mean' });
+  const classifierWith = (adapter = fakeAdapter) => fakeClassifier({ adapter });
 
   it('[TRN-1] learns: the loss falls and held-out examples are told apart, with an adapter and with a head alone', async () => {
     for (const adapter of [fakeAdapter, noAdapter]) {
-      const classifier = classifierWith(adapter);
-      const start = classifier.initialise(1);
-      const held = fakeExamples(60, 2);
-      const before = await evaluate({ classifier, parameters: start, examples: held });
+      const model = classifierWith(adapter);
+      const start = model.initialise(1);
+      const held = fakeSource(60, 2);
+      const before = await evaluate({ model, parameters: start, source: held });
       const { parameters } = await trainLocally({
-        classifier,
+        model,
         start,
-        examples: fakeExamples(80, 1),
+        source: fakeSource(80, 1),
         configuration,
         seed: 3,
       });
-      const after = await evaluate({ classifier, parameters, examples: held });
+      const after = await evaluate({ model, parameters, source: held });
       assert.ok(after.loss < before.loss * 0.8, `loss ${before.loss} to ${after.loss}`);
       assert.ok(after.accuracy > 0.8, `accuracy ${after.accuracy}`);
       assert.ok(after.auroc! > 0.9, `AUROC ${after.auroc}`);
@@ -39,10 +39,10 @@ describe('trainLocally', () => {
   });
 
   it('[TRN-2] gives the same bytes for the same seed and others for another', async () => {
-    const examples = fakeExamples(40, 1);
+    const source = fakeSource(40, 1);
     const run = (seed: number) => {
-      const classifier = classifierWith();
-      return trainLocally({ classifier, start: classifier.initialise(1), examples, configuration, seed });
+      const model = classifierWith();
+      return trainLocally({ model, start: model.initialise(1), source, configuration, seed });
     };
     const [first, again, other] = [await run(3), await run(3), await run(4)];
     assert.deepEqual(again.parameters, first.parameters);
@@ -52,14 +52,14 @@ describe('trainLocally', () => {
   });
 
   it('[TRN-3] returns the delta in layout order and leaves the start and frozen tensors as they were', async () => {
-    const classifier = classifierWith();
-    const start = classifier.initialise(1);
+    const model = classifierWith();
+    const start = model.initialise(1);
     const untouched = start.slice();
-    const result = await trainLocally({ classifier, start, examples: fakeExamples(20, 1), configuration, seed: 1 });
+    const result = await trainLocally({ model, start, source: fakeSource(20, 1), configuration, seed: 1 });
     assert.deepEqual(start, untouched);
     assert.equal(result.steps, 6 * 3);
     assert.equal(result.exampleCount, 20);
-    for (const { name, offset, size } of classifier.layout.tensors) {
+    for (const { name, offset, size } of model.layout.tensors) {
       const part = result.delta.subarray(offset, offset + size);
       assert.equal(
         part.every((value) => value === 0),
@@ -75,13 +75,13 @@ describe('trainLocally', () => {
 
   it('[TRN-4] holds as many tensors after the tenth step as after the first, and none when it is over', async () => {
     for (const adapter of [fakeAdapter, noAdapter]) {
-      const classifier = classifierWith(adapter);
+      const model = classifierWith(adapter);
       const before = memory().numTensors;
       const counts: number[] = [];
       await trainLocally({
-        classifier,
-        start: classifier.initialise(1),
-        examples: fakeExamples(40, 1),
+        model,
+        start: model.initialise(1),
+        source: fakeSource(40, 1),
         configuration: { ...configuration, localEpochs: undefined, localSteps: 10, proximalMu: 0.1 },
         seed: 1,
         onProgress: () => counts.push(memory().numTensors),
@@ -89,18 +89,18 @@ describe('trainLocally', () => {
       assert.equal(counts.length, 10);
       assert.deepEqual(new Set(counts).size, 1, `tensors after each step: ${counts.join(' ')}`);
       assert.equal(memory().numTensors, before);
-      await evaluate({ classifier, parameters: classifier.initialise(1), examples: fakeExamples(40, 1) });
+      await evaluate({ model, parameters: model.initialise(1), source: fakeSource(40, 1) });
       assert.equal(memory().numTensors, before);
     }
   });
 
   it('[TRN-5] stays nearer to the start with a proximal term (FedProx)', async () => {
-    const examples = fakeExamples(40, 1);
+    const source = fakeSource(40, 1);
     const distance = async (proximalMu: number) => {
-      const classifier = classifierWith();
-      const start = classifier.initialise(1);
+      const model = classifierWith();
+      const start = model.initialise(1);
       const settings = { ...configuration, proximalMu, weightDecay: 0 };
-      const { delta } = await trainLocally({ classifier, start, examples, configuration: settings, seed: 1 });
+      const { delta } = await trainLocally({ model, start, source, configuration: settings, seed: 1 });
       return Math.hypot(...delta);
     };
     const [free, weak, strong] = [await distance(0), await distance(0.1), await distance(10)];
@@ -108,13 +108,13 @@ describe('trainLocally', () => {
   });
 
   it('[TRN-6] continues the schedule of all rounds: the last round moves less than the first', async () => {
-    const examples = fakeExamples(40, 1);
+    const source = fakeSource(40, 1);
     const moved = async (index: number) => {
-      const classifier = classifierWith();
+      const model = classifierWith();
       const settings = { ...configuration, localEpochs: 1, warmupFraction: 0, weightDecay: 0 };
       const round = { index, count: 10 };
-      const start = classifier.initialise(1);
-      const { delta } = await trainLocally({ classifier, start, examples, configuration: settings, seed: 1, round });
+      const start = model.initialise(1);
+      const { delta } = await trainLocally({ model, start, source, configuration: settings, seed: 1, round });
       return Math.hypot(...delta);
     };
     const [first, last] = [await moved(0), await moved(9)];
@@ -122,7 +122,7 @@ describe('trainLocally', () => {
   });
 
   it('[TRN-7] gives the event loop a turn after every step and stops when asked, without leaving tensors', async () => {
-    const classifier = classifierWith();
+    const model = classifierWith();
     const before = memory().numTensors;
     const controller = new AbortController();
     let turns = 0;
@@ -133,9 +133,9 @@ describe('trainLocally', () => {
     setImmediate(count);
     let steps = 0;
     const training = trainLocally({
-      classifier,
-      start: classifier.initialise(1),
-      examples: fakeExamples(40, 1),
+      model,
+      start: model.initialise(1),
+      source: fakeSource(40, 1),
       configuration,
       seed: 1,
       onProgress: () => {
@@ -151,11 +151,11 @@ describe('trainLocally', () => {
   });
 
   it('[TRN-8] refuses to go on from a loss that is not finite', async () => {
-    const classifier = classifierWith();
-    const start = classifier.initialise(1);
+    const model = classifierWith();
+    const start = model.initialise(1);
     start[start.length - 1] = Number.NaN;
     const before = memory().numTensors;
-    await assert.rejects(trainLocally({ classifier, start, examples: fakeExamples(8, 1), configuration, seed: 1 }), {
+    await assert.rejects(trainLocally({ model, start, source: fakeSource(8, 1), configuration, seed: 1 }), {
       code: 'training-diverged',
     });
     assert.equal(memory().numTensors, before);
@@ -172,15 +172,10 @@ describe('trainLocally on WebAssembly', () => {
 
   it('[TRN-9] gives the same bytes twice, and nearly those of the plain back end', async () => {
     const run = () => {
-      const classifier = createClassifier({
-        base: fakeBase(),
-        adapter: fakeAdapter,
-        labels: ['low', 'high'],
-        pooling: 'mean',
-      });
+      const model = fakeClassifier({ pooling: 'mean' });
       const settings = { ...configuration, localEpochs: 1 };
-      const start = classifier.initialise(1);
-      return trainLocally({ classifier, start, examples: fakeExamples(40, 1), configuration: settings, seed: 3 });
+      const start = model.initialise(1);
+      return trainLocally({ model, start, source: fakeSource(40, 1), configuration: settings, seed: 3 });
     };
     const [first, again] = [await run(), await run()];
     assert.deepEqual(again.parameters, first.parameters);
@@ -192,21 +187,18 @@ describe('trainLocally on WebAssembly', () => {
 
 describe('evaluate', () => {
   it('[TRN-10] gives the same metrics for sites pooled by counts as for all rows at once, at any batch size', async () => {
-    const classifier = createClassifier({
-      base: fakeBase(),
-      adapter: fakeAdapter,
-      labels: ['low', 'high'],
-      pooling: 'last',
-    });
-    const parameters = classifier.initialise(1);
+    const model = fakeClassifier({ pooling: 'last' });
+    const parameters = model.initialise(1);
     const examples = fakeExamples(50, 9);
-    const whole = await evaluate({ classifier, parameters, examples, batchSize: 50 });
+    const whole = await evaluate({ model, parameters, source: memorySource(examples), batchSize: 50 });
     const parts = [examples.slice(0, 7), examples.slice(7, 30), examples.slice(30)];
     const counts = await Promise.all(
-      parts.map((part) => evaluateCounts({ classifier, parameters, examples: part, batchSize: 4 })),
+      parts.map((part) => evaluateCounts({ model, parameters, source: memorySource(part), batchSize: 4 })),
     );
-    const pooled = metricsOf(mergeCounts(counts, 2));
-    assert.ok(Math.abs(pooled.loss - whole.loss) < 1e-6);
-    assert.deepEqual({ ...pooled, loss: 0 }, { ...whole, loss: 0 });
+    const pooled = metricsOf(mergeCounts(counts, model.task.shape), model.task.metrics);
+    for (const name of ['loss', 'brier', 'calibrationError'] as const)
+      assert.ok(Math.abs(pooled[name] - whole[name]) < 1e-6);
+    const sums = { loss: 0, brier: 0, calibrationError: 0 };
+    assert.deepEqual({ ...pooled, ...sums }, { ...whole, ...sums });
   });
 });

@@ -6,8 +6,9 @@ import { gzipSync } from 'node:zlib';
 import { parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
+import { memorySource } from '../../../shared/data/example-source.ts';
 import { baseModelFrom, type LoadedBase } from '../../../shared/model/load.ts';
-import { createClassifier } from '../../../shared/training/classifier.ts';
+import { createTaskModel } from '../../../shared/training/task-model.ts';
 import { trainLocally } from '../../../shared/training/train.ts';
 import type { Cell } from '../../../simulations/experiments/cells.ts';
 import { drawRows } from '../../../simulations/experiments/data.ts';
@@ -84,19 +85,21 @@ describe('runCell', () => {
 
   it('[EXP-12] federates a single client as if it trained alone, round by round', async () => {
     const adapter = parseAdapter({ method: 'bottleneck', size: 2 }, base.model.description);
-    const classifier = createClassifier({ base: base.model, adapter, labels: ['a', 'b'], pooling: 'mean' });
+    const task = { kind: 'classification', labels: ['a', 'b'], pooling: 'mean', lengthMax: 8 } as const;
+    const model = createTaskModel({ base: base.model, adapter, task });
     const random = seededRandom(5);
     const examples = Array.from({ length: 20 }, (_, index) => {
       return { ids: Int32Array.from({ length: 4 }, () => 4 + random.integer(100)), targets: Int32Array.of(index % 2) };
     });
     const configuration = trainingOf({ learningRate: 0.01, batchSize: 8, epochs: 1 });
-    const found = await federate({ classifier, clients: [examples], rounds: 2, configuration, seed: 7 });
-    let expected = classifier.initialise(7);
+    const source = memorySource(examples);
+    const found = await federate({ model, clients: [source], rounds: 2, configuration, seed: 7 });
+    let expected = model.initialise(7);
     for (const index of [0, 1]) {
       const { delta } = await trainLocally({
-        classifier,
+        model,
         start: expected,
-        examples,
+        source,
         configuration,
         seed: 7 + index,
         round: { index, count: 2 },

@@ -5,8 +5,7 @@ import { checkOptions } from '../../../simulations/quickstart/options.ts';
 import { fixtureOptions } from './fixture.ts';
 
 const flags = {
-  textColumn: 'text',
-  labelColumn: 'label',
+  task: 'classification',
   clients: 4,
   rounds: 8,
   localEpochs: 1,
@@ -47,5 +46,18 @@ describe('quickstart flags', () => {
     assert.throws(() => checkOptions({ ...fixtureOptions, localEpochs: 0 }), /--local-epochs/);
     assert.throws(() => checkOptions({ ...fixtureOptions, threads: 0 }), /--threads/);
     assert.throws(() => checkOptions({ ...fixtureOptions, seed: 2 ** 32 }), /--seed/);
+  });
+
+  it('[QFL-5] tasks have the partition and the data that suit them, and what does not is refused', () => {
+    const files = { train: 'a.jsonl', test: 'b.jsonl' };
+    assert.deepEqual(optionsOf({ ...flags, ...files, task: 'tokens' }).partition, { kind: 'iid' });
+    assert.deepEqual(optionsOf({ ...flags, ...files, task: 'multi-label' }).partition.kind, 'dirichlet');
+    assert.deepEqual(optionsOf({ ...flags, task: 'causal' }).partition.kind, 'natural');
+    const checked = (changes: object) => checkOptions({ ...fixtureOptions, ...changes });
+    assert.throws(() => checked({ task: 'tokens', data: null }), /--task tokens needs --train and --test/);
+    assert.throws(() => checked({ task: 'causal' }), /--partition dirichlet skews labels/);
+    assert.throws(() => checked({ task: 'causal', partition: { kind: 'iid' }, adapter: 'none' }), {
+      code: 'nothing-to-train',
+    });
   });
 });

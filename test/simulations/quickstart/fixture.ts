@@ -4,7 +4,7 @@ import { describeFiles } from '../../../shared/model/load.ts';
 import type { FederationOutcome } from '../../../simulations/quickstart/federate.ts';
 import type { LearningOutcome } from '../../../simulations/quickstart/learners.ts';
 import type { QuickstartOptions } from '../../../simulations/quickstart/options.ts';
-import { makePlan } from '../../../simulations/quickstart/plans.ts';
+import { makePlan, makeTask } from '../../../simulations/quickstart/plans.ts';
 import type { QuickstartResult } from '../../../simulations/quickstart/run.ts';
 import type { Summary } from '../../../simulations/quickstart/summary.ts';
 import { tinyBaseFiles } from '../../helpers/tiny-base.ts';
@@ -17,6 +17,8 @@ export const fixtureOptions: QuickstartOptions = {
   partition: { kind: 'dirichlet', alpha: 0.5 },
   rounds: 2,
   localEpochs: 1,
+  task: 'classification',
+  metric: null,
   adapter: 'bottleneck',
   backend: 'auto',
   threads: 1,
@@ -28,6 +30,8 @@ export const fixtureOptions: QuickstartOptions = {
 export function fixtureSummary(federated = 0.8125): Summary {
   return {
     metric: { name: 'accuracy', higherIsBetter: true },
+    task: 'classification',
+    missing: [],
     scores: {
       bagOfWords: 0.7,
       head: 0.5,
@@ -65,19 +69,19 @@ export function fixtureResult({ curves = true, problems = [] as readonly string[
     adapter: 'bottleneck',
     trainer: 'federation',
     base,
-    labels,
+    task: makeTask('classification', labels, base),
     options: fixtureOptions,
   });
   const curve = curves
     ? [
-        { round: 1, accuracy: 0.5, loss: 1.2 },
-        { round: 2, accuracy: 0.75, loss: 0.6 },
+        { round: 1, score: 0.5, loss: 1.2 },
+        { round: 2, score: 0.75, loss: 0.6 },
       ]
     : [];
   const federated: FederationOutcome = {
     adapter: new Float32Array(4),
     lineage: { record: '', signature: '', coordinatorKey: '' },
-    rounds: [0, 1].map((roundIndex) => ({ roundIndex, asked: 2, contributors: 2, accuracy: 0, loss: 0, seconds: 2 })),
+    rounds: [0, 1].map((roundIndex) => ({ roundIndex, asked: 2, contributors: 2, metrics: null, seconds: 2 })),
     curve,
     traffic: { up: 1, down: 2 },
     seconds: 40,
@@ -95,6 +99,7 @@ export function fixtureResult({ curves = true, problems = [] as readonly string[
     plans: { federated: plan, head: plan, local: plan, pooled: plan },
     federated,
     head: federated,
+    metric: 'accuracy',
     local: [learned, learned],
     pooled: learned,
     division: {

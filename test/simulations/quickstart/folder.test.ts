@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readRows } from '../../../shared/data/rows.node.ts';
+import { rowForms } from '../../../shared/training/tasks/registry.ts';
 import { openFolder, writeRows, writeSite } from '../../../simulations/quickstart/folder.ts';
 
 describe('the folder of a run', () => {
@@ -36,14 +37,15 @@ describe('the folder of a run', () => {
     const rows = ['quote " and \\', 'line\nbreak', '  blanks  ', 'Zürich 🏦'].map((text, index) => {
       return { text, label: 'a', group: 'north', line: index + 1 };
     });
-    writeRows(folder.trainFile, rows);
+    writeRows(folder.trainFile, rows, rowForms.classification);
     assert.deepEqual(await readRows(folder.trainFile, { text: 'text', label: 'label', group: 'client' }), rows);
   });
 
   it('[FOL-5] a site has its rows and its policy in files; nothing held out is no file', () => {
     const folder = openFolder(parent);
     const row = { text: 'x', label: 'a', line: 1 };
-    writeSite(folder, { name: 'north', train: [row], heldOut: [], ownTest: [] }, { format: 'tributary-policy-1' });
+    const site = { name: 'north', train: [row], heldOut: [], ownTest: [] };
+    writeSite(folder, site, rowForms.classification, { format: 'tributary-policy-1' });
     assert.deepEqual(JSON.parse(readFileSync(folder.site('north', 'policy.json'), 'utf8')), {
       format: 'tributary-policy-1',
     });

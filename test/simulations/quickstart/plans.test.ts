@@ -2,7 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { describeFiles } from '../../../shared/model/load.ts';
 import { judgePlan, parsePolicy } from '../../../shared/plan/policy.ts';
-import { makePlan, policyDocument } from '../../../simulations/quickstart/plans.ts';
+import { makePlan, makeTask, policyDocument } from '../../../simulations/quickstart/plans.ts';
 import { tinyBaseFiles } from '../../helpers/tiny-base.ts';
 
 const base = describeFiles(tinyBaseFiles());
@@ -12,7 +12,7 @@ const planOf = (adapter: 'lora' | 'bottleneck' | 'none', clientCount: number, se
     adapter,
     trainer: 'federation',
     base,
-    labels: ['a', 'b'],
+    task: makeTask('classification', ['a', 'b'], base),
     options: { rounds: 3, localEpochs: 2, clientCount, seed },
   });
 

@@ -67,6 +67,8 @@ describe('the quickstart', function () {
       partition: { kind: 'iid' },
       rounds: 2,
       localEpochs: 1,
+      task: 'classification',
+      metric: null,
       adapter: 'lora',
       backend: 'wasm',
       threads: 1,

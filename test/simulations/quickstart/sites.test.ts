@@ -1,7 +1,7 @@
 /** Who holds what: no row twice, no row lost, and own test rows that are like the training rows of their site. */
 import { strict as assert } from 'node:assert';
 import type { Row } from '../../../shared/data/row.ts';
-import { divide } from '../../../simulations/quickstart/sites.ts';
+import { divide, type Site } from '../../../simulations/quickstart/sites.ts';
 
 const owners = ['north', 'south', 'east'];
 const labels = ['a', 'b', 'c', 'd'];
@@ -20,10 +20,7 @@ function rows(count: number, name: string): Row[] {
 }
 
 const options = { train: rows(300, 'train'), test: rows(120, 'test'), clientCount: 3, seed: 7 };
-const all = ({ train, heldOut }: { readonly train: readonly Row[]; readonly heldOut: readonly Row[] }) => [
-  ...train,
-  ...heldOut,
-];
+const all = ({ train, heldOut }: Pick<Site, 'train' | 'heldOut'>) => [...train, ...heldOut] as readonly Row[];
 
 describe('divide', () => {
   for (const partition of [

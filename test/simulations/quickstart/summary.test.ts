@@ -1,6 +1,7 @@
 /** Scores and the table: counts become accuracies, dashes stand where nothing was measured, losses are said as plainly as wins. */
 import { strict as assert } from 'node:assert';
-import { countScores } from '../../../shared/training/metrics.ts';
+import { startCounts } from '../../../shared/training/counts.ts';
+import { countExclusive } from '../../../shared/training/decisions.ts';
 import {
   comparisonOf,
   comparisonTables,
@@ -10,19 +11,22 @@ import {
   scoresOf,
   verdictOf,
 } from '../../../simulations/quickstart/summary.ts';
+import { classificationOf } from '../../helpers/evaluation-counts.ts';
 import { fixtureSummary } from './fixture.ts';
 
+const three = classificationOf(3);
+
 /** Counts of rows of three labels; `right` of `total` are predicted as their label, which is 0. */
-const counts = (right: number, total: number) =>
-  countScores(
-    Array.from({ length: total }, (_, row) => (row < right ? [1, 0, 0] : [0, 1, 0])).flat(),
-    Array.from({ length: total }, () => 0),
-    3,
-  );
+const counts = (right: number, total: number) => {
+  const found = startCounts(three.shape);
+  const scores = Array.from({ length: total }, (_, row) => (row < right ? [1, 0, 0] : [0, 1, 0])).flat();
+  countExclusive(found, scores, new Int32Array(total), 3);
+  return { ...found, exampleCount: total };
+};
 
 describe('quickstart summary', () => {
   it('[SUM-1] own scores are by site, the pooled score is over all rows, those of nobody too', () => {
-    const score = scoreOf([counts(3, 4), counts(0, 0), counts(1, 6)], 2, 3);
+    const score = scoreOf([counts(3, 4), counts(0, 0), counts(1, 6)], 2, { ...three, metric: 'accuracy' });
     assert.deepEqual(score, { pooled: 0.4, own: [0.75, null] });
   });
 
@@ -66,5 +70,28 @@ describe('quickstart summary', () => {
     assert.equal(meanOf([null]), null);
     assert.equal(percent(null), '–');
     assert.equal(percent(0.12345), '12.3 %');
+  });
+
+  it('[SUM-6] contenders that a task does not have are missing from the tables, and lower may be better', () => {
+    const found = fixtureSummary(12.25);
+    const summary = {
+      ...found,
+      metric: { name: 'perplexity', higherIsBetter: false },
+      scores: { ...found.scores, bagOfWords: null, head: null, local: [20, 30], pooled: 10 },
+      secondsOf: { ...found.secondsOf, head: null },
+    } as const;
+    const rows = comparisonOf(summary, null);
+    assert.deepEqual(
+      rows.map(({ key }) => key),
+      ['local', 'federated', 'pooled'],
+    );
+    assert.match(comparisonTables(summary, rows), /^perplexity on all test rows/);
+    const verdict = verdictOf(summary);
+    assert.match(
+      verdict,
+      /reaches perplexity \(lower is better\) 12\.25 on all test rows: 12\.75 below the mean adapter/,
+    );
+    assert.match(verdict, /2\.25 above an adapter on pooled data/);
+    assert.doesNotMatch(verdict, /bag of words|head alone/);
   });
 });

@@ -2,17 +2,18 @@ import { strict as assert } from 'node:assert';
 import { tensor2d } from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
-import { batchOf } from '../../../shared/data/batches.ts';
-import { createClassifier, type Pooling } from '../../../shared/training/classifier.ts';
+import type { Pooling } from '../../../shared/plan/task.ts';
 import { defaultTraining } from '../../../shared/training/configuration.ts';
 import { evaluate } from '../../../shared/training/evaluate.ts';
-import { computeFeatures } from '../../../shared/training/features.ts';
+import { featuresOf } from '../../../shared/training/features.ts';
+import { createTaskModel } from '../../../shared/training/task-model.ts';
 import { trainLocally } from '../../../shared/training/train.ts';
-import { fakeAdapter, fakeBase, fakeExamples, noAdapter } from './fake-base.ts';
+import { fakeAdapter, fakeBase, fakeClassifier, fakeSource, noAdapter } from './fake-base.ts';
 
 const mode = { training: false, random: seededRandom(0) };
+const noChance = () => seededRandom(0);
 
-describe('createClassifier', () => {
+describe('createTaskModel', () => {
   before(async () => {
     await useBackend('cpu');
   });
@@ -23,8 +24,8 @@ describe('createClassifier', () => {
       { ids: Int32Array.of(9), targets: Int32Array.of(1) },
     ];
     const pooled = async (pooling: Pooling, padId: number) => {
-      const classifier = createClassifier({ base: fakeBase(), adapter: noAdapter, labels: ['a', 'b'], pooling, padId });
-      return (await classifier.pool(new Map(), batchOf(examples, padId, 16), mode).array()) as number[][];
+      const model = fakeClassifier({ adapter: noAdapter, pooling, padId });
+      return (await model.states(new Map(), model.arrange(examples, noChance), mode).states.array()) as number[][];
     };
     const tokens = await Promise.all(
       [3, 7, 5, 9].map(async (id) => {
@@ -50,17 +51,12 @@ describe('createClassifier', () => {
   });
 
   it('[CLA-2] starts with the same values for the same seed, identity first, then a small head and a zero bias', () => {
-    const classifier = createClassifier({
-      base: fakeBase(),
-      adapter: fakeAdapter,
-      labels: ['a', 'b', 'c'],
-      pooling: 'mean',
-    });
-    const values = classifier.initialise(4);
-    assert.deepEqual(classifier.initialise(4), values);
-    assert.notDeepEqual(classifier.initialise(5), values);
+    const model = fakeClassifier({ labels: ['a', 'b', 'c'] });
+    const values = model.initialise(4);
+    assert.deepEqual(model.initialise(4), values);
+    assert.notDeepEqual(model.initialise(5), values);
     assert.deepEqual(
-      classifier.layout.tensors.map(({ name }) => name),
+      model.layout.tensors.map(({ name }) => name),
       ['fake.kernel', 'fake.frozen', 'head.kernel', 'head.bias'],
     );
     assert.ok(values.subarray(0, 64).every((value) => value === 0));
@@ -79,24 +75,43 @@ describe('createClassifier', () => {
         return base.encode(batch, hooks, collect);
       },
     };
-    const classifier = createClassifier({ base: counting, adapter: noAdapter, labels: ['a', 'b'], pooling: 'mean' });
-    const examples = fakeExamples(30, 1);
+    const model = fakeClassifier({ base: counting, adapter: noAdapter });
+    const source = fakeSource(30, 1);
     const configuration = { ...defaultTraining, localEpochs: 4, batchSize: 8 };
-    const start = classifier.initialise(1);
-    const { parameters } = await trainLocally({ classifier, start, examples, configuration, seed: 1 });
-    await trainLocally({ classifier, start: parameters, examples, configuration, seed: 2 });
-    await evaluate({ classifier, parameters, examples });
+    const start = model.initialise(1);
+    const { parameters } = await trainLocally({ model, start, source, configuration, seed: 1 });
+    await trainLocally({ model, start: parameters, source, configuration, seed: 2 });
+    await evaluate({ model, parameters, source });
     assert.equal(rowsEncoded, 30);
-    const [example] = examples;
-    const own = await classifier.pool(new Map(), batchOf([example!], 0, 16), mode).data();
-    for (const [index, value] of classifier.pooledStates.get(example!)!.entries())
-      assert.ok(Math.abs(value - own[index]!) < 1e-6);
+    const features = await featuresOf(model, source);
+    const kept = await features!.gather([7, 2]).states.data();
+    const examples = await source.read([7, 2]);
+    const own = await model.states(new Map(), model.arrange(examples, noChance), mode).states.data();
+    for (const [index, value] of kept.entries()) assert.ok(Math.abs(value - own[index]!) < 1e-6);
   });
 
-  it('[CLA-4] stops computing pooled states when asked', async () => {
-    const classifier = createClassifier({ base: fakeBase(), adapter: noAdapter, labels: ['a', 'b'], pooling: 'mean' });
+  it('[CLA-4] stops computing states when asked', async () => {
+    const model = fakeClassifier({ adapter: noAdapter });
     const controller = new AbortController();
     controller.abort(new Error('the round is over'));
-    await assert.rejects(computeFeatures(classifier, fakeExamples(4, 1), controller.signal), /the round is over/);
+    await assert.rejects(featuresOf(model, fakeSource(4, 1), controller.signal), /the round is over/);
+  });
+
+  it('[CLA-5] refuses a task that the base cannot do, and one that leaves nothing to train', () => {
+    const base = fakeBase();
+    const causalBase = { ...base, description: { ...base.description, causal: true } };
+    const masked = { kind: 'masked', lengthMax: 8, maskFraction: 0.15 } as const;
+    const causal = { kind: 'causal', lengthMax: 8 } as const;
+    assert.throws(
+      () => createTaskModel({ base, adapter: fakeAdapter, task: causal }),
+      /task\.kind must be another on fake/,
+    );
+    assert.throws(() => createTaskModel({ base: causalBase, adapter: fakeAdapter, task: masked }), {
+      code: 'bad-plan',
+    });
+    assert.throws(() => createTaskModel({ base: causalBase, adapter: noAdapter, task: causal }), {
+      code: 'nothing-to-train',
+    });
+    assert.throws(() => fakeClassifier({ base: causalBase, pooling: 'first' }), /first token sees nothing/);
   });
 });

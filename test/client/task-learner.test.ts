@@ -1,7 +1,8 @@
 import { strict as assert } from 'node:assert';
 import { memory } from '@tensorflow/tfjs-core';
-import { classificationLearner } from '../../client/classification-learner.ts';
+import { taskLearner } from '../../client/task-learner.ts';
 import type { Row } from '../../shared/data/row.ts';
+import { viewsOf } from '../../shared/data/row-fields.ts';
 import { describeFiles } from '../../shared/model/load.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { tinyBaseFiles } from '../helpers/tiny-base.ts';
@@ -26,15 +27,16 @@ const planWith = (task: object = {}) =>
     'the test',
   );
 const signal = new AbortController().signal;
-const learner = (train: Row[] = rows) => classificationLearner({ train, heldOut: rows.slice(0, 4), backend: 'cpu' });
+const learner = (train: Row[] = rows) =>
+  taskLearner({ train: viewsOf(train), heldOut: viewsOf(rows.slice(0, 4)), backend: 'cpu' });
 
-describe('classification learner', () => {
+describe('task learner', () => {
   it('[CLI-60] trains the adapter of a plan on the base that it was given, the same every time', async () => {
     const prepared = await learner().prepare(planWith(), files);
     const start = new Float32Array(prepared.layout.dim).fill(0.01);
     const steps: number[] = [];
     const train = (roundIndex: number) =>
-      prepared.train({ start, roundIndex, signal, onProgress: ({ stepsDone }) => steps.push(stepsDone) });
+      prepared.train({ start, frozen: null, roundIndex, signal, onProgress: ({ stepsDone }) => steps.push(stepsDone) });
     const first = await train(0);
     assert.deepEqual(steps, [1, 2, 3]);
     assert.equal(first.exampleCount, rows.length);
@@ -46,7 +48,7 @@ describe('classification learner', () => {
     assert.ok((await train(7)).delta.some((value) => value !== 0));
     assert.equal(prepared.baseDigest, planWith().base.digest);
     const counts = await prepared.evaluate(start, signal);
-    assert.deepEqual([prepared.heldOutCount, counts.exampleCount, counts.truth], [4, 4, [2, 2]]);
+    assert.deepEqual([prepared.heldOutCount, counts.exampleCount, counts.labels.truth], [4, 4, [2, 2]]);
     prepared.dispose();
   });
 

@@ -1,0 +1,117 @@
+/** The learner on a site's records: base from bytes, adapter and task from the plan, rows as the task reads them. */
+import type { BackendName } from '../shared/compute/backend.ts';
+import { useBackend } from '../shared/compute/backend.ts';
+import { FormatError, UsageError } from '../shared/core/errors.ts';
+import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
+import { type BaseFiles, baseModelFrom } from '../shared/model/load.ts';
+import type { Plan } from '../shared/plan/plan.ts';
+import { besideFrozen } from '../shared/training/beside-frozen.ts';
+import { encodeRows } from '../shared/training/encode-rows.ts';
+import { evaluateCounts } from '../shared/training/evaluate.ts';
+import { ownersOf } from '../shared/training/label-owners.ts';
+import { planAdapters } from '../shared/training/plan-adapters.ts';
+import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/training/task-model.ts';
+import { trainLocally } from '../shared/training/train.ts';
+import type { AdapterLayout } from '../shared/update/layout.ts';
+import type { Learner, PreparedLearning } from './learner.ts';
+
+/** A site's records and where it computes. What a record means is decided by the task of the plan that comes. */
+export interface TaskLearnerOptions {
+  readonly train: readonly RecordView[];
+  /** Records that are never trained on; empty where the site evaluates nothing. */
+  readonly heldOut: readonly RecordView[];
+  /** Which column holds what, where they do not have the usual names of the task. */
+  readonly columns?: ColumnMapping;
+  readonly backend: BackendName | 'auto';
+  readonly threads?: number;
+  /** Told for every plan which back end was taken. */
+  readonly onBackend?: (name: BackendName) => void;
+  /** Told for every plan how many rows were cut for their length, training and held-out rows together, and how many of those are left out. */
+  readonly onEncoded?: (counts: { readonly truncatedCount: number; readonly droppedCount: number }) => void;
+}
+
+/** A learner on these records. */
+export function taskLearner(options: TaskLearnerOptions): Learner {
+  const { train, backend: wanted, threads, onBackend } = options;
+  return {
+    exampleCount: train.length,
+    prepare: async (plan, baseFiles) => {
+      const backend = await useBackend(wanted, threads === undefined ? {} : { threads });
+      onBackend?.(backend.name);
+      return prepareTask(plan, baseFiles, options);
+    },
+  };
+}
+
+async function prepareTask(
+  plan: Plan,
+  baseFiles: BaseFiles,
+  { train, heldOut, columns = {}, onEncoded }: TaskLearnerOptions,
+): Promise<PreparedLearning> {
+  if (train.length === 0) throw new UsageError('no-rows', 'training needs at least one row, found none');
+  const { model: base, tokenizer } = await baseModelFrom(baseFiles);
+  try {
+    const { lengthMax } = plan.task;
+    const { digest, positionsMax } = base.description;
+    if (lengthMax > positionsMax) {
+      throw new FormatError('bad-plan', `the plan has texts of ${lengthMax} tokens, the base only ${positionsMax}`);
+    }
+    const { trained, published } = planAdapters(plan, base.description);
+    const beside = besideFrozen(trained, published);
+    const modelOf = (adapter: TaskAdapter, layout: AdapterLayout): TaskModel => {
+      return { ...createTaskModel({ base, adapter, task: plan.task, tokenizer }), layout };
+    };
+    const model = modelOf(beside.adapter, trained.layout);
+    const measured = published === trained ? model : modelOf(published.adapter, published.layout);
+    const { task } = model;
+    const encode = (views: readonly RecordView[]) =>
+      encodeRows(
+        views.map((view) => task.rows.read(view, columns)),
+        { task, tokenizer },
+      );
+    const [training, testing] = [encode(train), encode(heldOut)];
+    const { source } = training;
+    if (source.count === 0)
+      throw new UsageError(
+        'no-rows',
+        `all ${train.length} rows are too long for ${lengthMax} tokens to leave anything`,
+      );
+    const owned = await ownersOf(published.layout, source);
+    onEncoded?.({
+      truncatedCount: training.truncatedCount + testing.truncatedCount,
+      droppedCount: training.droppedCount + testing.droppedCount,
+    });
+    return {
+      baseDigest: digest,
+      layout: published.layout,
+      trainedLayout: trained.layout,
+      initialise: model.initialise,
+      heldOutCount: testing.source.count,
+      train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
+        const { count } = plan.rounds;
+        beside.use(frozen);
+        const { delta, counts, exampleCount, meanLoss, seconds } = await trainLocally({
+          model,
+          start,
+          source,
+          configuration: plan.training,
+          seed: plan.training.seed + roundIndex,
+          // Void rounds use numbers up, so the last rounds of a federation may lie beyond the schedule: they go on at its end.
+          round: { index: Math.min(roundIndex, count - 1), count },
+          onProgress: ({ step, stepCount, loss }) => onProgress({ stepsDone: step, stepCount, loss }),
+          signal,
+        });
+        beside.use(null);
+        return { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };
+      },
+      evaluate: (parameters, signal) => evaluateCounts({ model: measured, parameters, source: testing.source, signal }),
+      dispose: () => {
+        beside.dispose();
+        base.dispose();
+      },
+    };
+  } catch (thrown) {
+    base.dispose();
+    throw thrown;
+  }
+}

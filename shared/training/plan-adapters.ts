@@ -1,0 +1,45 @@
+/**
+ * What a plan's adapter is on a base: as clients train it, and as the federation publishes it, each with the layout and the classes that the plan
+ * gives its tensors. Mostly the two are one; a rule for low-rank pairs may publish more ranks than are trained.
+ */
+import type { LoraConfiguration } from '../adapters/lora.ts';
+import { loraOfRank } from '../adapters/lora-rank.ts';
+import { type BoundAdapter, parseAdapter } from '../adapters/registry.ts';
+import type { BaseDescription } from '../model/base-model.ts';
+import type { Plan } from '../plan/plan.ts';
+import { federatedLayout, refusePlan } from '../update/federated-layout.ts';
+import type { AdapterLayout } from '../update/layout.ts';
+import { taskLayout } from './initial-adapter.ts';
+
+/** An adapter on a base and the layout of all that is learned with it. */
+export interface LaidOutAdapter {
+  readonly adapter: BoundAdapter;
+  readonly layout: AdapterLayout;
+}
+
+/** The adapters of a plan; the same object where they are one. */
+export interface PlanAdapters {
+  readonly published: LaidOutAdapter;
+  readonly trained: LaidOutAdapter;
+}
+
+/** The adapters of a plan on a base. @throws UsageError `bad-adapter` or `bad-plan`. */
+export function planAdapters({ adapter: settings, aggregation, task }: Plan, base: BaseDescription): PlanAdapters {
+  const layOut = (adapter: BoundAdapter): LaidOutAdapter => {
+    return { adapter, layout: federatedLayout(taskLayout(adapter, base, task), aggregation) };
+  };
+  const bound = parseAdapter(settings, base);
+  const trained = layOut(bound);
+  const { publishedRank } = aggregation;
+  if (publishedRank === undefined) return { published: trained, trained };
+  if (bound.method !== 'lora') {
+    throw refusePlan(
+      'publishedRank',
+      `must be left out with the adapter ${bound.method}: it is for the method lora alone`,
+    );
+  }
+  const { method, ...configuration } = bound.configuration;
+  // What `lora` bound is a configuration of its own.
+  const wider = loraOfRank(configuration as unknown as LoraConfiguration, publishedRank, base);
+  return { published: layOut(parseAdapter({ method, ...wider }, base)), trained };
+}

@@ -1,0 +1,227 @@
+/**
+ * A model for a task: frozen base, adapter, and what scores its states: a linear head, or the base's own output. It binds what is trained to
+ * one flat layout: first the adapter's tensors in their order, then those of the head.
+ */
+import {
+  mul,
+  reshape,
+  type Scalar,
+  slice,
+  sum,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+  tensor2d,
+  tensor3d,
+  tidy,
+} from '@tensorflow/tfjs-core';
+import { activate } from '../adapters/activations.ts';
+import type { AdapterContext } from '../adapters/method.ts';
+import { trainableLinear, trainableMatMul } from '../compute/products.ts';
+import { takeRows } from '../compute/rows.ts';
+import { assert } from '../core/assert.ts';
+import { FormatError } from '../core/errors.ts';
+import type { SeededRandom } from '../core/random.ts';
+import { batchOf, type EncodedBatch } from '../data/batches.ts';
+import type { EncodedExample } from '../data/encode.ts';
+import type { ExampleSource } from '../data/example-source.ts';
+import type { BaseModel, SiteHooks } from '../model/base-model.ts';
+import type { Pooling, Task } from '../plan/task.ts';
+import type { AdapterLayout, TensorSpecification } from '../update/layout.ts';
+import { type EvaluationCounts, startCounts } from './counts.ts';
+import { initialValues, taskLayout } from './initial-adapter.ts';
+import { binaryCrossEntropy, crossEntropy } from './loss.ts';
+import { bindTask } from './tasks/registry.ts';
+import type { Arranged, BoundTask, Draw } from './tasks/task.ts';
+import {
+  countVocabulary,
+  frozenVocabularyLoss,
+  type VocabularyOutput,
+  vocabularyCrossEntropy,
+} from './vocabulary-scores.ts';
+
+/** The trainable tensors of one forward pass by layout name. */
+export type Parameters = ReadonlyMap<string, Tensor>;
+
+/** What a model needs of an adapter: a method bound to its configuration and to the base. */
+export interface TaskAdapter {
+  readonly tensors: readonly TensorSpecification[];
+  initialise(specification: TensorSpecification, random: SeededRandom): Float32Array;
+  hooks(context: AdapterContext): SiteHooks;
+  /** Tokens that it puts in front of every text, which take positions from it. Absent means none. */
+  readonly virtualTokens?: number;
+}
+
+/** Losses of heads by name. */
+const headLosses = { 'cross-entropy': crossEntropy, 'binary-cross-entropy': binaryCrossEntropy } as const;
+
+/** How a forward pass runs: training switches adapter dropout on, which draws from `random`, and takes auxiliary losses. */
+export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'addLoss' | 'observe'>;
+
+/** What {@link createTaskModel} needs. */
+export interface TaskModelOptions {
+  readonly base: BaseModel;
+  readonly adapter: TaskAdapter;
+  readonly task: Task;
+  /** Of its tokenizer: the id of padding (any will do, since masks hide it) and of the mask. */
+  readonly tokenizer?: { readonly padId?: number; readonly maskId?: number | null };
+}
+
+/** States on their way to what scores them. */
+export interface ScoredStates {
+  /** `[states, hidden]`. */
+  readonly states: Tensor2D;
+  /** What the adapter does at the output of the base. */
+  readonly hooks: SiteHooks;
+}
+
+/** A model for a task; its functions allocate tensors, so callers run them inside `tidy`. */
+export interface TaskModel {
+  readonly task: BoundTask;
+  readonly layout: AdapterLayout;
+  /** True when only the head trains, on one state per text: then the states are the same in every epoch and are kept in `textStates`. */
+  readonly isHeadAlone: boolean;
+  /** States `[count * hidden]` by source, filled by `features.ts` where only the head trains. */
+  readonly textStates: WeakMap<ExampleSource, Float32Array>;
+  readonly hiddenSize: number;
+  /** Start values in layout order: identity for the adapter, small normal numbers for the head's kernel, zero for its bias. */
+  initialise(seed: number): Float32Array;
+  /** What is read and scored of a batch. Pure. */
+  arrange(examples: readonly EncodedExample[], draw: Draw): Arranged;
+  /** The scored states. */
+  states(parameters: Parameters, arranged: Arranged, mode: PassMode): ScoredStates;
+  /** Mean loss over scored states. */
+  loss(parameters: Parameters, scored: ScoredStates, arranged: Arranged): Scalar;
+  /** Scores `[states, outputs]`. */
+  scores(parameters: Parameters, scored: ScoredStates): Tensor2D;
+  /** Counts of a batch; keeps `scored`. */
+  count(parameters: Parameters, scored: ScoredStates, arranged: Arranged): Promise<EvaluationCounts>;
+}
+
+/** Binds base, adapter and task. @throws FormatError `bad-plan` when the base does not fit the task; UsageError `nothing-to-train`. */
+export function createTaskModel({ base, adapter, task: settings, tokenizer = {} }: TaskModelOptions): TaskModel {
+  const { description } = base;
+  const { hiddenSize, positionsMax, vocabularySize } = description;
+  const task = bindTask(settings);
+  requireTaskFit(task, description);
+  const textTokensMax = positionsMax - (adapter.virtualTokens ?? 0);
+  requireRoom(settings, textTokensMax, adapter);
+  const layout = taskLayout(adapter, description, settings);
+  const { readout } = task;
+  const { padId = 0, maskId = null } = tokenizer;
+  const states: TaskModel['states'] = (parameters, { examples, places }, mode) => {
+    const batch = batchOf(examples, padId, textTokensMax);
+    const { sequenceLength } = batch;
+    const shape: [number, number] = [batch.rowCount, sequenceLength];
+    const inputIds = tensor2d(batch.ids, shape, 'int32');
+    const attentionMask = tensor2d(maskOf(batch), shape, 'int32');
+    const hooks = adapter.hooks({ parameters, attentionMask, ...mode });
+    const all = base.encode({ inputIds, attentionMask }, hooks);
+    // What an adapter puts in front of the text is not scored.
+    assert(
+      all.shape[0] === batch.rowCount,
+      'an adapter that gives several results for a text cannot be trained or measured as one',
+    );
+    const added = all.shape[1] - sequenceLength;
+    const hidden: Tensor3D = added === 0 ? all : slice(all, [0, added, 0], [...shape, hiddenSize]);
+    if (readout.kind === 'text-head') {
+      const pooled = sum(mul(hidden, poolingWeights(batch, readout.pooling)), 1) as Tensor2D;
+      return { states: pooled, hooks };
+    }
+    const rows = places.map(({ row, token }) => row * sequenceLength + token);
+    return { states: takeRows(reshape(hidden, [batch.rowCount * sequenceLength, hiddenSize]), rows), hooks };
+  };
+  const scores: TaskModel['scores'] = (parameters, { states: found, hooks }) => {
+    if (readout.kind === 'vocabulary') {
+      const all = base.languageModelScores(reshape(found, [1, ...found.shape]), hooks);
+      return reshape(all, [found.shape[0], vocabularySize]);
+    }
+    const kernel = (name: string) => named(parameters, `${name}.kernel`) as Tensor2D;
+    const bias = (name: string) => named(parameters, `${name}.bias`) as Tensor1D;
+    const { hidden, bias: hasBias = true } = ('head' in settings ? settings.head : undefined) ?? {};
+    const state =
+      hidden === undefined
+        ? found
+        : activate(hidden, trainableLinear(found, kernel('head.hidden'), bias('head.hidden')));
+    return hasBias ? trainableLinear(state, kernel('head'), bias('head')) : trainableMatMul(state, kernel('head'));
+  };
+  const outputOf = (parameters: Parameters, hooks: SiteHooks): VocabularyOutput => ({
+    scoresOf: (states) => scores(parameters, { states, hooks }),
+    vocabularySize,
+  });
+  return {
+    task,
+    layout,
+    hiddenSize,
+    isHeadAlone: adapter.tensors.length === 0 && readout.kind === 'text-head',
+    textStates: new WeakMap(),
+    initialise: (seed) => initialValues(layout, adapter, seed),
+    arrange: (examples, draw) => {
+      const arranged = task.arrange(examples, draw, { vocabularySize, maskId });
+      assert(arranged.targets.length > 0, 'every example has something to score');
+      return arranged;
+    },
+    states,
+    scores,
+    loss: (parameters, scored, arranged) => {
+      const targets = arranged.targets as readonly number[] & readonly Int32Array[];
+      if (readout.kind !== 'vocabulary')
+        return headLosses[readout.loss](scores(parameters, scored), targets, readout.weights);
+      const { states: found, hooks } = scored;
+      // Where the adapter trains something at the output, its gradient has to be recorded with the rest.
+      const isFrozen = hooks.output === undefined && hooks.weight === undefined;
+      if (!isFrozen) return vocabularyCrossEntropy(scores(parameters, scored), targets);
+      return frozenVocabularyLoss(found, targets, outputOf(parameters, hooks));
+    },
+    count: async (parameters, scored, arranged) => {
+      const counts = startCounts(task.shape);
+      if (task.count === undefined) {
+        const targets = arranged.targets as readonly number[];
+        await countVocabulary(counts, scored.states, targets, outputOf(parameters, scored.hooks));
+        counts.exampleCount += arranged.examples.length;
+        return counts;
+      }
+      const logits = tidy(() => scores(parameters, scored));
+      task.count(counts, await logits.data(), arranged);
+      logits.dispose();
+      return counts;
+    },
+  };
+}
+
+function requireTaskFit(task: BoundTask, base: BaseModel['description']): void {
+  const fault = task.fault(base);
+  if (fault !== null) throw new FormatError('bad-plan', `task.${fault.field} ${fault.sentence}`);
+}
+
+function requireRoom({ lengthMax }: Task, textTokensMax: number, { virtualTokens = 0 }: TaskAdapter): void {
+  if (virtualTokens === 0 || lengthMax <= textTokensMax) return;
+  throw new FormatError(
+    'bad-plan',
+    `task.lengthMax must be at most ${textTokensMax}, what the adapter's ${virtualTokens} virtual tokens leave of the base's positions, found ${lengthMax}`,
+  );
+}
+
+function named(parameters: Parameters, name: string): Tensor {
+  const tensor = parameters.get(name);
+  assert(tensor !== undefined, `the parameters hold no tensor ${name}`);
+  return tensor;
+}
+
+function maskOf({ lengths, rowCount, sequenceLength }: EncodedBatch): Int32Array {
+  const mask = new Int32Array(rowCount * sequenceLength);
+  for (const [row, length] of lengths.entries()) mask.fill(1, row * sequenceLength, row * sequenceLength + length);
+  return mask;
+}
+
+/** Weights `[rows, sequence, 1]` whose weighted sum over the sequence is the pooled state: one product for all three ways of pooling. */
+function poolingWeights({ lengths, rowCount, sequenceLength }: EncodedBatch, pooling: Pooling): Tensor3D {
+  const weights = new Float32Array(rowCount * sequenceLength);
+  for (const [row, length] of lengths.entries()) {
+    const start = row * sequenceLength;
+    if (pooling === 'mean') weights.fill(1 / length, start, start + length);
+    else weights[pooling === 'first' ? start : start + length - 1] = 1;
+  }
+  return tensor3d(weights, [rowCount, sequenceLength, 1]);
+}

@@ -1,0 +1,21 @@
+/** What several kinds of task have in common. */
+import type { RowPlace } from '../../data/row.ts';
+import type { Pooling } from '../../plan/task.ts';
+import type { BoundTask } from './task.ts';
+
+/** The first token of a causal base sees nothing of the text, so it cannot stand for it. */
+export function causalPooling(
+  base: Parameters<BoundTask['fault']>[0],
+  pooling: Pooling,
+): ReturnType<BoundTask['fault']> {
+  if (!base.causal || pooling !== 'first') return null;
+  return {
+    field: 'pooling',
+    sentence: `must be last or mean on ${base.family}, whose first token sees nothing of the text, found "first"`,
+  };
+}
+
+/** The owner of a row as the column `client`, where it has one. */
+export function writeGroup({ group }: RowPlace): { readonly client?: string } {
+  return group === undefined ? {} : { client: group };
+}
