@@ -24,7 +24,7 @@ const groups: readonly CommandGroup[] = [
     load: () => import('../../coordinator/commands.ts'),
   },
   {
-    commands: { adapters: 'list, show and export published versions of the adapter' },
+    commands: { adapters: 'list, show, export, import, merge and combine adapters' },
     load: () => import('../../coordinator/commands/adapters.ts'),
   },
   {
@@ -38,6 +38,14 @@ const groups: readonly CommandGroup[] = [
   {
     commands: { evaluate: 'measure an adapter on labelled rows' },
     load: () => import('../../client/commands/evaluate.ts'),
+  },
+  {
+    commands: { data: 'list data sets with their licences, fetch them, split files for training and test' },
+    load: () => import('./data.node.ts'),
+  },
+  {
+    commands: { generate: 'write text after a prompt with a causal base, alone or with an adapter' },
+    load: () => import('../../client/commands/generate.ts'),
   },
   {
     commands: { plan: 'check a federation plan, on its own or against a base model and a policy' },
