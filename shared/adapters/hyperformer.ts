@@ -49,6 +49,7 @@ import type { AdapterContext, AdapterMethod } from './method.ts';
 import { tensorOf } from './named-tensor.ts';
 import { chooseLayers, type LayerChoice, layerFields, parseSettings, refuseSettings } from './settings.ts';
 import { sublayerChange } from './sublayer-change.ts';
+import { tokenMask } from './token-mask.ts';
 
 /** Weights over tasks by name. */
 type TaskChoice = string | Readonly<Record<string, number>>;
@@ -193,11 +194,12 @@ function taskVectors(
   named: NamedTensors,
   states: Tensor3D,
   { tasks, task: configured }: HyperformerConfiguration,
-  { task = configured, attentionMask }: AdapterContext,
+  context: AdapterContext,
 ): Tensor2D {
+  const { task = configured } = context;
   if (task === 'instance')
     return trainableLinear(
-      pooled(states, attentionMask),
+      pooled(states, tokenMask(context, states)),
       named<Tensor2D>('instance.kernel'),
       named<Tensor1D>('instance.bias'),
     );

@@ -48,6 +48,7 @@ import { tensorOf } from './named-tensor.ts';
 import { balanceLoss, type Dispatch, dispatchTokens, routerLoss } from './routing.ts';
 import { chooseLayers, type LayerChoice, layerFields, parseSettings, refuseSettings } from './settings.ts';
 import { sublayerChange } from './sublayer-change.ts';
+import { tokenMask } from './token-mask.ts';
 
 /** Settings of `mixture` with defaults filled in. */
 export interface MixtureConfiguration extends LayerChoice, WidthSettings {
@@ -162,7 +163,7 @@ function mixed(input: Tensor3D, site: string, configuration: MixtureConfiguratio
   const { experts: expertCount, choices, activation } = configuration;
   const [batchSize, sequenceLength, hiddenSize] = input.shape;
   const rows: Tensor2D = reshape(input, [batchSize * sequenceLength, hiddenSize]);
-  const places = placesOf(context.attentionMask, batchSize * sequenceLength);
+  const places = placesOf(tokenMask(context, input), batchSize * sequenceLength);
   const groups = places.map((place) => Math.floor(place / sequenceLength));
   const tokens = places.length === rows.shape[0] ? rows : takeRows(rows, places);
   const logits = routerLogits(tokens, site, configuration, context);

@@ -27,10 +27,10 @@ import { parseSettings, refuseSettings } from '../settings.ts';
 import { type AdapterHooks, sublayerChange } from '../sublayer-change.ts';
 import { bindMembers, type CompositionBinder, composed, membersField, reachOf, refuseOtherHooks } from './members.ts';
 
-const weightsError = 'a list of one number above 0 for each member';
+const weightsError = 'a list of one number of at least 0 for each member, not all 0';
 const schema = sectionField({
   members: membersField(1),
-  weights: z.optional(z.array(numberField({ above: 0 }), { error: weightsError })),
+  weights: z.optional(z.array(numberField({ atLeast: 0 }), { error: weightsError })),
   normalise: z._default(booleanField(), true),
   learning: z._default(choiceField(['none', 'shared', 'personal']), 'none'),
 });
@@ -42,9 +42,14 @@ export const bindAverage: CompositionBinder = (value, base, bindMember) => {
   const { normalise, learning, ...settings } = parseSettings('average', schema, value);
   const { members, configurations } = bindMembers('average', settings.members, { base, bindMember });
   const asked = settings.weights ?? members.map(() => 1);
-  if (asked.length !== members.length) {
+  if (asked.length !== members.length || !asked.some((weight) => weight > 0)) {
     const sentence = `must be ${weightsError}, of which there are ${members.length}, found ${shown(asked)}`;
     refuseSettings('average', [{ path: 'weights', sentence }]);
+  }
+  if (learning !== 'none' && asked.includes(0)) {
+    refuseSettings('average', [
+      { path: 'weights', sentence: `must be above 0 where they are learned, found ${shown(asked)}` },
+    ]);
   }
   if (!normalise && learning !== 'none') {
     refuseSettings('average', [
@@ -67,7 +72,15 @@ export const bindAverage: CompositionBinder = (value, base, bindMember) => {
     ...(learning === 'none'
       ? {}
       : { own: { tensors: [logits], initialise: () => Float32Array.from(weights, (weight) => Math.log(weight)) } }),
-    hooks: (hooks, context) => averageHooks(hooks, learning === 'none' ? () => weights : () => learnedWeights(context)),
+    hooks: (hooks, context) => {
+      if (learning !== 'none') return averageHooks(hooks, () => learnedWeights(context));
+      // Who has no weight is not run.
+      const acting = weights.flatMap((weight, index) => (weight === 0 ? [] : [{ weight, hooks: hooks[index]! }]));
+      return averageHooks(
+        acting.map((one) => one.hooks),
+        () => acting.map(({ weight }) => weight),
+      );
+    },
   });
 };
 
@@ -77,10 +90,7 @@ function learnedWeights(context: AdapterContext): Tensor[] {
 }
 
 /** The hooks of a mean of adapters; weights are asked for at each site. */
-export function averageHooks(
-  members: readonly AdapterHooks[],
-  weightsOf: () => readonly (number | Tensor)[],
-): AdapterHooks {
+function averageHooks(members: readonly AdapterHooks[], weightsOf: () => readonly (number | Tensor)[]): AdapterHooks {
   const weighted = <States extends Tensor>(parts: readonly (States | undefined)[]): States | undefined => {
     const acting = parts.flatMap((part, index) => (part === undefined ? [] : [{ part, index }]));
     if (acting.length === 0) return undefined;

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { tidy } from '@tensorflow/tfjs-core';
+import { soloMethodNames } from '../../../shared/adapters/method-names.ts';
 import { methodNames, parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { UsageError } from '../../../shared/core/errors.ts';
@@ -15,17 +16,32 @@ const base = bertLike(2, 32, 64);
 describe('adapter registry', () => {
   it('[REG-1] knows the methods by name', () => {
     assert.ok(['none', 'bottleneck', 'lora', 'stack', 'fuse'].every((method) => methodNames.includes(method)));
-    const members = {
-      members: [
-        { id: 'a', method: 'bottleneck' },
-        { id: 'b', method: 'bottleneck' },
-      ],
-      at: [3],
+    const member = (id: string) => ({ id, method: 'bottleneck' });
+    const members = [member('a'), member('b')];
+    const settings: Readonly<Record<string, object>> = {
+      stack: { members },
+      fuse: { members },
+      average: { members },
+      'batch-split': { members },
+      split: { members, at: [3] },
+      gate: { members: [member('a')], penalty: 0.1 },
     };
-    for (const method of methodNames) {
-      const settings = ['stack', 'fuse', 'average', 'batch-split'].includes(method) ? { members: members.members } : {};
-      assert.equal(parseAdapter({ method, ...(method === 'split' ? members : settings) }, base).method, method);
-    }
+    for (const method of methodNames) assert.equal(parseAdapter({ method, ...settings[method] }, base).method, method);
+  });
+
+  it('[REG-7] the list of methods that stand by themselves is that of the registry', () => {
+    const needsOthers = (method: string): boolean => {
+      try {
+        parseAdapter({ method }, base);
+        return false;
+      } catch (thrown) {
+        return thrown instanceof UsageError && /members must be/.test(thrown.message);
+      }
+    };
+    assert.deepEqual(
+      methodNames.filter((method) => !needsOthers(method)),
+      soloMethodNames,
+    );
   });
 
   it('[REG-2] an unknown method is named with the known ones and the nearest', () => {

@@ -220,6 +220,29 @@ describe('batch split', () => {
 });
 
 describe('compositions', () => {
+  it('[CMP-15] a stack of LoRA adapters merges into a map as its members do one after the other, and out again', () => {
+    const members = ['a', 'b'].map((id) => ({ id, method: 'lora', targets: ['q'], rank: 2, layers: [0] }));
+    const stack = parseAdapter({ method: 'stack', members }, base);
+    const random = seededRandom(8);
+    const normal = (size: number) => Float32Array.from({ length: size }, () => random.normal());
+    const values = new Map(stack.tensors.map(({ name, shape }) => [name, normal(shape[0]! * shape[1]!)]));
+    const map = { kernel: normal(36), bias: null };
+    const site = { layerIndex: 0, target: 'q' } as const;
+    const inOrder = members.reduce(
+      (current, { id, ...settings }) => {
+        const own = [...values].filter(([name]) => name.startsWith(`${id}.`));
+        const named = new Map(own.map(([name, value]) => [name.slice(id.length + 1), value]));
+        return parseAdapter(settings, base).merge!(site, current, named)!;
+      },
+      map as { kernel: Float32Array; bias: Float32Array | null },
+    );
+    const merged = stack.merge!(site, map, values)!;
+    assert.deepEqual(merged.kernel, inOrder.kernel);
+    assertClose(stack.unmerge!(site, merged, values)!.kernel, [...map.kernel], 1e-5);
+    const mixed = [members[0]!, { id: 'c', method: 'bottleneck' }];
+    assert.equal(parseAdapter({ method: 'stack', members: mixed }, base).merge, undefined);
+  });
+
   it('[CMP-12] tensors carry the id of their member, and so does what they refer to; frozen ones are of the class frozen', () => {
     const learned = { scaling: 'learned' };
     const members = [bottleneck('a', learned), bottleneck('b', { ...learned, frozen: true })];
@@ -278,7 +301,7 @@ describe('compositions', () => {
     [
       'weights',
       { method: 'average', members: pair, weights: [1] },
-      /weights must be a list of one number above 0 for each/,
+      /weights must be a list of one number of at least 0 for each/,
     ],
     [
       'weights that are learned as they are',
