@@ -95,7 +95,7 @@ describe('adapter folder', () => {
     );
   });
 
-  it('[ADF-8] classes are the plan’s: a layout whose tensors are averaged otherwise fits as well', () => {
+  it('[ADF-10] classes are the plan’s: a layout whose tensors are averaged otherwise fits as well', () => {
     const tensors = layout.tensors.map((tensor) => ({ ...tensor, aggregationClass: 'frozen' as const }));
     assert.equal(adapterOnBase({ ...document, layout: { ...layout, tensors } }, base).method, 'lora');
   });
@@ -141,7 +141,7 @@ describe('adapter folder', () => {
     [
       'labels',
       (manifest) => Object.assign(manifest.task as object, { labels: ['a', 'b', 'a'] }),
-      /task\.labels has a label twice/,
+      /task\.labels\[2\] must differ/,
     ],
     [
       'name',
