@@ -1,16 +1,18 @@
 /** From a plan and a base folder to what a coordinator starts with. Reads the base's tensors as bytes only: no back end is used. */
-import { parseAdapter } from '../shared/adapters/registry.ts';
 import { requireFit } from '../shared/command-line/check-base.node.ts';
 import { readBaseFiles } from '../shared/model/load.node.ts';
 import { describeFiles } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
-import { initialValues, taskLayout } from '../shared/training/initial-adapter.ts';
+import { initialValues } from '../shared/training/initial-adapter.ts';
+import { planAdapters } from '../shared/training/plan-adapters.ts';
+import { exchangeOf } from '../shared/update/exchange.ts';
+import { firstPublished } from '../shared/update/training-start.ts';
 import type { CoordinatorOptions } from './coordinator.ts';
 
 /** The part of a coordinator's options that follows from plan and base. */
 export type PreparedFederation = Pick<
   CoordinatorOptions,
-  'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'initialAdapter'
+  'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'trainedLayout' | 'initialAdapter'
 >;
 
 /**
@@ -22,8 +24,9 @@ export async function prepareFederation(plan: Plan, baseFolder: string, planName
   const baseFiles = await readBaseFiles(baseFolder);
   const base = describeFiles(baseFiles);
   requireFit(plan, { planName, base, baseName: baseFolder });
-  const adapter = parseAdapter(plan.adapter, base);
-  const layout = taskLayout(adapter, base, plan.task);
-  const initialAdapter = initialValues(layout, adapter, plan.training.seed);
-  return { plan, baseFiles, baseDigest: base.digest, layout, initialAdapter };
+  const { published, trained } = planAdapters(plan, base);
+  const { layout } = published;
+  const exchange = exchangeOf(plan.aggregation, layout, trained.layout);
+  const initialAdapter = firstPublished(exchange, initialValues(trained.layout, trained.adapter, plan.training.seed));
+  return { plan, baseFiles, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
 }

@@ -6,6 +6,7 @@
  * the rule for low-rank pairs asks for. All of it is linear or stands alone, so that a weighted sum over clients says the same as the clients.
  */
 import { assert } from '../core/assert.ts';
+import { adapterParametersMax } from '../core/limits.ts';
 import type { ExchangeSettings, LowRankPair } from './federated-layout.ts';
 import { ownersName, pairsOf, refusePlan, siteWeightName } from './federated-layout.ts';
 import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
@@ -72,6 +73,11 @@ export function exchangeOf(
     (extra.length > 0 ? extra : [a, b]).flatMap(({ name }) => byName.get(name) ?? []);
   const byName = new Map(uploaded.tensors.map((tensor) => [tensor.name, tensor]));
   const stepDim = layoutOf(step).dim;
+  if (uploaded.dim === 0) throw refusePlan('personal', 'must leave something that clients share');
+  if (uploaded.dim > adapterParametersMax) {
+    const sentence = `must be a rule with smaller uploads: with ${settings.lowRank} they have ${uploaded.dim} values, the most is ${adapterParametersMax}`;
+    throw refusePlan('lowRank', sentence);
+  }
   return {
     settings,
     published,

@@ -60,6 +60,21 @@ export function trainingStartOf(exchange: Exchange, options: TrainingStartOption
   };
 }
 
+/**
+ * What is published before the first round, from the start values of what is trained: further ranks are 0, and so is the whole of pairs that
+ * every round begins afresh.
+ */
+export function firstPublished(exchange: Exchange, initial: Float32Array): Float32Array {
+  const { published: layout, trained } = exchange;
+  if (layout.dim === trained.dim && !restarts(exchange)) return initial;
+  const published = new Float32Array(layout.dim);
+  for (const [index, tensor] of trained.tensors.entries()) {
+    if (restarts(exchange) && tensor.aggregationClass === 'low-rank') continue;
+    copyTensor(initial, tensor, published, layout.tensors[index]!);
+  }
+  return published;
+}
+
 /** The part of a pair between two ranks. */
 interface RankRange {
   readonly from: number;

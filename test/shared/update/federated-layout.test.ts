@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { exchangeOf } from '../../../shared/update/exchange.ts';
 import type { ExchangeSettings } from '../../../shared/update/federated-layout.ts';
 import { federatedLayout, pairsOf, plainExchange } from '../../../shared/update/federated-layout.ts';
-import { layoutOf, type TensorSpecification } from '../../../shared/update/layout.ts';
+import { layoutOf, specificationOf, type TensorSpecification } from '../../../shared/update/layout.ts';
 
 const factor = (name: string, which: 'a' | 'b', shape: readonly number[], more: Partial<TensorSpecification> = {}) =>
   ({
@@ -59,8 +59,22 @@ describe('federated layout', () => {
       factor('q', 'b', [3, 2], { aggregationClass: 'frozen' }),
     ]);
     assert.throws(() => federatedLayout(frozen, { ...plainExchange, lowRank: 'svd' }), /lowRank must be factor-avg/);
-    const exchange = exchangeOf(plainExchange, frozen);
-    assert.deepEqual([exchange.pairs.length, exchange.uploaded.dim], [0, 0]);
+    assert.throws(() => exchangeOf(plainExchange, frozen), {
+      code: 'bad-plan',
+      message: 'the plan: aggregation.personal must leave something that clients share',
+    });
+    const bias = { name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false } as const;
+    const exchange = exchangeOf(plainExchange, layoutOf([...frozen.tensors.map(specificationOf), bias]));
+    assert.deepEqual([exchange.pairs.length, exchange.uploaded.dim], [0, 2]);
+  });
+
+  it('[FLA-6] an upload beyond the largest vector is refused before anybody trains', () => {
+    const wide = layoutOf([factor('q', 'a', [2, 2 ** 14]), factor('q', 'b', [2 ** 13, 2])]);
+    const settings = { ...plainExchange, lowRank: 'dense' } as const;
+    assert.throws(
+      () => exchangeOf(settings, federatedLayout(wide, settings)),
+      /lowRank must be a rule with smaller uploads/,
+    );
   });
 
   it('[FLA-4] pairs are found by their name, and half a pair is refused', () => {
