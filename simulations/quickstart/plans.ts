@@ -14,16 +14,28 @@ const lengthMax = 128;
 /** Least clients and updates that a site of the demonstration demands; a federation of fewer sites cannot have more than all. */
 const cohortMin = 3;
 
-/** Settings of the methods as they stand in a plan. */
-const adapters: Readonly<Record<AdapterName, Plan['adapter']>> = {
+/** Settings of methods that differ from their defaults. */
+const adapters: Readonly<Partial<Record<AdapterName, Plan['adapter']>>> = {
   lora: { method: 'lora', targets: 'all-linear', rank: 8, alpha: 16 },
   bottleneck: { method: 'bottleneck', reductionFactor: 8 },
-  none: { method: 'none' },
 };
 
-/** The task of a run on these labels, as it stands in every plan. */
-export function makeTask(kind: TaskKind, labels: readonly string[], base: BaseDescription): Task {
-  const length = { lengthMax: Math.min(lengthMax, base.positionsMax) };
+/** Settings of a method as they stand in a plan. */
+export function adapterSettingsOf(method: AdapterName): Plan['adapter'] {
+  return adapters[method] ?? { method };
+}
+
+/**
+ * The task of a run on these labels, as it stands in every plan.
+ * @param virtualTokens positions that the adapter takes from every text.
+ */
+export function makeTask(
+  kind: TaskKind,
+  labels: readonly string[],
+  { positionsMax }: Pick<BaseDescription, 'positionsMax'>,
+  virtualTokens = 0,
+): Task {
+  const length = { lengthMax: Math.min(lengthMax, positionsMax - virtualTokens) };
   switch (kind) {
     case 'classification':
     case 'multi-label':
@@ -46,11 +58,13 @@ export type Trainer = 'federation' | 'site alone' | 'pooled rows';
  * Highest learning rate by method: the best of 0.005, 0.01 and 0.02 (of 0.02, 0.05, 0.1 and 0.2 for a head) for each trainer. For LoRA a
  * federation was better still with 0.01, but sites alone diverge there, so a federation of other rows might.
  */
-const learningRates: Readonly<Record<AdapterName, Readonly<Record<Trainer, number>>>> = {
+const learningRates: Readonly<Partial<Record<AdapterName, Readonly<Record<Trainer, number>>>>> = {
   lora: { federation: 0.005, 'site alone': 0.005, 'pooled rows': 0.005 },
   bottleneck: { federation: 0.02, 'site alone': 0.02, 'pooled rows': 0.005 },
   none: { federation: 0.05, 'site alone': 0.05, 'pooled rows': 0.05 },
 };
+/** Of methods that no grid was run for: one rate for all trainers. */
+const untuned: Readonly<Record<Trainer, number>> = { federation: 0.01, 'site alone': 0.01, 'pooled rows': 0.01 };
 /** Rows of a local step: a site with a few hundred rows needs steps more than it needs quiet gradients. */
 const batchSize = 8;
 
@@ -73,8 +87,14 @@ export function makePlan({ name, adapter, trainer, base, task, options }: PlanOp
       name,
       base: { digest: base.digest },
       task,
-      adapter: adapters[adapter],
-      training: { localEpochs, batchSize, learningRate: learningRates[adapter][trainer], schedule: 'linear', seed },
+      adapter: adapterSettingsOf(adapter),
+      training: {
+        localEpochs,
+        batchSize,
+        learningRate: (learningRates[adapter] ?? untuned)[trainer],
+        schedule: 'linear',
+        seed,
+      },
       rounds: { count: rounds, cohortSize: clientCount, quorum: clientCount },
       aggregation: { rule: 'fedavg', weighting: 'examples' },
       evaluation: { everyRounds: 1 },

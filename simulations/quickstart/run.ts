@@ -23,7 +23,7 @@ import type { FederationOutcome } from './federate.ts';
 import { openFolder, type RunFolder, writeRows, writeSite } from './folder.ts';
 import type { LearningOutcome } from './learners.ts';
 import { checkOptions, type QuickstartHooks, type QuickstartOptions } from './options.ts';
-import { makePlan, makeTask, policyDocument, type Trainer } from './plans.ts';
+import { adapterSettingsOf, makePlan, makeTask, policyDocument, type Trainer } from './plans.ts';
 import { generateSample } from './sample/generate.ts';
 import { type Division, divide } from './sites.ts';
 import type { Score, Summary } from './summary.ts';
@@ -61,7 +61,8 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   const isLanguage = options.task === 'causal' || options.task === 'masked';
   const division = divide({ train, test, hasLabels: !isLanguage, partition, clientCount, seed });
   const { labels, sites } = division;
-  const task = bindTask(makeTask(options.task, labels, base));
+  const { virtualTokens } = parseAdapter(adapterSettingsOf(adapter), base);
+  const task = bindTask(makeTask(options.task, labels, base, virtualTokens));
   const metric = metricOf(options.metric ?? undefined, task);
   requireBase(task, base);
   // Only now: a folder with an earlier result is not emptied for a run that cannot begin.

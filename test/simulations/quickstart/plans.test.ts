@@ -2,11 +2,12 @@
 import { strict as assert } from 'node:assert';
 import { describeFiles } from '../../../shared/model/load.ts';
 import { judgePlan, parsePolicy } from '../../../shared/plan/policy.ts';
+import { type AdapterName, adapterNames } from '../../../simulations/quickstart/options.ts';
 import { makePlan, makeTask, policyDocument } from '../../../simulations/quickstart/plans.ts';
 import { tinyBaseFiles } from '../../helpers/tiny-base.ts';
 
 const base = describeFiles(tinyBaseFiles());
-const planOf = (adapter: 'lora' | 'bottleneck' | 'none', clientCount: number, seed = 1) =>
+const planOf = (adapter: AdapterName, clientCount: number, seed = 1) =>
   makePlan({
     name: 'test',
     adapter,
@@ -18,7 +19,7 @@ const planOf = (adapter: 'lora' | 'bottleneck' | 'none', clientCount: number, se
 
 describe('quickstart plans', () => {
   it('[QPL-1] ask every site in every round and fit the base', () => {
-    for (const adapter of ['lora', 'bottleneck', 'none'] as const) {
+    for (const adapter of adapterNames) {
       const plan = planOf(adapter, 4);
       assert.equal(plan.adapter.method, adapter);
       assert.deepEqual([plan.rounds.count, plan.rounds.cohortSize, plan.rounds.quorum], [3, 4, 4]);
