@@ -16,6 +16,8 @@ export interface AdapterContext {
   readonly training: boolean;
   /** Source of dropout masks; a fresh fork for every step. */
   readonly random: SeededRandom;
+  /** In training: local steps before this one, over all rounds of a federation; for what changes by a schedule. Absent in evaluation. */
+  readonly step?: number;
   /** `[batch, sequence]` int32 of the pass, 1 on tokens and 0 on padding, for methods that treat padding apart; absent: all are tokens. */
   readonly attentionMask?: Tensor2D;
   /** For a composition that splits the batch: the place of its member for every row, or -1 for the base alone. */

@@ -57,7 +57,7 @@ export interface TaskAdapter {
 const headLosses = { 'cross-entropy': crossEntropy, 'binary-cross-entropy': binaryCrossEntropy } as const;
 
 /** How a forward pass runs: training switches adapter dropout on, which draws from `random`, and takes auxiliary losses. */
-export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'addLoss' | 'observe'>;
+export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'step' | 'addLoss' | 'observe'>;
 
 /** What {@link createTaskModel} needs. */
 export interface TaskModelOptions {

@@ -102,8 +102,12 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
       const { indices } = next;
       const arranged = model.arrange(await next.examples, (row) => random.fork('masks', step, row));
       if (step + 1 < stepCount) next = fetch(batches.next().value);
-      const scale = schedule(round.index * stepCount + step);
-      const loss = await trainer.step({ arranged, indices }, scale, random.fork('dropout', step));
+      const place = round.index * stepCount + step;
+      const loss = await trainer.step(
+        { arranged, indices, step: place },
+        schedule(place),
+        random.fork('dropout', step),
+      );
       if (!Number.isFinite(loss)) throw divergence(loss, step, configuration);
       lossSum += loss * arranged.targets.length;
       targetCount += arranged.targets.length;
@@ -145,6 +149,8 @@ function* batchesForEver(
 interface Batch {
   readonly arranged: Arranged;
   readonly indices: readonly number[];
+  /** Local steps before this one, over all rounds. */
+  readonly step: number;
 }
 
 interface TrainerOptions {
@@ -181,12 +187,12 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
   };
 
   /** The loss of the task and what the adapter adds to it. */
-  const batchLoss = (named: Map<string, Tensor>, { arranged, indices }: Batch, random: SeededRandom): Scalar => {
+  const batchLoss = (named: Map<string, Tensor>, { arranged, indices, step }: Batch, random: SeededRandom): Scalar => {
     const added: Scalar[] = [];
     const { observe } = uses;
     // A loss is formed in the middle of the network, whose blocks free what they computed.
     const addLoss = (_: string, loss: Scalar): void => void added.push(keep(loss));
-    const mode = { training: true, random, addLoss, ...(observe === undefined ? {} : { observe }) };
+    const mode = { training: true, random, step, addLoss, ...(observe === undefined ? {} : { observe }) };
     const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
     const whole = added.reduce<Scalar>((sum, loss) => add(sum, loss), model.loss(named, scored, arranged));
     for (const loss of added) loss.dispose();

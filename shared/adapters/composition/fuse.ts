@@ -54,8 +54,19 @@ const schema = sectionField({
   value: z._default(booleanField(), true),
   /** Whether q is h itself and not the normed sum. */
   queryBeforeNorm: z._default(booleanField(), false),
-  /** T. */
-  temperature: z._default(numberField({ above: 0 }), 1),
+  /** T: a number, or where it starts and what each local step takes from it until it is 1 (AdapterHub has 50 and 0.05). */
+  temperature: z._default(
+    z.union(
+      [
+        numberField({ above: 0 }),
+        sectionField({ start: numberField({ atLeast: 1 }), decrease: numberField({ above: 0 }) }),
+      ],
+      {
+        error: 'a number above 0, or a section with the fields start (at least 1) and decrease (above 0)',
+      },
+    ),
+    1,
+  ),
   /** λ. */
   regularisation: z._default(numberField({ atLeast: 0 }), 0.01),
   /** Probability with which a score is dropped in training. */
@@ -150,7 +161,8 @@ function fuse(
   settings: FusionSettings,
   context: AdapterContext,
 ): Tensor3D {
-  const { temperature, value, rank } = settings;
+  const { value, rank } = settings;
+  const temperature = temperatureOf(settings, context);
   const rows = changes.map((change) => rowsOf(change));
   const named = <Kind extends Tensor>(part: string): Kind => tensorOf<Kind>(context, `${site}.${part}`);
   const queryKernel = named<Tensor2D>('query.kernel');
@@ -178,6 +190,12 @@ function fuse(
   const [down, up] = [named<Tensor2D>('value.down'), named<Tensor2D>('value.up')];
   context.addLoss?.(`${site}.value`, mul(productNorm(down, up), settings.regularisation).asScalar());
   return reshape(add(mixed, trainableMatMul(trainableMatMul(mixed, down), up)), query.shape);
+}
+
+/** T of a pass; after training that at which a schedule ends. */
+function temperatureOf({ temperature }: FusionSettings, { step }: AdapterContext): number {
+  if (typeof temperature === 'number') return temperature;
+  return step === undefined ? 1 : Math.max(1, temperature.start - temperature.decrease * step);
 }
 
 function rowsOf(states: Tensor3D): Tensor2D {

@@ -230,7 +230,15 @@ export function refuseOtherHooks(
   members: readonly Member[],
   allowed: readonly ('linear' | 'sublayer')[],
 ): void {
-  const acts: readonly (keyof SiteHooks)[] = ['linear', 'sublayer', 'words', 'embedding', 'output', 'keysAndValues'];
+  const acts: readonly (keyof SiteHooks)[] = [
+    'linear',
+    'sublayer',
+    'words',
+    'embedding',
+    'output',
+    'keysAndValues',
+    'weight',
+  ];
   const where = { linear: 'at linear maps', sublayer: 'on what a sublayer puts out, before the norm' } as const;
   const wanted = allowed.map((hook) => where[hook]).join(' or ');
   const problems = members.flatMap((member, index): Problem[] => {

@@ -322,7 +322,7 @@ describe('compositions', () => {
     [
       'a temperature',
       { method: 'fuse', members: pair, temperature: 0 },
-      /temperature must be a number above 0, found 0/,
+      /temperature must be a number above 0/,
     ],
   ];
   for (const [what, configuration, message] of faults) {

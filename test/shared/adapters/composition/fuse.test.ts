@@ -68,6 +68,32 @@ describe('AdapterFusion', () => {
   });
 
   it('[FUS-4] values start as the identity: near the attended mean, at no cost to the regulariser', () => {
+    it('[FUS-7] a temperature may fall from step to step until it is 1; a high one evens attention out', () => {
+      const fuse = parseAdapter({ method: 'fuse', members, temperature: { start: 50, decrease: 20 } }, base);
+      const parameters = randomTensors(fuse);
+      const states = randomStates([1, 2, 6]);
+      const attention = (step?: number, adapter = fuse) => {
+        let found: number[] = [];
+        const observe = (_: string, value: Tensor) => {
+          found = [...value.dataSync()];
+        };
+        hostResult(
+          adapter,
+          { ...evaluating(parameters), observe, ...(step === undefined ? {} : { step }) },
+          base,
+          states,
+        );
+        return found;
+      };
+      const fixed = (temperature: number) => attention(0, parseAdapter({ method: 'fuse', members, temperature }, base));
+      assert.deepEqual(attention(0), fixed(50));
+      assert.deepEqual(attention(2), fixed(10));
+      assert.deepEqual(attention(3), fixed(1));
+      assert.deepEqual(attention(), fixed(1));
+      const spread = (list: number[]) => Math.max(...list) - Math.min(...list);
+      assert.ok(spread(attention(0)) < spread(attention(3)));
+    });
+
     for (const settings of [{}, { rank: 2 }]) {
       const fuse = parseAdapter({ method: 'fuse', members, ...settings }, base);
       const start = initialTensors(fuse);
