@@ -49,20 +49,34 @@ describe('benchmarks', () => {
     assert.deepEqual([clients, dim, rounds], [2, 70_000, 6]);
   }).timeout(60_000);
 
+  it('[BEN-5] load: reading and loading by processes of their own, sharded or not, and what they need', () => {
+    const report = reportOf('load', '--megabytes', '4', '--shards', '3', '--type', 'BF16', '--turns', '1');
+    assert.deepEqual([report.name, report.backend, report.threads], ['load', 'wasm', 1]);
+    assertFigures(report, ['readMs', 'loadMs', 'peakMegabytes', 'readPeakMegabytes']);
+    const { readMs, loadMs, ratio, fileMegabytes, peakMegabytes, memoryRatio, shards, type } = report.results;
+    assert.equal(ratio, Number(loadMs) / Number(readMs));
+    assert.ok(Math.abs(Number(fileMegabytes) - 4) < 0.5, String(fileMegabytes));
+    assert.ok(
+      Math.abs(Number(memoryRatio) - Number(peakMegabytes) / Number(fileMegabytes)) < 0.1 * Number(memoryRatio),
+    );
+    assert.deepEqual([shards, type], [3, 'BF16']);
+  }).timeout(60_000);
+
   it('[BEN-3] explains itself, and refuses what it does not know with exit code 2 and nothing on standard output', () => {
     const help = run('--help');
     assert.equal(help.code, 0);
-    for (const name of ['step', 'coordinator', 'round', '--clients', '--bytes', '--rank']) {
+    for (const name of ['step', 'load', 'coordinator', 'round', '--clients', '--bytes', '--rank', '--megabytes']) {
       assert.ok(help.out.includes(name), name);
     }
     for (const [words, message] of [
-      [[], /expected one of step, coordinator, round/],
-      [['rounds'], /expected one of step, coordinator, round, found "rounds"/],
+      [[], /expected one of step, load, coordinator, round/],
+      [['rounds'], /expected one of step, load, coordinator, round, found "rounds"/],
       [['round', '--few', '2'], /expected one of --clients, --dim, --turns, --json, found "--few"/],
       [['round', '2'], /found "2"/],
       [['round', '--clients', 'many'], /--clients must be a positive whole number, found "many"/],
       [['coordinator', '--bytes', '6'], /--bytes must be a multiple of 4, found 6/],
       [['coordinator', '--json', 'yes'], /--json takes no value/],
+      [['load', '--type', 'F64'], /--type must be one of F32, F16, BF16, found "F64"/],
     ] as const) {
       const refused = run(...words);
       assert.deepEqual([refused.code, refused.out], [2, ''], refused.err);
