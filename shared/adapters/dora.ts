@@ -48,7 +48,9 @@ export const dora: AdapterMethod<LoraConfiguration> = {
     loraMapsOf(configuration).flatMap((map) => {
       const shape = [base.linearTargets[map.site.target]!.outSize];
       const magnitude = { name: `${map.name}.magnitude`, shape, aggregationClass: 'mean', decays: false } as const;
-      return [...factorTensors(base, map), magnitude];
+      // No pair for aggregation: what the factors do is not linear in their product, so products must not be averaged.
+      const factors = factorTensors(base, map).map(({ pair: _pair, ...factor }) => factor);
+      return [...factors, magnitude];
     }),
   initialise: (specification, _, random) =>
     specification.name.endsWith('.magnitude') ? zeroValues(specification.shape) : initialFactor(specification, random),

@@ -1,12 +1,13 @@
 /** The part of `plan check` that needs a base model: digest, text length, pooling, and the adapter's own settings. */
-import { parseAdapter } from '../adapters/registry.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import { describeBase } from '../model/load.node.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { Problem } from '../plan/problems.ts';
 import { throwProblems } from '../plan/problems.ts';
-import { taskLayout } from '../training/initial-adapter.ts';
+import { planAdapters } from '../training/plan-adapters.ts';
 import { bindTask } from '../training/tasks/registry.ts';
+import { exchangeOf } from '../update/exchange.ts';
+import { trainsLocally } from '../update/layout.ts';
 
 /** What a plan comes to on its base. */
 export interface BaseReport {
@@ -20,6 +21,8 @@ export interface BaseReport {
   readonly tensorCount: number;
   /** Size of one update without its signatures. */
   readonly updateBytes: number;
+  /** Size of what clients fetch in a round. */
+  readonly publishedBytes: number;
 }
 
 /**
@@ -58,15 +61,18 @@ export function requireFit(
 export async function checkAgainstBase(plan: Plan, file: string, folder: string): Promise<BaseReport> {
   const base = await describeBase(folder);
   requireFit(plan, { planName: file, base, baseName: folder });
-  const { dim: trainableCount, tensors } = taskLayout(parseAdapter(plan.adapter, base), base, plan.task);
+  const { trained, published } = planAdapters(plan, base);
+  const { uploaded } = exchangeOf(plan.aggregation, published.layout, trained.layout);
+  const tensors = trained.layout.tensors.filter(({ aggregationClass }) => trainsLocally(aggregationClass));
   return {
     digest: base.digest,
     family: base.family,
     layerCount: base.layerCount,
     hiddenSize: base.hiddenSize,
     parameterCount: base.parameterCount,
-    trainableCount,
+    trainableCount: tensors.reduce((sum, { size }) => sum + size, 0),
     tensorCount: tensors.length,
-    updateBytes: 4 * trainableCount,
+    updateBytes: 4 * uploaded.dim,
+    publishedBytes: 4 * published.layout.dim,
   };
 }

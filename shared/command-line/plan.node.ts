@@ -5,6 +5,7 @@ import type { Plan } from '../plan/plan.ts';
 import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
 import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
+import { declarationOf } from '../update/low-rank-rules.ts';
 import type { BaseReport } from './check-base.node.ts';
 import type { CommandContext } from './context.ts';
 import { formatBytes } from './progress.ts';
@@ -52,6 +53,15 @@ async function checkOnBase(plan: Plan, file: string, base: string, context: Comm
   return checkAgainstBase(plan, file, await resolveBaseFolder(base, context));
 }
 
+function aggregationText({ rule, weighting, lowRank, publishedRank, head, personal }: Plan['aggregation']): string {
+  const parts = [`${rule}, weighted by ${weighting}`];
+  if (lowRank !== 'factor-avg') parts.push(`low-rank pairs by ${lowRank}: ${declarationOf(lowRank).guarantee}`);
+  if (publishedRank !== undefined) parts.push(`published rank ${publishedRank}`);
+  if (head === 'by-label') parts.push('head by label');
+  if (personal.length > 0) parts.push(`${personal.join(', ')} stay with the clients`);
+  return parts.join('; ');
+}
+
 /** What `plan check` says about a correct plan. */
 export function planText(file: string, plan: Plan, planHash: string, base: BaseReport | null): string {
   const { rounds, training, aggregation } = plan;
@@ -67,13 +77,16 @@ export function planText(file: string, plan: Plan, planHash: string, base: BaseR
     `  adapter       ${plan.adapter.method}`,
     `  local work    ${local}, ${optimiser}, seed ${training.seed}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
-    `  aggregation   ${aggregation.rule}, weighted by ${aggregation.weighting}`,
+    `  aggregation   ${aggregationText(aggregation)}`,
     '  privacy       secure aggregation is off: the coordinator can read every single delta',
   ];
   if (base !== null) {
+    const [up, down] = [formatBytes(base.updateBytes), formatBytes(base.publishedBytes)];
+    const traffic =
+      up === down ? `${up} per client and round each way` : `${up} up and ${down} down per client and round`;
     lines.push(
       `  base          ${base.family}, ${base.layerCount} layers of ${base.hiddenSize}, ${base.parameterCount} frozen parameters`,
-      `  trainable     ${base.trainableCount} parameters in ${base.tensorCount} tensors; ${formatBytes(base.updateBytes)} per client and round each way`,
+      `  trainable     ${base.trainableCount} parameters in ${base.tensorCount} tensors; ${traffic}`,
     );
   }
   return lines.join('\n');

@@ -78,7 +78,7 @@ describe('adapter registry', () => {
       { method: 'lora', targets: 'all-linear', rankPattern: { up: 2 } },
       '0f95fd2bee1e1c142e80aa519a8d6028ff3c47146ad476ae25d302397e7586ad',
     ],
-    [{ method: 'dora' }, '9f2edbefdb063e47d0336800e95e35bb02b8e1a1cb5ca1690d76a5d6ab5191f6'],
+    [{ method: 'dora' }, '0bef543d865a756906bda113a85f23ed96f6a088c44ef67226b7dd06b60ace20'],
     [{ method: 'vera', projections: 'stored' }, '5495ea0549e904a41d1f4188e126e5f14007eb2ce4a8249b4d742c7ae76cff9b'],
     [{ method: 'ia3' }, 'c36993a4c9b382d4939a832068bb95aa2d0a8067892898a0deb83760563313e1'],
     [{ method: 'bias' }, 'b9bb3ebcf6d27de6cc8e115d3540c0700e284f31cebcf650cf7d33c2be485202'],
