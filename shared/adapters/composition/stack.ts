@@ -2,9 +2,10 @@
  * Adapters one after the other (Pfeiffer 2020, MAD-X, section 4: a language adapter below a task adapter; `Stack` of AdapterHub). At the end
  * of a sublayer each member reads what the one before left: h_i = h_{i-1} + c_i(h_{i-1}, x), and the last result is normed once. At a linear
  * map each adds to the output of the one before. States in front of the first layer pass the members in order, those in front of the
- * language-model head in reverse, so that an invertible member is undone last; prefixes stand side by side in order.
+ * language-model head in reverse, so that an invertible member is undone last; prefixes stand side by side in order, and changes of the base's
+ * own tensors add up.
  */
-import { add, concat, sub, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
+import { add, concat, sub, type Tensor, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import type { FrozenMap, MaskedStates, SiteHooks } from '../../model/base-model.ts';
 import { sectionField } from '../../plan/fields.ts';
 import { parseSettings, refuseSettings } from '../settings.ts';
@@ -35,6 +36,7 @@ export function stackHooks(members: readonly AdapterHooks[]): AdapterHooks {
   const embedding = having('embedding');
   const output = having('output').reverse();
   const prefixes = having('keysAndValues');
+  const weights = having('weight');
   const starts = having('positionStart');
   return {
     ...reachOf(members),
@@ -46,6 +48,7 @@ export function stackHooks(members: readonly AdapterHooks[]): AdapterHooks {
       ? {}
       : { output: (hidden: Tensor3D) => output.reduce((state, hook) => hook(state), hidden) }),
     ...(prefixes.length === 0 ? {} : { keysAndValues: joinPrefixes(prefixes) }),
+    ...(weights.length === 0 ? {} : { weight: chainWeights(weights) }),
     ...(starts.length === 0 ? {} : { positionStart: starts.reduce((sum, start) => sum + start, 0) }),
   };
 }
@@ -97,6 +100,16 @@ function chainStates(hooks: readonly StatesHook[]): StatesHook {
   return (states, mask) => {
     let current: MaskedStates | undefined;
     for (const hook of hooks) current = hook(current?.states ?? states, current?.mask ?? mask) ?? current;
+    return current;
+  };
+}
+
+type WeightHook = NonNullable<SiteHooks['weight']>;
+
+function chainWeights(hooks: readonly WeightHook[]): WeightHook {
+  return (name, frozen) => {
+    let current: Tensor | undefined;
+    for (const hook of hooks) current = hook(name, current ?? frozen) ?? current;
     return current;
   };
 }

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { add, mul, slice, sub, sum, type Tensor, type Tensor3D, tensor, tensor3d } from '@tensorflow/tfjs-core';
 import { parallelHooks } from '../../../../shared/adapters/composition/parallel.ts';
+import { stackHooks } from '../../../../shared/adapters/composition/stack.ts';
 import type { AdapterContext } from '../../../../shared/adapters/method.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../../shared/compute/backend.ts';
@@ -75,6 +76,28 @@ describe('stack', () => {
     assertGradients(randomTensors(stack), (parameters) =>
       sum(mul(hostResult(stack, evaluating(parameters), base, states), probe)),
     );
+  });
+
+  it('[CMP-16] states in front of the first layer pass members in order, those in front of the head in reverse; prefixes join', () => {
+    const hooks = stackHooks(
+      [2, 3].map((factor) => ({
+        embedding: (states, mask) => ({ states: states.mul(factor).add(1) as Tensor3D, mask }),
+        output: (hidden) => hidden.sub(1).div(factor) as Tensor3D,
+        keysAndValues: () => {
+          const part = tensor3d([[[factor]]]);
+          return { keys: part, values: part };
+        },
+        weight: (_, frozen) => frozen.mul(factor),
+        positionStart: factor,
+      })),
+    );
+    const states = tensor3d([[[1, 5]]]);
+    const changed = hooks.embedding!(states, tensor([1], [1, 1], 'int32') as never)!.states;
+    assertClose(valuesOf(changed), [10, 34], 1e-6);
+    assertClose(valuesOf(hooks.output!(changed)), [1, 5], 1e-6);
+    assert.deepEqual(valuesOf(hooks.keysAndValues!({ layerIndex: 0 }, 1)!.keys), Float32Array.of(2, 3));
+    assertClose(valuesOf(hooks.weight!('w', tensor([1]))!), [6], 1e-6);
+    assert.equal(hooks.positionStart, 5);
   });
 
   it('[CMP-4] what acts after the norm can only come last', () => {
@@ -319,11 +342,7 @@ describe('compositions', () => {
       { method: 'fuse', members: [bottleneck('a'), { id: 'b', method: 'lora' }] },
       /members\[1\]\.method must act on what a sublayer puts out, before the norm to stand in fuse; lora/,
     ],
-    [
-      'a temperature',
-      { method: 'fuse', members: pair, temperature: 0 },
-      /temperature must be a number above 0/,
-    ],
+    ['a temperature', { method: 'fuse', members: pair, temperature: 0 }, /temperature must be a number above 0/],
   ];
   for (const [what, configuration, message] of faults) {
     it(`[CMP-14] a fault (${what}) is named with what is allowed`, () => {
