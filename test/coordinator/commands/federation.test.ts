@@ -174,6 +174,12 @@ describe('commands of the coordinator', () => {
     assert.equal(adapter.adapter.method, 'lora');
     assert.deepEqual(labelsOfTask(adapter.task), ['early', 'late']);
     assert.ok(adapter.lineage !== null);
+    const asPeft = ['adapters', 'export', '--state', state(), '--format', 'peft', '--lora-only', '--out', at('peft')];
+    const foreign = await run(asPeft);
+    assert.equal(foreign.code, 0, foreign.errors);
+    const card = readFileSync(join(at('peft'), 'README.md'), 'utf8');
+    assert.match(card, /# Two kinds\n[\s\S]*\| 0 \| 2 \| 2 \| [\s\S]*\| 1 \| 2 \| 2 \| [\s\S]*Privacy spent: none/);
+    assert.match(card, /## Evaluation\n\nOn held-out rows[\s\S]*\| 0 \| \d+ \|[\s\S]*\| 1 \| \d+ \|/);
     assert.equal((await run(['adapters', 'show', '--state', state(), '--version', '3'])).code, 2);
     assert.equal((await run(['adapters', 'show', '--state', state(), '--version', '-1'])).code, 2);
   });
