@@ -11,6 +11,7 @@ export const soloMethodNames = [
   'vera',
   'ia3',
   'bias',
+  'full',
   'prefix',
   'prompt',
   'invertible',

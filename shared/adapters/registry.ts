@@ -17,6 +17,7 @@ import type { CompositionBinder } from './composition/members.ts';
 import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
 import { dora } from './dora.ts';
+import { full } from './full.ts';
 import { hyperformer } from './hyperformer.ts';
 import { ia3 } from './ia3.ts';
 import { invertible } from './invertible.ts';
@@ -96,6 +97,7 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(vera),
   binderOf(ia3),
   binderOf(bias),
+  binderOf(full),
   binderOf(prefix),
   binderOf(prompt),
   binderOf(invertible),

@@ -32,6 +32,8 @@ export interface BaseDescription {
   readonly linearTargets: Readonly<
     Partial<Record<LinearTarget, { readonly inSize: number; readonly outSize: number; readonly moduleName: string }>>
   >;
+  /** Tensors that hooks may replace, by their names in the checkpoint without prefix; linear maps as `[in, out]`. */
+  readonly tensors: ReadonlyMap<string, readonly number[]>;
   /** Digest over configuration, weights (name, type, shape, bytes, sorted by name) and tokenizer. */
   readonly digest: Digest;
   /** Parameters of the frozen network. */

@@ -15,6 +15,8 @@ export interface TensorNeed {
    * Tensors of one group are there all together or not at all: a language-model head, which bare models lack. Absent means required.
    */
   readonly optionalGroup?: string;
+  /** Whether it is a matrix `[out, in]` of a map that computes with `[in, out]`. Absent means no. */
+  readonly isTransposed?: boolean;
 }
 
 /** What a family says about its checkpoints. */
@@ -83,6 +85,15 @@ export function matchCheckpoint(
     );
   }
   return tensors;
+}
+
+/** Shapes as the base computes with them, of the tensors that are there. */
+export function computedShapes(
+  { needs }: CheckpointSpecification,
+  tensors: CheckpointTensors,
+): ReadonlyMap<string, readonly number[]> {
+  const present = needs.filter(({ name }) => tensors.has(name));
+  return new Map(present.map(({ name, shape, isTransposed }) => [name, isTransposed ? shape.toReversed() : shape]));
 }
 
 /** What a name may mean, the most literal first. */

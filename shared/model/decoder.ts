@@ -192,13 +192,17 @@ function checkpointOf(
   const needs: TensorNeed[] = [
     { name: 'embed_tokens.weight', shape: [vocabularySize, hiddenSize] },
     vector('norm.weight', hiddenSize),
-    ...(isTied ? [] : [{ name: 'lm_head.weight', shape: [vocabularySize, hiddenSize], optionalGroup: 'lm_head' }]),
+    ...(isTied
+      ? []
+      : [
+          { name: 'lm_head.weight', shape: [vocabularySize, hiddenSize], isTransposed: true, optionalGroup: 'lm_head' },
+        ]),
   ];
   for (let layerIndex = 0; layerIndex < layerCount; layerIndex++) {
     const stem = `layers.${layerIndex}`;
     for (const target of targets) {
       const { inSize, outSize } = linearTargets[target]!;
-      needs.push({ name: `${stem}.${modules[target]}.weight`, shape: [outSize, inSize] });
+      needs.push({ name: `${stem}.${modules[target]}.weight`, shape: [outSize, inSize], isTransposed: true });
       if (biases.includes(target)) needs.push(vector(`${stem}.${modules[target]}.bias`, outSize));
     }
     for (const name of ['input_layernorm', 'post_attention_layernorm'])

@@ -188,14 +188,14 @@ function checkpointOf(
     ...(typeCount === 0 ? [] : [{ name: `${tables.types}.weight`, shape: [typeCount, hiddenSize] }]),
     ...normNeeds(tables.norm, hiddenSize),
     { name: head.bias, shape: [vocabularySize], ...optional },
-    { name: `${head.dense}.weight`, shape: [hiddenSize, hiddenSize], ...optional },
+    { name: `${head.dense}.weight`, shape: [hiddenSize, hiddenSize], isTransposed: true, ...optional },
     { name: `${head.dense}.bias`, shape: [hiddenSize], ...optional },
     ...normNeeds(head.norm, hiddenSize).map((need) => ({ ...need, ...optional })),
   ];
   for (let layerIndex = 0; layerIndex < layerCount; layerIndex++) {
     const stem = `${names.blocks}.${layerIndex}`;
     for (const { inSize, outSize, moduleName } of Object.values(linearTargets)) {
-      needs.push({ name: `${stem}.${moduleName}.weight`, shape: [outSize, inSize] });
+      needs.push({ name: `${stem}.${moduleName}.weight`, shape: [outSize, inSize], isTransposed: true });
       needs.push({ name: `${stem}.${moduleName}.bias`, shape: [outSize] });
     }
     for (const norm of Object.values(names.norms)) needs.push(...normNeeds(`${stem}.${norm}`, hiddenSize));

@@ -12,8 +12,8 @@ import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
 import { roberta } from './roberta.ts';
 
-/** Facts that a configuration fixes; digest and parameter count come from the files. */
-export type Architecture = Omit<BaseDescription, 'digest' | 'parameterCount'>;
+/** Facts that a configuration fixes; the others come from the files. */
+export type Architecture = Omit<BaseDescription, 'digest' | 'parameterCount' | 'tensors'>;
 
 /** A configuration as one family reads it. */
 export interface ReadModel {

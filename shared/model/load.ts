@@ -5,7 +5,7 @@
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
 import { type ByteSource, bytesInMemory, readRange } from './byte-source.ts';
-import { type CheckpointTensors, matchCheckpoint } from './checkpoint.ts';
+import { type CheckpointTensors, computedShapes, matchCheckpoint } from './checkpoint.ts';
 import { type Configuration, parseJsonObject } from './configuration.ts';
 import { type DigestPart, digestPartsOf, hashParts } from './digest.ts';
 import { type ReadModel, readModel } from './family.ts';
@@ -87,7 +87,7 @@ export function examineBase(content: BaseContent): ExaminedBase {
     read,
     tensors,
     digestParts: digestPartsOf(configuration, weights, tokenizerFiles),
-    facts: { ...read.architecture, parameterCount },
+    facts: { ...read.architecture, parameterCount, tensors: computedShapes(read.checkpoint, tensors) },
     tokenizerFiles,
   };
 }

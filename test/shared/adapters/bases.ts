@@ -27,6 +27,7 @@ export function bertLike(layerCount = 12, hiddenSize = 768, feedForwardSize = 30
       down: map(feedForwardSize, hiddenSize, 'output.dense'),
     },
     digest: parseDigest('b1'.repeat(32)),
+    tensors: new Map([['embeddings.LayerNorm.weight', [hiddenSize]]]),
     parameterCount: 109_482_240,
   };
 }
@@ -55,6 +56,7 @@ export function gpt2Like(layerCount = 12, hiddenSize = 768): BaseDescription {
       down: map(4 * hiddenSize, hiddenSize, 'mlp.c_proj'),
     },
     digest: parseDigest('92'.repeat(32)),
+    tensors: new Map([['ln_f.weight', [hiddenSize]]]),
     parameterCount: 124_439_808,
   };
 }

@@ -45,8 +45,10 @@ describe('settings of families', () => {
   before(() => useBackend('wasm'));
 
   it('[FAM-2] say sizes, heads and the names of linear maps', () => {
-    const { linearTargets, digest, ...qwen3 } = describeFiles(fixtureFiles('qwen3'));
+    const { linearTargets, digest, tensors, ...qwen3 } = describeFiles(fixtureFiles('qwen3'));
     assert.equal(digest.length, 64);
+    assert.deepEqual(tensors.get('layers.0.self_attn.q_proj.weight'), [32, 64]);
+    assert.deepEqual(tensors.get('embed_tokens.weight'), [120, 32]);
     assert.deepEqual(qwen3, {
       family: 'qwen3',
       layerCount: 2,

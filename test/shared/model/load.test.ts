@@ -36,8 +36,9 @@ const untouched = () => {};
 
 describe('describeFiles', () => {
   it('[LOD-1] says what a BERT and a GPT-2 checkpoint are', () => {
-    const { digest, ...bert } = describeFiles(fixtureFiles('bert'));
+    const { digest, tensors, ...bert } = describeFiles(fixtureFiles('bert'));
     assert.match(digest, /^[0-9a-f]{64}$/);
+    assert.deepEqual(tensors.get('encoder.layer.2.intermediate.dense.weight'), [32, 64]);
     const square = { inSize: 32, outSize: 32 };
     assert.deepEqual(bert, {
       family: 'bert',

@@ -33,10 +33,12 @@ describe('a hook in place of weights', () => {
           [...seen.keys()].sort(),
           expected.filter((name) => !/\.attn\.(masked_)?bias$/.test(name)).sort(),
         );
-        for (const { moduleName, inSize, outSize } of Object.values(model.description.linearTargets)) {
-          const found = [...seen].find(([name]) => name.endsWith(`.0.${moduleName}.weight`))![1];
-          if (moduleName !== model.description.linearTargets.qkv?.moduleName)
-            assert.deepEqual(found, [inSize, outSize]);
+        const { tensors, linearTargets } = model.description;
+        const byName = (shapes: Iterable<[string, readonly number[]]>) => Object.fromEntries([...shapes]);
+        assert.deepEqual(byName(seen), byName(tensors));
+        for (const { moduleName, inSize, outSize } of Object.values(linearTargets)) {
+          const [, shape] = [...seen].find(([name]) => name.endsWith(`.0.${moduleName}.weight`))!;
+          if (moduleName !== linearTargets.qkv?.moduleName) assert.deepEqual(shape, [inSize, outSize]);
         }
         assert.ok(largestError(same.dataSync(), scoresOf(model, family).dataSync()) < 1e-4);
       });
@@ -48,14 +50,8 @@ describe('a hook in place of weights', () => {
     it(`[WGT-2] trains whatever it names: ${family}`, () => {
       const random = seededRandom(21);
       const model = fixtureBase(family);
-      const shapes = new Map<string, number[]>();
+      const shapes = model.description.tensors;
       tidy(() => {
-        scoresOf(model, family, {
-          weight: (name, { shape }) => {
-            shapes.set(name, shape);
-            return undefined;
-          },
-        });
         const byKind = [
           /(word_embeddings|wte|embed_tokens)\.weight$/,
           /(norm|LayerNorm|ln_f)\.weight$/,

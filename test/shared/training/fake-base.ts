@@ -42,6 +42,7 @@ export function fakeBase(): BaseModel {
       causal: false,
       linearTargets: {},
       digest: parseDigest('ab'.repeat(32)),
+      tensors: new Map(),
       parameterCount: vocabularySize * hiddenSize,
     },
     encode: ({ inputIds }, hooks) => {
