@@ -20,9 +20,8 @@ import type { BlobReference, Evaluate, Evaluation, Offer } from '../shared/proto
 import type { Violation } from '../shared/protocol/violations.ts';
 import { type Exchange, exchangeOf } from '../shared/update/exchange.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
-import { declarationOf } from '../shared/update/low-rank-rules.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
-import { cappedPairs, personalised, trainingStartOf } from '../shared/update/training-start.ts';
+import { personalised, trainingStartOf } from '../shared/update/training-start.ts';
 import { uploadOf } from '../shared/update/upload.ts';
 import { firstNonFinite } from '../shared/update/vector.ts';
 import { openBaseFiles } from './base-files.ts';
@@ -31,6 +30,7 @@ import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
 import { type OwnParts, openOwnParts } from './own-parts.ts';
 import type { ContentCache, PersonalParts } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
+import { judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
 import type { Calls, RoundName } from './transport/calls.ts';
 import type { FetchOptions } from './transport/download.ts';
 import { fetchBlob } from './transport/download.ts';
@@ -200,7 +200,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       if (!verdict.ok) return refuse(`${verdict.error.code}: ${verdict.error.reason}`);
       const planHash = planHashOf(plan);
       const { learning, exchange } = await makeReady(offer, plan, planHash, signal);
-      const refusal = judgeRank(exchange, rankMax);
+      const refusal = judgeRank(exchange, plan.adapter.method, rankMax) ?? judgeWeighting(exchange, learning);
       if (refusal !== null) return refuse(refusal);
       const { baseDigest, layout } = learning;
       const expected = offer.roundParams.modelHash;
@@ -220,12 +220,15 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
         assert(learning.initialise !== undefined, 'a learner of a plan that begins afresh has start values');
         return learning.initialise(seed + roundIndex);
       };
-      const { start, frozen } = trainingStartOf(exchange, { published, rankMax, personal: own.values(), fresh });
+      const before = own.values();
+      const { start, frozen } = trainingStartOf(exchange, { published, rankMax, personal: before, fresh });
       const onProgress = createReporter(offer, signal);
       const learned = await learning.train({ start, frozen, roundIndex, onProgress, signal });
       checkLearned(learned, exchange.trained.dim, offer);
       const { delta, counts = new Map<string, Float32Array>() } = learned;
-      const upload = uploadOf(exchange, { start, delta, counts, roundHash: offer.roundHash });
+      const weighed = { given: policy.weight, learning, published: personalised(exchange, published, before) };
+      const siteWeight = await siteWeightOf(exchange, weighed, signal);
+      const upload = uploadOf(exchange, { start, delta, counts, roundHash: offer.roundHash, siteWeight });
       checkFinite(upload);
       await own.keep(start, delta);
       return succeed({ ...learned, delta: upload });
@@ -267,19 +270,6 @@ function readPlan(bytes: Uint8Array): Plan {
     throw new FormatError('bad-plan', `the plan of the coordinator is no JSON: ${errorMessage(cause)}`, { cause });
   }
   return parsePlan(value, 'the plan of the coordinator');
-}
-
-/** Why a site that trains no higher rank than `rankMax` takes no part, or null. */
-function judgeRank(exchange: Exchange, rankMax: number | null): string | null {
-  if (rankMax === null) return null;
-  const { lowRank } = exchange.settings;
-  const { insteadForMixedRanks } = declarationOf(lowRank);
-  const [first] = cappedPairs(exchange, rankMax);
-  if (insteadForMixedRanks === null || first === undefined) return null;
-  return (
-    `rank-too-large: ${first} has a higher rank than ${rankMax}, the most that this site trains (rankMax), and the rule ${lowRank} ` +
-    `needs one rank of all; ${insteadForMixedRanks} is the nearest that does not`
-  );
 }
 
 /** What no coordinator would take is not sent, and costs no contribution. @throws FederationError. */

@@ -19,7 +19,7 @@ export interface UploadOptions {
   readonly counts: ReadonlyMap<string, Float32Array>;
   readonly roundHash: Digest;
   /** The weight from 0 to 1 that this client gives itself, where the plan lets it. */
-  readonly siteWeight?: number;
+  readonly siteWeight?: number | undefined;
 }
 
 /** The values `[uploaded dim]` that leave the client; a plain exchange hands `delta` on. */

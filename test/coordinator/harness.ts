@@ -71,7 +71,12 @@ const layoutFor = (dim: number) =>
 
 /** A plan with short deadlines; parts may be replaced. */
 export function testPlan(
-  changes: { readonly rounds?: object; readonly aggregation?: object; readonly evaluation?: object } = {},
+  changes: {
+    readonly adapter?: object;
+    readonly rounds?: object;
+    readonly aggregation?: object;
+    readonly evaluation?: object;
+  } = {},
 ): Plan {
   return parsePlan(
     {
@@ -79,7 +84,7 @@ export function testPlan(
       name: 'test',
       base: { digest: baseDigest },
       task: { kind: 'classification', labels: ['no', 'yes'], pooling: 'first', lengthMax: 8 },
-      adapter: { method: 'none' },
+      adapter: { method: 'none', ...changes.adapter },
       training: { localSteps: 1 },
       rounds: {
         count: 2,

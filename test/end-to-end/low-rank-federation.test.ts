@@ -30,6 +30,7 @@ const openPolicy = { cohortMin: 1, quorumMin: 1, discloseMetrics: true };
 interface Seen {
   readonly roundIndex: number;
   readonly start: Float32Array;
+  readonly after: Float32Array;
   /** Dense maps after training, frozen company included. */
   readonly maps: readonly Float64Array[];
 }
@@ -72,7 +73,12 @@ function randomLearner(exchange: Exchange, seed: number, { rankMax = 2, exampleC
         );
         const company = frozen === null ? own.map((map) => map.map(() => 0)) : mapsOf(layout, frozen);
         const maps = own.map((map, index) => map.map((value, place) => value + company[index]![place]!));
-        seen.push({ roundIndex, start: start.slice(), maps });
+        seen.push({
+          roundIndex,
+          start: start.slice(),
+          after: start.map((value, index) => value + delta[index]!),
+          maps,
+        });
         return { delta, exampleCount, meanLoss: 0.5, seconds: 1 };
       },
       evaluate: async (parameters) => {
@@ -90,6 +96,7 @@ async function federate(rule: LowRankRule, { ranks = [2, 2, 2] } = {}) {
   const start = publishedOf(exchange, 71, true);
   const world = await startWorld({
     plan: testPlan({
+      adapter: { method: 'lora' },
       rounds: { count: 2, cohortSize: 3, quorum: 3 },
       aggregation: {
         ...exchange.settings,
@@ -179,7 +186,7 @@ describe('federations of low-rank adapters', () => {
   it('[LRF-4] a rule that needs one rank of all is declined by a site that limits its rank, naming one that does not', async () => {
     const exchange = exchangeFor(settings['factor-avg']);
     const world = await startWorld({
-      plan: testPlan({ rounds: { count: 1, cohortSize: 1, quorum: 1, voidsMax: 1 } }),
+      plan: testPlan({ adapter: { method: 'lora' }, rounds: { count: 1, cohortSize: 1, quorum: 1, voidsMax: 1 } }),
       layout: exchange.published,
       initialAdapter: publishedOf(exchange, 72),
     });
@@ -196,5 +203,58 @@ describe('federations of low-rank adapters', () => {
       problems.join('\n'),
       /rank-too-large: q has a higher rank than 1.*rule factor-avg.*svd is the nearest/,
     );
+  });
+
+  for (const [weighting, shares] of [
+    ['given', [0.25, 1]],
+    // Accuracy 0.8 of both, and their examples.
+    ['quality', [0.8 * 10, 0.8 * 30]],
+  ] as const) {
+    it(`[LRF-5] weights that sites give themselves (${weighting}) are in the sum`, async () => {
+      const exchange = exchangeFor({ weighting });
+      const start = publishedOf(exchange, 73);
+      const world = await startWorld({
+        plan: testPlan({ rounds: { count: 1 }, aggregation: { weighting }, evaluation: { everyRounds: 0 } }),
+        layout: exchange.published,
+        initialAdapter: start,
+      });
+      const learners = [0, 1].map((index) => randomLearner(exchange, index, { exampleCount: weights[index]! }));
+      const ends = [];
+      for (const [index, { learner }] of learners.entries()) {
+        const policy = parsePolicy({ ...openPolicy, weight: [0.25, 1][index] }, 'the test');
+        ends.push((await runClient(world, { platform: platformIn(world, 400 + index), learner, policy })).ended);
+      }
+      await world.coordinator.ended;
+      await Promise.all(ends);
+      const { row } = (await world.coordinator.library()).at(-1)!;
+      const next = float32Of(await world.coordinator.adapter(row));
+      const sum = shares[0] + shares[1];
+      for (const [place, value] of next.entries()) {
+        const [first, second] = learners.map(({ seen }) => seen[0]!.after[place]!);
+        assert.ok(Math.abs(value - (shares[0] * first! + shares[1] * second!) / sum) < 1e-5, `value ${place}`);
+      }
+    });
+  }
+
+  it('[LRF-6] a site without held-out rows is not weighed by its accuracy', async () => {
+    const exchange = exchangeFor({ weighting: 'quality' });
+    const world = await startWorld({
+      plan: testPlan({
+        rounds: { count: 1, cohortSize: 1, quorum: 1, voidsMax: 1 },
+        aggregation: { weighting: 'quality' },
+      }),
+      layout: exchange.published,
+      initialAdapter: publishedOf(exchange, 74),
+    });
+    const { learner } = randomLearner(exchange, 1);
+    const blind: Learner = {
+      ...learner,
+      prepare: async (...given) => ({ ...(await learner.prepare(...given)), heldOutCount: 0 }),
+    };
+    const policy = parsePolicy(openPolicy, 'the test');
+    const { ended, problems } = await runClient(world, { platform: platformIn(world, 500), learner: blind, policy });
+    await world.coordinator.ended;
+    await ended;
+    assert.match(problems.join('\n'), /no-held-out-rows/);
   });
 });
