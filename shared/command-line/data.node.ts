@@ -136,13 +136,14 @@ function getText({ record, wasThere }: GetResult, folder: string): string {
 
 /** What was compared with what: never more than there was to compare with. */
 function checkedText({ published, convertedCheckedBy, commit }: DataSetRecord): string {
-  const bySum = published.filter(({ checkedBy }) => checkedBy !== 'address').length;
-  const parts = [
-    ...(bySum > 0 ? [`${bySum} of ${published.length} published files by checksum`] : []),
-    ...(bySum < published.length
-      ? [`${published.length - bySum} by the address alone, which names commit ${commit.slice(0, 12)}`]
-      : []),
-    convertedCheckedBy === 'sha256' ? 'rows by checksum' : 'rows by nothing: no checksum is recorded',
+  const count = (wanted: readonly string[]): number =>
+    published.filter((file) => wanted.includes(file.checkedBy)).length;
+  const parts: [number, string][] = [
+    [count(['sha256', 'git-blob']), 'by checksum'],
+    [count(['commit']), `by the object ids of commit ${commit.slice(0, 12)}`],
+    [count(['address']), `by nothing but the address, which names commit ${commit.slice(0, 12)}`],
   ];
-  return parts.join('; ');
+  const files = parts.flatMap(([found, by]) => (found === 0 ? [] : [`${found} published ${by}`]));
+  const rows = convertedCheckedBy === 'sha256' ? 'rows by checksum' : 'rows by nothing: no checksum is recorded';
+  return [...files, rows].join('; ');
 }

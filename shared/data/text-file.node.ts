@@ -15,7 +15,7 @@ const byteOrderMark = '\uFEFF';
 export type TextLine = { readonly text: string } | { readonly fault: string };
 
 /** The bytes of a file, decompressed when they are gzip. @throws UsageError `unreadable-file`; FormatError `bad-gzip`. */
-export async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
+async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
   let handle: FileHandle | null = null;
   try {
     handle = await open(path);

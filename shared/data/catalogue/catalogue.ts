@@ -22,13 +22,13 @@ export function entryOf(name: string, entries: readonly CatalogueEntry[]): Catal
 export function verificationOf({ publication, converted }: CatalogueEntry): string {
   const { files, archive, commit } = publication;
   const known = files.filter(({ sha256, gitBlob }) => sha256 !== undefined || gitBlob !== undefined).length;
-  const address = `the address alone (commit ${commit.slice(0, 12)})`;
+  const byCommit = `the object ids that commit ${commit.slice(0, 12)} stands for (a mirror without git's protocol: by nothing)`;
   const published =
     archive === undefined && known === files.length
       ? 'published files by checksum'
       : known > 0
-        ? `${known} of ${files.length} published files by checksum, the others by ${address}`
-        : `published files by ${address}`;
+        ? `${known} of ${files.length} published files by checksum, the others by ${byCommit}`
+        : `published files by ${byCommit}`;
   return converted === undefined
     ? `${published}; rows as converted: no recorded checksum`
     : `${published}; rows by checksum`;

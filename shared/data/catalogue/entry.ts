@@ -18,8 +18,8 @@ export interface CatalogueRow {
 export type CatalogueRows = Readonly<Record<SplitSide, readonly CatalogueRow[]>>;
 
 /**
- * One file of a repository at a commit. A checksum is there where it is known for certain; without one the file is known only by the address,
- * whose commit names the content.
+ * One file of a repository at a commit. A checksum is there where it is known for certain; without one the file is compared with the object id that
+ * the commit stands for (`git-tree.node.ts`).
  */
 export interface PublishedFile {
   /** Path within the repository; a whole repository (`archive`) has none. */

@@ -65,7 +65,7 @@ describe('data', () => {
     }
     assert.match(
       output,
-      /checked +published files by the address alone \(commit \w{12}\); rows as converted: no recorded checksum/,
+      /checked +published files by the object ids that commit \w{12} stands for .*; rows as converted: no recorded checksum/,
     );
     assert.ok(dataSets.every((set) => typeof set.verification === 'string' && set.convert === undefined));
   });
@@ -83,7 +83,10 @@ describe('data', () => {
     const first = await data('get', 'small', '--out', out, '--accept-licence');
     assert.equal(first.code, 0, first.errors);
     assert.match(first.output, /small: 2 train, 1 validation, 1 test rows in /);
-    assert.match(first.output, /checked +1 by the address alone, which names commit abababababab; rows by nothing/);
+    assert.match(
+      first.output,
+      /checked +1 published by nothing but the address, which names commit abababababab; rows by nothing/,
+    );
     assert.match(first.output, /tributary train --train .*train\.jsonl\.gz --held-out .*validation\.jsonl\.gz/);
     const again = JSON.parse((await data('get', 'small', '--out', out, '--accept-licence', '--json')).output);
     assert.deepEqual([again.wasThere, again.converted.train.rows, server.requests.length], [true, 2, 1]);

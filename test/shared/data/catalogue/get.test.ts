@@ -8,6 +8,7 @@ import { catalogue } from '../../../../shared/data/catalogue/catalogue.ts';
 import type { CatalogueEntry, PublishedFile } from '../../../../shared/data/catalogue/entry.ts';
 import { getDataSet } from '../../../../shared/data/catalogue/get.node.ts';
 import { readRecords } from '../../../../shared/data/records.node.ts';
+import { gitRepository } from './git-repository.ts';
 import { type PublishedServer, startPublishedServer } from './published-server.ts';
 import { tarArchive } from './tar-archive.ts';
 
@@ -204,5 +205,54 @@ describe('getDataSet', () => {
       const options = { folder: join(folder, 'x'), mirror, signal: new AbortController().signal };
       await assert.rejects(getDataSet(banking, options), { code: 'bad-mirror' });
     }
+  });
+
+  describe('with the objects of the commit', () => {
+    const listing = (name: string) => `<Document id="1" source="CDC"><Focus>${name}</Focus></Document>`;
+    const tree: Readonly<Record<string, string>> = {
+      ...published,
+      '9_CDC_QA/1.xml': listing('Gout'),
+      '9_CDC_QA/2.xml': listing('Flu'),
+      'readme.txt': 'no row',
+    };
+    /** An entry at the commit of a repository of `tree`, which the server has. */
+    const atCommit = (entry: CatalogueEntry): CatalogueEntry => {
+      const repository = gitRepository(join(folder, 'repository'), tree);
+      server.repositories.set(`/${entry.publication.repository}.git`, repository.folder);
+      for (const [path, text] of Object.entries(tree)) {
+        server.files.set(`/${entry.publication.repository}/${repository.commit}/${path}`, Buffer.from(text));
+      }
+      return { ...entry, publication: { ...entry.publication, commit: repository.commit } };
+    };
+    const archive = (files: Readonly<Record<string, string>>): Uint8Array =>
+      gzipSync(tarArchive(Object.fromEntries(Object.entries(files).map(([path, text]) => [`root/${path}`, text]))));
+
+    it('[GET-9] a file is the one that the commit stands for, or it is refused', async () => {
+      const entry = atCommit(banking);
+      assert.deepEqual(
+        (await get(entry)).record.published.map(({ checkedBy }) => checkedBy),
+        ['commit', 'commit'],
+      );
+      const path = `/${repository}/${entry.publication.commit}/banking_data/test.csv`;
+      server.files.set(path, Buffer.from('text,category\nchanged,fees\n'));
+      await assert.rejects(get(entry, 'other'), /test\.csv: expected the git blob \w{40}, found \w{40}/);
+      const more = { ...entry, publication: { ...entry.publication, files: [{ path: 'banking_data/none.csv' }] } };
+      await assert.rejects(get(more, 'more'), { code: 'missing-file' });
+    });
+
+    it('[GET-10] so is every file of an archive, and none of them may be missing', async () => {
+      const entry = atCommit(medquad);
+      const path = `/${medquad.publication.repository}/tar.gz/${entry.publication.commit}`;
+      server.files.set(path, archive(tree));
+      assert.deepEqual(
+        (await get(entry)).record.published.map(({ checkedBy }) => checkedBy),
+        ['commit'],
+      );
+      server.files.set(path, archive({ ...tree, '9_CDC_QA/2.xml': listing('Changed') }));
+      await assert.rejects(get(entry, 'changed'), /9_CDC_QA\/2\.xml in the archive is not the file of commit/);
+      const { '9_CDC_QA/1.xml': _, ...fewer } = tree;
+      server.files.set(path, archive(fewer));
+      await assert.rejects(get(entry, 'fewer'), /1 files of commit \w+ are not in the archive: 9_CDC_QA\/1\.xml/);
+    });
   });
 });

@@ -1,14 +1,21 @@
-/** A server on this machine with the paths of GitHub's, and stand-ins for its files; it can break off, refuse, or change what it has. */
+/**
+ * A server on this machine with the paths of GitHub's, stand-ins for its files, and git's protocol; it can break off,
+ * refuse, or change what it has.
+ */
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import process from 'node:process';
 
 /** A running server. */
 export interface PublishedServer {
   readonly origin: string;
   /** Content by path, for example `/owner/name/commit/data/train.csv`. */
   readonly files: Map<string, Uint8Array>;
-  /** Every request: path, the range that was asked for, and the status of the answer. */
+  /** Folders of git repositories by path, for example `/owner/name.git`. */
+  readonly repositories: Map<string, string>;
+  /** Every request for a file: path, the range that was asked for, and the status of the answer. */
   readonly requests: { path: string; range: string | undefined; status: number }[];
   /** Bytes after which the next answers break off, one entry an answer; then whole ones. Those that have begun wait for {@link dropAt}. */
   readonly breaks: number[];
@@ -25,6 +32,7 @@ export interface PublishedServer {
 export async function startPublishedServer(): Promise<PublishedServer> {
   const state = {
     files: new Map<string, Uint8Array>(),
+    repositories: new Map<string, string>(),
     requests: [] as PublishedServer['requests'],
     breaks: [] as number[],
     refusals: [] as number[],
@@ -33,6 +41,12 @@ export async function startPublishedServer(): Promise<PublishedServer> {
   const held = new Map<ServerResponse, number>();
   const server: Server = createServer((request, response) => {
     const path = request.url ?? '';
+    if (path.endsWith('/git-upload-pack')) {
+      const repository = state.repositories.get(path.slice(0, path.lastIndexOf('/')));
+      if (repository === undefined) response.writeHead(404).end();
+      else serveGit(repository, request, response);
+      return;
+    }
     const { range, 'if-range': condition } = request.headers;
     const content = state.files.get(path);
     const refusal = state.refusals.shift();
@@ -76,4 +90,16 @@ export async function startPublishedServer(): Promise<PublishedServer> {
         server.closeAllConnections();
       }),
   });
+}
+
+/** What `git http-backend` does with a request for objects. */
+function serveGit(repository: string, request: IncomingMessage, response: ServerResponse): void {
+  const version = String(request.headers['git-protocol']);
+  const git = spawn('git', ['upload-pack', '--stateless-rpc', repository], {
+    env: { ...process.env, GIT_PROTOCOL: version },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  request.pipe(git.stdin);
+  response.writeHead(200, { 'content-type': 'application/x-git-upload-pack-result' });
+  git.stdout.pipe(response);
 }
