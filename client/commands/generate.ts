@@ -89,7 +89,12 @@ async function generateText(options: GenerateOptions, context: CommandContext): 
   const { model, tokenizer, backend } = await readyBase(options, context);
   const prompt = promptIds(options, tokenizer);
   const adapter = document === null ? null : documentHooks(document, model.description);
-  const stream = createTextStream(tokenizer.decode);
+  const stream = createTextStream(tokenizer.decode, prompt);
+  let text = '';
+  const say = (piece: string): void => {
+    text += piece;
+    context.reportPart(piece);
+  };
   const startedMs = performance.now();
   const { ids, ending } = await generate({
     model,
@@ -100,19 +105,19 @@ async function generateText(options: GenerateOptions, context: CommandContext): 
     random: seededRandom(options.seed, 'generate'),
     stopIds: new Set(tokenizer.endId === null ? [] : [tokenizer.endId]),
     onToken: (id) => {
-      context.reportPart(stream.push(id));
+      say(stream.push(id));
       return nextTurn();
     },
     signal: context.signal,
   });
   const seconds = (performance.now() - startedMs) / 1000;
-  context.reportPart(stream.end());
+  say(stream.end());
   adapter?.dispose();
   const { digest, family } = model.description;
   model.dispose();
   return {
     prompt: options.prompt,
-    text: tokenizer.decode(ids),
+    text,
     ending,
     tokens: { prompt: prompt.length, added: ids.length },
     base: { digest, family },

@@ -14,9 +14,12 @@ export interface TextStream {
   end(): string;
 }
 
-/** A stream over `decode`, which gives the text of ids. */
-export function createTextStream(decode: (ids: readonly number[]) => string): TextStream {
-  let before: readonly number[] = [];
+/** A stream over `decode`, which gives the text of ids, behind the tokens `prompt`. */
+export function createTextStream(
+  decode: (ids: readonly number[]) => string,
+  prompt: Iterable<number> = [],
+): TextStream {
+  let before: readonly number[] = [...prompt];
   let pending: number[] = [];
   const gained = () => decode([...before, ...pending]).slice(decode(before).length);
   const take = (text: string): string => {

@@ -34,6 +34,14 @@ describe('createTextStream', () => {
     assert.equal(pieces.join('') + stream.end(), decodeWords(ids));
   });
 
+  it('[TXS-4] goes on behind a prompt, space and all', () => {
+    const stream = createTextStream(decodeWords, [0]);
+    assert.deepEqual(
+      [1, 3, 4].map((id) => stream.push(id)),
+      [' cat', ',', ' sat'],
+    );
+  });
+
   it('[TXS-3] gives what is left of an incomplete character at the end, once', () => {
     const stream = createTextStream(decodeBytes);
     assert.equal(stream.push(0x61), 'a');
