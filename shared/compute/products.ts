@@ -1,10 +1,11 @@
 /**
- * Matrix products whose gradients never use a product with a transposed operand: on WebAssembly those are 10 to 70 times slower than the
- * plain product, even counting an explicit transposition (decision 5).
+ * Matrix products whose gradients never use a product with a transposed operand where that is slow: on WebAssembly 10 to 70 times slower than
+ * the plain product, even counting an explicit transposition (decision 5). Elsewhere no copy is made.
  */
 import {
   add,
   fused,
+  getBackend,
   keep,
   matMul,
   ones,
@@ -37,24 +38,30 @@ export interface ChangedLinear {
   readonly bias?: Tensor1D | undefined;
 }
 
+/** Whether a product with a transposed operand costs more than a transposed copy. */
+function needsCopies(): boolean {
+  return getBackend() === 'wasm';
+}
+
 /**
- * A frozen linear map. Takes over both tensors. The transposed copy that gradients need is made when the first gradient asks for it, so that
- * evaluation does not pay its memory.
+ * A frozen linear map. Takes over both tensors. The transposed copy that gradients need on WebAssembly is made when the first gradient asks
+ * for it, so that evaluation does not pay its memory.
  * @param weight W `[inSize, outSize]`.
  * @param bias c `[outSize]`, or null for none.
  */
 export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLinear {
   const [inSize, outSize] = weight.shape;
   let transposed: Tensor2D | null = null;
-  const transposedWeight = (): Tensor2D => {
+  const timesTransposed = (upstream: Tensor2D): Tensor2D => {
+    if (!needsCopies()) return matMul(upstream, weight, false, true);
     transposed ??= keep(transpose(weight));
-    return transposed;
+    return matMul(upstream, transposed);
   };
   const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
     withGradient([input], (x: Tensor2D) => ({
       value: product(x, weight, added),
       saved: [],
-      backward: (upstream: Tensor2D) => [matMul(upstream, transposedWeight())],
+      backward: (upstream: Tensor2D) => [timesTransposed(upstream)],
     }));
   const changedLinear = (input: Tensor2D, { kernel, bias: ownBias = bias ?? undefined }: ChangedLinear): Tensor2D => {
     const bare = kernel === undefined ? frozenProduct(input, null) : trainableMatMul(input, kernel);
@@ -92,20 +99,24 @@ export interface TiedOutput {
 }
 
 /**
- * A frozen output matrix tied to an embedding: y = x Eᵀ + c. The transpose is made at the first use, since most uses of a base never score
- * tokens; the gradient needs E itself.
+ * A frozen output matrix tied to an embedding: y = x Eᵀ + c. Where it needs a copy, that is made at the first use, since most uses of a base
+ * never score tokens; the gradient needs E itself.
  * @param embedding E `[vocabulary, hidden]`, borrowed.
  * @param bias c `[vocabulary]`, taken over; null for none.
  */
 export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutput {
   let transposed: Tensor2D | null = null;
-  const outputMatrix = (): Tensor2D => {
+  const timesTransposed = (x: Tensor2D, added: Tensor1D | null): Tensor2D => {
+    if (!needsCopies()) {
+      const bare: Tensor2D = matMul(x, embedding, false, true);
+      return added === null ? bare : add(bare, added);
+    }
     transposed ??= keep(transpose(embedding));
-    return transposed;
+    return product(x, transposed, added);
   };
   const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
     withGradient([input], (x: Tensor2D) => ({
-      value: product(x, outputMatrix(), added),
+      value: timesTransposed(x, added),
       saved: [],
       backward: (upstream: Tensor2D) => [matMul(upstream, embedding)],
     }));
