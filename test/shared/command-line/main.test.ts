@@ -33,6 +33,7 @@ describe('tributary', () => {
       'client',
       'train',
       'evaluate',
+      'data',
       'plan',
       'doctor',
     ];
@@ -47,7 +48,7 @@ describe('tributary', () => {
   });
 
   it('[MAI-3] loads every module: each command shows its own help', async () => {
-    const commands = ['coordinator', 'invite', 'adapters', 'client', 'train', 'evaluate', 'plan', 'doctor'];
+    const commands = ['coordinator', 'invite', 'adapters', 'client', 'train', 'evaluate', 'data', 'plan', 'doctor'];
     for (const command of commands) {
       const { code, output, errors } = await tributary(command, '--help');
       assert.equal(code, 0, `${command}: ${errors}`);
