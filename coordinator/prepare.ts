@@ -1,4 +1,7 @@
 /** From a plan and a base folder to what a coordinator starts with. Reads the base's tensors as bytes only: no back end is used. */
+import type { AdapterDocument } from '../shared/adapters/adapter-document.ts';
+import { requireBase } from '../shared/adapters/adapter-manifest.ts';
+import { startValuesFrom } from '../shared/adapters/start-values.ts';
 import { requireFit } from '../shared/command-line/check-base.node.ts';
 import { readBaseFiles } from '../shared/model/load.node.ts';
 import { describeFiles } from '../shared/model/load.ts';
@@ -16,17 +19,28 @@ export type PreparedFederation = Pick<
 >;
 
 /**
- * Reads the base, checks that the plan fits it, and computes the start values of the adapter from the plan's seed.
+ * Reads the base, checks that the plan fits it, and computes the start values of the adapter: those of the plan's seed, or those of `start`.
  * @param planName where the plan came from, for messages.
- * @throws UsageError `bad-plan`, `bad-adapter`; FormatError when the base is no checkpoint.
+ * @throws UsageError `bad-plan`, `bad-adapter`, `wrong-base`, `wrong-start`; FormatError when the base is no checkpoint.
  */
-export async function prepareFederation(plan: Plan, baseFolder: string, planName: string): Promise<PreparedFederation> {
+export async function prepareFederation(
+  plan: Plan,
+  baseFolder: string,
+  planName: string,
+  start: AdapterDocument | null = null,
+): Promise<PreparedFederation> {
   const baseFiles = await readBaseFiles(baseFolder);
   const base = describeFiles(baseFiles);
   requireFit(plan, { planName, base, baseName: baseFolder });
   const { published, trained } = planAdapters(plan, base);
   const { layout } = published;
   const exchange = exchangeOf(plan.aggregation, layout, trained.layout);
-  const initialAdapter = firstPublished(exchange, initialValues(trained.layout, trained.adapter, plan.training.seed));
+  const { seed } = plan.training;
+  if (start !== null) requireBase(start, base);
+  const values =
+    start === null
+      ? initialValues(trained.layout, trained.adapter, seed)
+      : startValuesFrom(start, { ...trained, task: plan.task, seed });
+  const initialAdapter = firstPublished(exchange, values);
   return { plan, baseFiles, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
 }

@@ -1,6 +1,7 @@
 /** `tributary train`: an adapter on the rows of this machine alone, without a federation; the result is an adapter folder and its metrics. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
 import { UsageError } from '../../shared/core/errors.ts';
@@ -31,6 +32,7 @@ interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly heldOutFraction: number;
   readonly adapter: string;
   readonly adapterConfig?: string;
+  readonly start?: string;
   readonly task: TaskKind;
   readonly metric?: MetricName;
   readonly pooling?: Pooling;
@@ -98,6 +100,7 @@ export function register(program: Command, context: CommandContext): void {
     )
     .option('--adapter <method>', 'lora, bottleneck, or none for a head alone', 'lora')
     .option('--adapter-config <json>', "the method's settings: a JSON object, or a file that holds one")
+    .option('--start <folder>', 'an adapter to go on from, with its method and settings in place of --adapter')
     .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
     .option(
       '--class-weights <weights>',
@@ -140,18 +143,40 @@ export function register(program: Command, context: CommandContext): void {
   });
 }
 
+/** The adapter of `--start`; null without it. */
+async function startOf({ start, adapterConfig }: TrainOptions): Promise<AdapterDocument | null> {
+  if (start === undefined) return null;
+  if (adapterConfig !== undefined) {
+    throw new UsageError(
+      'bad-option',
+      `--start has the settings of its adapter, so --adapter-config must be left out, found ${adapterConfig}`,
+    );
+  }
+  const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
+  return readAdapterFolder(start);
+}
+
 async function trainAdapter(options: TrainOptions, context: CommandContext): Promise<TrainReport> {
   // Loaded here: TensorFlow.js costs a second that a wrong option does not need.
-  const [{ readyBase }, { parseAdapter }, { createAdapterDocument }, { writeAdapterFolder }, training, rows] =
-    await Promise.all([
-      import('./base.ts'),
-      import('../../shared/adapters/registry.ts'),
-      import('../../shared/adapters/adapter-document.ts'),
-      import('../../shared/adapters/adapter-folder.node.ts'),
-      import('./training.ts'),
-      import('./rows.ts'),
-    ]);
-  const settings = await adapterSettings(options.adapter, options.adapterConfig);
+  const [
+    { readyBase },
+    { parseAdapter },
+    { adapterOnBase },
+    { createAdapterDocument },
+    { writeAdapterFolder },
+    training,
+    rows,
+  ] = await Promise.all([
+    import('./base.ts'),
+    import('../../shared/adapters/registry.ts'),
+    import('../../shared/adapters/document-on-base.ts'),
+    import('../../shared/adapters/adapter-document.ts'),
+    import('../../shared/adapters/adapter-folder.node.ts'),
+    import('./training.ts'),
+    import('./rows.ts'),
+  ]);
+  const start = await startOf(options);
+  const settings = start?.adapter ?? (await adapterSettings(options.adapter, options.adapterConfig));
   const { seed } = options;
   const files: RowFiles = { ...options, columns: columnsOf(options) };
   const form = rowForms[options.task];
@@ -161,6 +186,7 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
   const task: Task = taskOf(options, { ...survey, base: description, source: options.train });
   const bound = bindTask(task);
   const metric = metricOf(options.metric, bound);
+  if (start !== null) adapterOnBase(start, description);
   const adapter = parseAdapter(settings, description);
   const configuration: TrainingConfiguration = {
     ...defaultTraining,
@@ -189,7 +215,7 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
     );
   }
   const trained = await training.trainModel(
-    { model, tokenizer, adapter, task, train: train.source, heldOut: heldOut.source, configuration, seed },
+    { model, tokenizer, adapter, task, train: train.source, heldOut: heldOut.source, configuration, seed, start },
     context,
   );
   const { layout, parameters, result } = trained;

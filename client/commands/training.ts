@@ -1,5 +1,7 @@
 /** Training and measuring of one model with progress lines: what `train` does once everything is loaded. */
+import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
 import type { BoundAdapter } from '../../shared/adapters/registry.ts';
+import { startValuesFrom } from '../../shared/adapters/start-values.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
@@ -19,6 +21,8 @@ export interface TrainModelOptions extends LoadedBase {
   readonly heldOut: ExampleSource;
   readonly configuration: TrainingConfiguration;
   readonly seed: number;
+  /** The adapter whose values training starts from; null for the start values of the seed. */
+  readonly start: AdapterDocument | null;
 }
 
 /** What it gives back. */
@@ -31,9 +35,9 @@ export interface TrainedModel {
   readonly heldOut: Metrics | null;
 }
 
-/** Trains from the start values of `seed` and measures on the held-out rows. @throws as `trainLocally` does. */
+/** Trains from `start`, or from the start values of `seed`, and measures on the held-out rows. @throws as `trainLocally` does. */
 export async function trainModel(
-  { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed }: TrainModelOptions,
+  { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed, start }: TrainModelOptions,
   context: CommandContext,
 ): Promise<TrainedModel> {
   const model = createTaskModel({ base, adapter, task, tokenizer });
@@ -44,7 +48,8 @@ export async function trainModel(
   });
   const result = await trainLocally({
     model,
-    start: model.initialise(seed),
+    start:
+      start === null ? model.initialise(seed) : startValuesFrom(start, { layout: model.layout, adapter, task, seed }),
     source: train,
     configuration,
     seed,

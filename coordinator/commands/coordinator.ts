@@ -12,6 +12,7 @@ interface Options {
   readonly plan: string;
   readonly base: string;
   readonly state: string;
+  readonly start?: string;
   readonly port: string;
   readonly host: string;
   readonly publicUrl?: string;
@@ -30,6 +31,10 @@ export function registerCoordinator(program: Command, context: CommandContext): 
       'the frozen base model, as published: a folder with config.json, model.safetensors (or shards), tokenizer.json, or hf:owner/name@revision',
     )
     .requiredOption('--state <folder>', 'durable state; made on first use, and gone on with afterwards')
+    .option(
+      '--start <folder>',
+      'an adapter whose values the federation starts from, of the method and the settings of the plan (default: the start values of the plan)',
+    )
     .option('--port <number>', 'port to listen on, 0 for a free one', '8080')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--public-url <url>', 'address that clients use, where it is another one: behind a proxy that adds TLS')
@@ -47,7 +52,9 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
   const { prepareFederation } = await import('../prepare.ts');
   const { startCoordinator } = await import('../coordinator.ts');
   const { resolveBaseFolder } = await import('../../shared/model/hub.node.ts');
-  const prepared = await prepareFederation(plan, await resolveBaseFolder(options.base, context), options.plan);
+  const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
+  const start = options.start === undefined ? null : await readAdapterFolder(options.start);
+  const prepared = await prepareFederation(plan, await resolveBaseFolder(options.base, context), options.plan, start);
   const startedMs = performance.now();
   const rounds = createRoundProgress();
   let show = (): void => undefined;
