@@ -215,7 +215,7 @@ function checkpointOf(
     needs,
     // Buffers of old checkpoints, heads of other tasks, and the second copy of a tied output matrix.
     ignorable: isTied
-      ? /^((layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq|score\.weight|lm_head\.weight)$/
-      : /^((layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq|score\.weight)$/,
+      ? /^((layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq|(score|classifier|qa_outputs)\.(weight|bias)|lm_head\.weight)$/
+      : /^((layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq|(score|classifier|qa_outputs)\.(weight|bias))$/,
   };
 }

@@ -118,6 +118,6 @@ function checkpointOf({
     prefix: 'transformer.',
     needs,
     // Buffers of the causal mask, the tied output matrix, and heads of other tasks.
-    ignorable: /^(h\.\d+\.attn\.(bias|masked_bias)|lm_head\.weight|score\.weight)$/,
+    ignorable: /^(h\.\d+\.attn\.(bias|masked_bias)|lm_head\.weight|(score|classifier|qa_outputs)\.(weight|bias))$/,
   };
 }

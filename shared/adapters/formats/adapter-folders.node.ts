@@ -20,8 +20,8 @@ const pickles: Readonly<Record<string, string>> = {
     'model.load_head(DIR), then model.save_head(DIR, NAME, use_safetensors=True) of AdapterHub writes model_head.safetensors',
 };
 
-/** The format of a folder; null for one that holds no adapter. @throws UsageError `unreadable-file`. */
-export async function formatOf(folder: string): Promise<AdapterFormat | null> {
+/** The format of a folder; null for one that holds no adapter. */
+async function formatOf(folder: string): Promise<AdapterFormat | null> {
   const names = await namesIn(folder);
   if (names.includes('adapter.json')) return 'tributary';
   if (!names.includes('adapter_config.json')) return null;

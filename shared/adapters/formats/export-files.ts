@@ -18,9 +18,7 @@ import type { OpenBase } from './open-base.ts';
 import { peftFiles, writePeft } from './peft.ts';
 
 /** Formats of adapter folders. */
-export const adapterFormats = ['tributary', 'peft', 'adapterhub'] as const;
-/** One of them. */
-export type AdapterFormat = (typeof adapterFormats)[number];
+export type AdapterFormat = 'tributary' | 'peft' | 'adapterhub';
 
 /** Our manifest in folders of other formats. */
 export const manifestName = 'tributary.json';

@@ -1,8 +1,8 @@
 /** Writes an adapter and its base as a checkpoint of their own, tensor by tensor: memory holds the largest linear map, not the model. */
-import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
-import { forEachPiece } from '../../model/byte-source.ts';
+import { type ByteSource, forEachPiece } from '../../model/byte-source.ts';
 import { withFolder } from '../../model/load.node.ts';
 import { describe, examineBase } from '../../model/load.ts';
 import type { StoredTensor } from '../../model/safetensors-header.ts';
@@ -82,7 +82,15 @@ export async function mergeCheckpoint(request: MergeCheckpointRequest): Promise<
       fillValues(stored, values);
       return values;
     };
-    const merged = mergerOf({ base, adapter, parameters, tensor: valuesOf });
+    // The same place in the same file is the same tensor.
+    const sources = new Map<ByteSource, number>();
+    const placeOf = ({ source, offset }: StoredTensor): string => {
+      if (!sources.has(source)) sources.set(source, sources.size);
+      return `${sources.get(source)} ${offset}`;
+    };
+    const currentNames = new Map([...examined.tensors].map(([name, stored]) => [placeOf(stored), name]));
+    const currentName = (name: string): string | undefined => currentNames.get(placeOf(weights.get(name)!));
+    const merged = mergerOf({ base, adapter, parameters, tensor: valuesOf, currentName });
     const host = hostModelOf(task);
     const prefix = `${modulesOf(base).model}.`;
     const isPrefixed = [...weights.keys()].some((name) => name.startsWith(prefix));
@@ -125,7 +133,9 @@ export async function mergeCheckpoint(request: MergeCheckpointRequest): Promise<
     };
     await mkdir(out, { recursive: true });
     await refuseFull(out);
-    const files = await writeWeights({ folder: out, tensors, shardBytesMax, onTensor });
+    const files = await writeWeights({ folder: out, tensors, shardBytesMax, onTensor }).catch((cause) =>
+      cleared(out, cause),
+    );
     const configuration = hostConfiguration(base, examined.configuration, { task, type });
     for (const name of companions) {
       if (!content.names.includes(name)) continue;
@@ -182,6 +192,12 @@ function* convertedPieces(stored: StoredTensor, type: WrittenType, name: string)
     fillValues(part, values);
     yield narrowBytes(values, type, name);
   }
+}
+
+/** Removes what was written of a checkpoint that will not be whole. */
+async function cleared(out: string, cause: unknown): Promise<never> {
+  for (const name of await readdir(out)) if (/^model.*\.safetensors$/.test(name)) await rm(join(out, name));
+  throw cause;
 }
 
 async function refuseFull(out: string): Promise<void> {

@@ -20,6 +20,8 @@ export interface MergeRequest {
   /** The adapter's tensors by name. */
   readonly parameters: ReadonlyMap<string, Float32Array>;
   readonly tensor: TensorValues;
+  /** Name in the description of the base of a tensor with a full name: without prefix, in today's spelling. */
+  readonly currentName: (name: string) => string | undefined;
 }
 
 /** Merged values of the tensor with a full name, in the order of the file; null for one that stays as it is. */
@@ -29,8 +31,10 @@ export type Merger = (name: string) => Float32Array | null;
  * Refuses an adapter that is more than a change of linear maps.
  * @throws UsageError `not-mergeable` with the reason and the nearest thing that works.
  */
-export function requireMergeable({ merge, method }: BoundAdapter): NonNullable<BoundAdapter['merge']> {
+export function requireMergeable({ merge, method, tensors }: BoundAdapter): NonNullable<BoundAdapter['merge']> {
   if (merge !== undefined) return merge;
+  // A head alone, or changes of the base's own tensors, which are added below.
+  if (tensors.length === 0 || method === 'full') return () => undefined;
   throw new UsageError(
     'not-mergeable',
     `an adapter of the method ${method} computes what no weight of the base can: merging is for methods that change linear maps, such as lora; ` +
@@ -39,8 +43,9 @@ export function requireMergeable({ merge, method }: BoundAdapter): NonNullable<B
 }
 
 /** Merges one map after the other. @throws UsageError `not-mergeable`. */
-export function mergerOf({ base, adapter, parameters, tensor }: MergeRequest): Merger {
+export function mergerOf({ base, adapter, parameters, tensor, currentName }: MergeRequest): Merger {
   const change = requireMergeable(adapter);
+  if (adapter.method === 'full') return (name) => added(tensor(name), parameters.get(`base.${currentName(name)}`));
   const { blocks, model, storesInOut } = modulesOf(base);
   const pattern = new RegExp(`^((?:${model}\\.)?${blocks}\\.(\\d+)\\.(.+))\\.(weight|bias)$`);
   const wholeTargets = Object.entries(base.linearTargets).filter(
@@ -96,6 +101,10 @@ export function mergerOf({ base, adapter, parameters, tensor }: MergeRequest): M
     if (part === 'bias') return map.bias;
     return storesInOut ? map.kernel : transpose(map.kernel, found[1].inSize);
   };
+}
+
+function added(values: Float32Array | null, change: Float32Array | undefined): Float32Array | null {
+  return values === null || change === undefined ? null : values.map((value, index) => value + change[index]!);
 }
 
 interface Columns {

@@ -29,7 +29,7 @@ export function modulesIn(base: BaseDescription, isBare: boolean): Module[] {
 }
 
 /** Whether PEFT's name means a path. */
-export function namesPath(name: string, path: string): boolean {
+function namesPath(name: string, path: string): boolean {
   return path === name || path.endsWith(`.${name}`);
 }
 

@@ -15,6 +15,7 @@ import { readBaseFiles } from '../../../../shared/model/load.node.ts';
 import { networkFrom } from '../../../../shared/model/load.ts';
 import { readSafetensors, type SafetensorsFile } from '../../../../shared/model/safetensors.ts';
 import type { Plan } from '../../../../shared/plan/plan.ts';
+import { taskLayout } from '../../../../shared/training/initial-adapter.ts';
 import { layoutOf } from '../../../../shared/update/layout.ts';
 import { flatten } from '../../../../shared/update/vector.ts';
 import { batchOf, floatsOf } from '../../../parity/fixture-files.ts';
@@ -131,6 +132,52 @@ describe('merged checkpoints', () => {
       code: 'not-mergeable',
       message: /the method bottleneck .* such as lora; .*--format adapterhub or tributary/,
     });
+    assert.deepEqual(await readdir(out), []);
+  });
+
+  it('[MRG-7] changes of the base’s own tensors are added, a head alone leaves them as they are', async () => {
+    for (const name of ['bert', 'gpt2', 'roberta', 'distilbert', 'llama_gqa', 'llama3_scaled_rope']) {
+      const [base, out, same] = [await place('base'), await place('out'), await place('same')];
+      writeFixtureBase(name, base);
+      const description = fixtureBase(name);
+      const document = randomDocument({ method: 'full' }, description);
+      const { changedCount } = await mergeCheckpoint({ base, document, out, shardBytesMax: 1e9 });
+      assert.equal(changedCount, description.tensors.size);
+      const [before, after] = await Promise.all(
+        [base, out].map(async (one) => readSafetensors(await readFile(join(one, 'model.safetensors')), one)),
+      );
+      for (const { name: own, offset, size } of document.layout.tensors) {
+        const bare = own.slice('base.'.length);
+        const full = [...before!.tensors.keys()].find((one) => one === bare || one.endsWith(`.${bare}`))!;
+        const change = document.parameters.subarray(offset, offset + size);
+        const [old, found] = [floatsOf(before!, full), floatsOf(after!, full)];
+        assert.ok(
+          found.every((value, index) => value === Math.fround(old[index]! + change[index]!)),
+          own,
+        );
+      }
+      const adapter = parseAdapter({ method: 'none' }, description);
+      const task = { kind: 'tokens', labels: ['a', 'b'], lengthMax: 8 } as const;
+      const layout = taskLayout(adapter, description, task);
+      const parameters = new Float32Array(layout.dim).fill(0.5);
+      const headAlone = createAdapterDocument({
+        base: description,
+        adapter: adapter.configuration,
+        task,
+        layout,
+        parameters,
+      });
+      const merged = await mergeCheckpoint({ base, document: headAlone, out: same, shardBytesMax: 1e9 });
+      assert.equal(merged.changedCount, 0);
+      networkFrom(await readBaseFiles(same)).dispose();
+    }
+  });
+
+  it('[MRG-8] a merge that fails leaves no weights behind', async () => {
+    const [base, out] = [await place('base'), await place('out')];
+    writeFixtureBase('llama_gqa', base);
+    const document = randomDocument({ method: 'bias', targets: ['down'] }, fixtureBase('llama_gqa'));
+    await assert.rejects(mergeCheckpoint({ base, document, out, shardBytesMax: 1e9 }), { code: 'not-mergeable' });
     assert.deepEqual(await readdir(out), []);
   });
 
