@@ -5,7 +5,6 @@ import type { CardPlan } from '../../shared/adapters/formats/model-card.ts';
 import type { OpenBase } from '../../shared/adapters/formats/open-base.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { float32Of, fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
-import { UsageError } from '../../shared/core/errors.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
 import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
@@ -40,14 +39,12 @@ interface Source {
   readonly words: string;
 }
 
-/** Exports. @throws UsageError and FormatError with what can be done. */
+/** Exports the folder `adapter`, or the version that `options` name. @throws UsageError and FormatError with what can be done. */
 export async function exportAdapter(
   adapter: string | undefined,
   options: ExportOptions,
   context: CommandContext,
 ): Promise<void> {
-  if ((adapter === undefined) === (options.state === undefined))
-    throw new UsageError('wrong-use', 'name either an adapter folder or the --state of a coordinator, and not both');
   const write = (source: Source): Promise<void> => writeSource(source, options, context);
   if (adapter !== undefined) await fromFolder(adapter, options, write);
   else await fromState(options.state!, options, write);

@@ -1,7 +1,7 @@
-/** `tributary adapters list|show`: published versions, and one with its checked lineage. */
+/** `tributary adapters list|show`: published versions, one with its checked lineage, and adapter folders. */
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
-import { toHex } from '../../shared/core/bytes.ts';
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
 import { headlineMetrics, metricFacts } from '../../shared/training/metrics.ts';
 import { readAdapter } from '../library/lineage.ts';
@@ -65,4 +65,43 @@ function describeVersion(version: VersionDocument, signer: string): string {
     `  privacy       ${version.privacy}`,
     `  signed by     ${signer}`,
   ].join('\n');
+}
+
+/** Shows an adapter folder of ours: what it is, and its lineage, which is checked where it has one. @throws as `readAdapterFolder`. */
+export async function showFolder(folder: string, context: CommandContext): Promise<void> {
+  const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
+  const { openVersionRecord } = await import('../../shared/protocol/version-record.ts');
+  const { adapter, task, base, layout, layoutHash, modelHash, lineage } = await readAdapterFolder(folder);
+  const key = lineage === null ? null : fromHex(lineage.coordinatorKey);
+  const opened =
+    lineage === null || key === null
+      ? null
+      : openVersionRecord(key, { record: fromHex(lineage.record), signature: fromHex(lineage.signature) });
+  const record = opened?.ok === true ? opened.value : null;
+  const signer = key === null ? null : { publicKey: toHex(key), fingerprint: fingerprint(key) };
+  const labels =
+    'labels' in task ? `: ${task.labels.slice(0, 8).join(', ')}${task.labels.length > 8 ? ', …' : ''}` : '';
+  const lines = [
+    `${folder}: values and hashes are correct`,
+    `  adapter       ${adapter.method}, ${layout.dim} values`,
+    `  task          ${task.kind}${labels}`,
+    `  model         ${modelHash}`,
+    `  base          ${base.digest} (${base.family})`,
+    `  layout        ${layoutHash}`,
+    ...(record === null || signer === null
+      ? ['  lineage       none: no federation published it']
+      : [
+          `  lineage       version ${record.versionIndex} of federation ${record.federationId}, signature is correct`,
+          `  plan          ${record.planHash}`,
+          `  round         ${record.round?.roundIndex ?? 'none'}`,
+          `  contributors  ${record.contributors.length} of ${record.cohort.length}`,
+          `  metrics       ${record.metrics === null ? 'none' : describeMetrics(record.metrics)}`,
+          `  privacy       ${record.privacy}`,
+          `  signed by     ${signer.fingerprint}; compare it with that of the coordinator you trust`,
+        ]),
+  ];
+  context.report(
+    { folder, adapter, task, base, modelHash, layoutHash, dim: layout.dim, record, signer },
+    lines.join('\n'),
+  );
 }

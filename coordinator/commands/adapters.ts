@@ -4,11 +4,12 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { UsageError } from '../../shared/core/errors.ts';
 import { registerCombine } from './adapters-combine.ts';
 import type { ExportOptions } from './adapters-export.ts';
 import type { ImportOptions } from './adapters-import.ts';
 import type { MergeOptions } from './adapters-merge.ts';
-import { list, show } from './adapters-show.ts';
+import { list, show, showFolder } from './adapters-show.ts';
 
 /** Adds `adapters` with its subcommands. */
 export function register(program: Command, context: CommandContext): void {
@@ -25,10 +26,14 @@ export function register(program: Command, context: CommandContext): void {
   add('list', 'list all versions')
     .requiredOption(...state)
     .action((options: { state: string }) => list(options.state, context));
-  add('show', 'show one version; checks signatures and lineage, and its bytes')
-    .requiredOption(...state)
+  add('show', 'show one version, or an adapter folder; checks signatures and lineage, and its bytes')
+    .argument('[adapter]', 'an adapter folder, in place of --state')
+    .option(...state)
     .option(...version)
-    .action((options: { state: string; version?: string }) => show(options.state, options.version, context));
+    .action((adapter: string | undefined, options: { state?: string; version?: string }) => {
+      requireOneSource(adapter, options.state);
+      return adapter === undefined ? show(options.state!, options.version, context) : showFolder(adapter, context);
+    });
   addExport(add('export', 'write a version, or an adapter folder, in a format that other tools open'), {
     state,
     version,
@@ -97,9 +102,15 @@ function addExport(
     )
     .requiredOption('--out <folder>', 'where to write the files')
     .action(async (adapter: string | undefined, options: ExportOptions) => {
+      requireOneSource(adapter, options.state);
       const { exportAdapter } = await import('./adapters-export.ts');
       await exportAdapter(adapter, options, context);
     });
+}
+
+function requireOneSource(adapter: string | undefined, state: string | undefined): void {
+  if ((adapter === undefined) === (state === undefined))
+    throw new UsageError('wrong-use', 'name either an adapter folder or the --state of a coordinator, and not both');
 }
 
 function namesOf(text: string): string[] {

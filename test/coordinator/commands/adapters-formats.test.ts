@@ -157,6 +157,17 @@ describe('tributary adapters export, import, merge', () => {
     await refused(['import', at('base'), ...onBase()], /holds no adapter: expected adapter\.json/);
   });
 
+  it('[FMT-7] shows a folder', async () => {
+    const { code, output } = await run(['adapters', 'show', at('low')]);
+    assert.equal(code, 0);
+    assert.match(
+      output,
+      /low: values and hashes are correct\n {2}adapter {7}lora, \d+ values\n {2}task {10}classification: a, b\n/,
+    );
+    assert.match(output, /lineage {7}none: no federation published it/);
+    assert.equal((await run(['adapters', 'show'])).code, 2);
+  });
+
   it('[FMT-6] leaves the head out on request', async () => {
     const argv = ['adapters', 'export', at('low'), ...onBase(), '--format', 'peft', '--lora-only', '--out', at('bare')];
     const { code, errors } = await run(argv);

@@ -174,6 +174,11 @@ describe('commands of the coordinator', () => {
     assert.equal(adapter.adapter.method, 'lora');
     assert.deepEqual(labelsOfTask(adapter.task), ['early', 'late']);
     assert.ok(adapter.lineage !== null);
+    const own = await run(['adapters', 'show', out]);
+    assert.match(
+      own.output,
+      /lineage +version 2 of federation [0-9a-f]{64}, signature is correct[\s\S]*contributors +2 of 2/,
+    );
     const asPeft = ['adapters', 'export', '--state', state(), '--format', 'peft', '--lora-only', '--out', at('peft')];
     const foreign = await run(asPeft);
     assert.equal(foreign.code, 0, foreign.errors);
