@@ -48,7 +48,7 @@ const id = z
 const methodError = 'the name of an adapter method';
 
 /** A member as it stands in a plan: `id`, `frozen`, the digest of its content, and the method with its settings. */
-export const memberField = z.catchall(
+const memberField = z.catchall(
   z.object(
     {
       id,

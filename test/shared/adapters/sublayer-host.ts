@@ -7,7 +7,7 @@ import { seededRandom } from '../../../shared/core/random.ts';
 import type { BaseDescription, SublayerSite } from '../../../shared/model/base-model.ts';
 
 /** Layer norm without gain and bias, as the golden vectors have it. */
-export function hostNorm(input: Tensor3D): Tensor3D {
+function hostNorm(input: Tensor3D): Tensor3D {
   const centred = sub(input, mean(input, -1, true));
   return div(centred, sqrt(add(mean(square(centred), -1, true), 1e-12)));
 }

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { add, mul, slice, sub, sum, type Tensor, type Tensor3D, tensor, tensor3d } from '@tensorflow/tfjs-core';
+import { batchSplitHooks } from '../../../../shared/adapters/composition/batch-split.ts';
 import { parallelHooks } from '../../../../shared/adapters/composition/parallel.ts';
 import { stackHooks } from '../../../../shared/adapters/composition/stack.ts';
 import type { AdapterContext } from '../../../../shared/adapters/method.ts';
@@ -195,6 +196,11 @@ describe('batch split', () => {
     const rows = [1, -1, 0, 1, 0];
     const inputs = batch(rows.length);
     const found = model.encode(inputs, whole.hooks({ ...evaluating(parameters), rows }));
+    // As a server does it, with adapters that were bound alone.
+    const served = members.map(({ id, ...settings }) =>
+      parseAdapter(settings as never, model.description).hooks(evaluating(tensorsOf(id, parameters))),
+    );
+    assert.deepEqual(valuesOf(model.encode(inputs, batchSplitHooks(served, rows))), valuesOf(found));
     const alone = members.map(({ id, ...settings }) =>
       model.encode(
         inputs,
