@@ -21,6 +21,8 @@ const writeBytes = 1 << 20;
 const gapBytesMax = 1 << 14;
 /** Bytes that one reading together may take. */
 const runBytesMax = 1 << 20;
+/** Resident bytes that an example takes in memory beside its ids and targets (measured): an object, two typed arrays and their buffers. */
+const exampleBytes = 900;
 /** In place of the number of targets: they are the ids. */
 const sameAsIds = -1;
 
@@ -44,7 +46,7 @@ export interface HeldSource extends ExampleSource {
 
 /** What {@link collectExamples} needs. */
 export interface CollectOptions extends SpoolOptions {
-  /** Bytes of ids and targets that may stay in memory; more go to a file. */
+  /** Bytes that examples may take in memory; more of them go to a file. Default: 256 MiB. */
   readonly memoryBytesMax?: number;
 }
 
@@ -60,7 +62,7 @@ export async function collectExamples(
     const { value, done } = await iterator.next();
     if (done === true) return { ...memorySource(first), fileBytes: 0, close: async () => {} };
     first.push(value);
-    bytes += 4 * (value.ids.length + value.targets.length);
+    bytes += exampleBytes + 4 * (value.ids.length + value.targets.length);
   }
   return spoolExamples(followedBy(first, iterator), options);
 }
