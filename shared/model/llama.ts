@@ -8,6 +8,7 @@ import type { Family } from './family.ts';
 /** Reads a Llama configuration. */
 export const llama: Family = (configuration) => {
   supportedField(configuration, 'pretraining_tp', [1], 1);
+  supportedField(configuration, 'rope_interleaved', [false], false);
   return decoder(configuration, {
     family: 'llama',
     positionsMax: 2048,

@@ -153,6 +153,7 @@ function createCache(parts: TransformerParts, hooksOf: () => SiteHooks): KeyValu
       tidy(() => {
         const [batchSize, count] = inputIds.shape;
         const hooks = hooksOf();
+        assert(hooks.copies === undefined, 'a batch that is repeated for several adapters cannot go on in a cache');
         const { own, counts } = withFrontOnce(hooks, front === null);
         positionStart = hooks.positionStart ?? 0;
         const before = front ?? { words: 0, states: 0 };

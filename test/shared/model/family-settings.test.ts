@@ -4,6 +4,8 @@ import { useBackend } from '../../../shared/compute/backend.ts';
 import { utf8 } from '../../../shared/core/bytes.ts';
 import { FederationError } from '../../../shared/core/errors.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
+import type { Configuration } from '../../../shared/model/configuration.ts';
+import { readModel } from '../../../shared/model/family.ts';
 import { describeFiles, networkFrom } from '../../../shared/model/load.ts';
 import { writeSafetensors } from '../../../shared/model/safetensors.ts';
 import { type Tensors, tensorsOf } from './checkpoint-files.ts';
@@ -93,6 +95,7 @@ describe('settings of families', () => {
       );
     }
     assert.match(refusal('llama_gqa', { pretraining_tp: 2 }), /pretraining_tp is 2/);
+    assert.match(refusal('llama_gqa', { rope_interleaved: true }), /rope_interleaved is true/);
     assert.match(refusal('roberta', { position_embedding_type: 'relative_key' }), /position_embedding_type/);
     assert.match(refusal('distilbert', { activation: 'relu' }), /activation is "relu"/);
     assert.match(refusal('distilbert', { tie_word_embeddings: false }), /tie_word_embeddings is false/);
@@ -161,5 +164,156 @@ describe('settings of families', () => {
     assert.ok(largestError(scoresOf(both, 'llama_gqa'), tied) === 0);
     const bare = changed('llama_gqa', { tie_word_embeddings: false });
     assert.throws(() => scoresOf(bare, 'llama_gqa'), /a bare decoder: it has no lm_head\.weight/);
+  });
+
+  it('[FAM-8] of published models are read, and come to their published numbers of parameters', () => {
+    const rotary = { model_type: 'llama', hidden_act: 'silu', rms_norm_eps: 1e-5, rope_scaling: null };
+    const bertSizes = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
+    const published: readonly (readonly [string, number, Configuration])[] = [
+      [
+        'bert-base-uncased',
+        108_891_648,
+        {
+          ...bertSizes,
+          model_type: 'bert',
+          vocab_size: 30_522,
+          max_position_embeddings: 512,
+          type_vocab_size: 2,
+          pad_token_id: 0,
+        },
+      ],
+      [
+        'roberta-base',
+        124_055_040,
+        {
+          ...bertSizes,
+          model_type: 'roberta',
+          vocab_size: 50_265,
+          max_position_embeddings: 514,
+          type_vocab_size: 1,
+          pad_token_id: 1,
+          layer_norm_eps: 1e-5,
+        },
+      ],
+      [
+        'distilbert-base-uncased',
+        66_362_880,
+        {
+          model_type: 'distilbert',
+          dim: 768,
+          hidden_dim: 3072,
+          n_layers: 6,
+          n_heads: 12,
+          vocab_size: 30_522,
+          max_position_embeddings: 512,
+          sinusoidal_pos_embds: false,
+          tie_weights_: true,
+        },
+      ],
+      [
+        'gpt2',
+        124_439_808,
+        {
+          model_type: 'gpt2',
+          n_embd: 768,
+          n_layer: 12,
+          n_head: 12,
+          n_positions: 1024,
+          n_ctx: 1024,
+          vocab_size: 50_257,
+        },
+      ],
+      [
+        'TinyLlama-1.1B',
+        1_100_048_384,
+        {
+          ...rotary,
+          hidden_size: 2048,
+          intermediate_size: 5632,
+          num_hidden_layers: 22,
+          num_attention_heads: 32,
+          num_key_value_heads: 4,
+          vocab_size: 32_000,
+          max_position_embeddings: 2048,
+          pretraining_tp: 1,
+          tie_word_embeddings: false,
+        },
+      ],
+      [
+        'Llama-3.2-1B',
+        1_235_814_400,
+        {
+          ...rotary,
+          hidden_size: 2048,
+          intermediate_size: 8192,
+          num_hidden_layers: 16,
+          num_attention_heads: 32,
+          num_key_value_heads: 8,
+          head_dim: 64,
+          vocab_size: 128_256,
+          max_position_embeddings: 131_072,
+          attention_bias: false,
+          mlp_bias: false,
+          rope_theta: 500_000,
+          rope_scaling: {
+            factor: 32,
+            high_freq_factor: 4,
+            low_freq_factor: 1,
+            original_max_position_embeddings: 8192,
+            rope_type: 'llama3',
+          },
+          tie_word_embeddings: true,
+        },
+      ],
+      [
+        'Qwen2.5-0.5B',
+        494_032_768,
+        {
+          ...rotary,
+          model_type: 'qwen2',
+          hidden_size: 896,
+          intermediate_size: 4864,
+          num_hidden_layers: 24,
+          num_attention_heads: 14,
+          num_key_value_heads: 2,
+          vocab_size: 151_936,
+          max_position_embeddings: 32_768,
+          max_window_layers: 24,
+          sliding_window: 32_768,
+          use_sliding_window: false,
+          use_mrope: false,
+          rope_theta: 1_000_000,
+          tie_word_embeddings: true,
+        },
+      ],
+      [
+        'Qwen3-0.6B',
+        596_049_920,
+        {
+          ...rotary,
+          model_type: 'qwen3',
+          hidden_size: 1024,
+          head_dim: 128,
+          intermediate_size: 3072,
+          num_hidden_layers: 28,
+          num_attention_heads: 16,
+          num_key_value_heads: 8,
+          vocab_size: 151_936,
+          max_position_embeddings: 40_960,
+          max_window_layers: 28,
+          sliding_window: null,
+          use_sliding_window: false,
+          attention_bias: false,
+          rope_theta: 1_000_000,
+          tie_word_embeddings: true,
+        },
+      ],
+    ];
+    for (const [name, parameterCount, configuration] of published) {
+      const { needs } = readModel(configuration).checkpoint;
+      const body = needs.filter(({ optionalGroup }) => optionalGroup !== 'head');
+      const found = body.reduce((total, { shape }) => total + shape.reduce((size, extent) => size * extent, 1), 0);
+      assert.equal(found, parameterCount, name);
+    }
   });
 });
