@@ -10,6 +10,7 @@ import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
 import { readAdapter } from '../library/lineage.ts';
+import { nameOf, withBase } from './adapters-base.ts';
 import { documentOf, pick, withLibrary } from './adapters-library.ts';
 
 /** What the command line says. */
@@ -29,6 +30,7 @@ export interface ExportOptions {
 interface Source {
   readonly document: AdapterDocument;
   readonly base: OpenBase;
+  readonly baseName: string;
   readonly baseLicense: string | null;
   readonly records: readonly VersionRecord[];
   readonly signer: string | null;
@@ -46,38 +48,25 @@ export async function exportAdapter(
   context: CommandContext,
 ): Promise<void> {
   const write = (source: Source): Promise<void> => writeSource(source, options, context);
-  if (adapter !== undefined) await fromFolder(adapter, options, write);
+  if (adapter !== undefined) await fromFolder(adapter, options, context, write);
   else await fromState(options.state!, options, write);
 }
 
 async function fromFolder(
   folder: string,
   options: ExportOptions,
+  context: CommandContext,
   write: (source: Source) => Promise<void>,
 ): Promise<void> {
-  const [{ licenseOf, readAnyAdapter }, { openBase }, { pretrainedFolder, withFolder }] = await Promise.all([
-    import('../../shared/adapters/formats/adapter-folders.node.ts'),
-    import('../../shared/adapters/formats/open-base.ts'),
-    import('../../shared/model/load.node.ts'),
-  ]);
-  const baseFolder = options.base ?? pretrainedFolder();
-  await withFolder(baseFolder, async (content) => {
-    const base = openBase(content);
+  const { readAnyAdapter } = await import('../../shared/adapters/formats/adapter-folders.node.ts');
+  await withBase(options.base, context, async ({ base, name, license }) => {
     const { document, notes } = await readAnyAdapter(folder, base);
-    const { lineage } = document;
-    const opened =
-      lineage === null
-        ? null
-        : openVersionRecord(fromHex(lineage.coordinatorKey), {
-            record: fromHex(lineage.record),
-            signature: fromHex(lineage.signature),
-          });
     await write({
       document,
       base,
-      baseLicense: options.baseLicense ?? (await licenseOf(baseFolder)),
-      records: opened?.ok === true ? [opened.value] : [],
-      signer: lineage === null ? null : fingerprint(fromHex(lineage.coordinatorKey)),
+      baseName: name,
+      baseLicense: license,
+      ...lineageOf(document),
       plan: null,
       notes,
       facts: { modelHash: document.modelHash, base: document.base },
@@ -119,7 +108,8 @@ async function fromState(
     await write({
       document,
       base,
-      baseLicense: options.baseLicense ?? null,
+      baseName: nameOf(base),
+      baseLicense: null,
       records: versions.slice(0, version.record.versionIndex + 1).map(({ record: own }) => own),
       signer: fingerprint(identity.publicKey),
       plan: cardPlan(plan, record.planHash),
@@ -128,6 +118,14 @@ async function fromState(
       words: `version ${version.record.versionIndex}`,
     });
   });
+}
+
+/** The record of an adapter's version and who signed it, as `parseAdapterManifest` checked them; none without a lineage. */
+export function lineageOf({ lineage }: Pick<AdapterDocument, 'lineage'>): Pick<Source, 'records' | 'signer'> {
+  if (lineage === null) return { records: [], signer: null };
+  const key = fromHex(lineage.coordinatorKey);
+  const opened = openVersionRecord(key, { record: fromHex(lineage.record), signature: fromHex(lineage.signature) });
+  return { records: opened.ok ? [opened.value] : [], signer: fingerprint(key) };
 }
 
 function cardPlan({ name, rounds, aggregation, secureAggregation }: Plan, planHash: string): CardPlan {
@@ -151,14 +149,13 @@ async function writeSource(source: Source, options: ExportOptions, context: Comm
   ]);
   const { document, base } = source;
   const { format, name, out, loraOnly = false } = options;
-  const named = base.configuration._name_or_path;
-  const baseName = options.baseName ?? (typeof named === 'string' ? named : '');
+  const baseName = options.baseName ?? source.baseName;
   const { files, remarks } = exportFiles({ document, base, format, loraOnly, name, baseName });
   const card = modelCard({
     manifest: document,
     format,
     baseName,
-    baseLicense: source.baseLicense,
+    baseLicense: options.baseLicense ?? source.baseLicense,
     records: source.records,
     signer: source.signer,
     plan: source.plan,

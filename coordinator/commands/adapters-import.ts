@@ -1,6 +1,7 @@
 /** `tributary adapters import`: an adapter of PEFT or AdapterHub as a folder of ours. */
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { UsageError } from '../../shared/core/errors.ts';
+import { withBase } from './adapters-base.ts';
 
 /** What the command line says. */
 export interface ImportOptions {
@@ -12,16 +13,13 @@ export interface ImportOptions {
 
 /** Imports. @throws UsageError `wrong-base` with both digests; FormatError naming file, field and tensor. */
 export async function importAdapter(folder: string, options: ImportOptions, context: CommandContext): Promise<void> {
-  const [{ readAnyAdapter, writeAdapterFiles }, { encodeAdapterDocument }, { openBase }, { withFolder }] =
-    await Promise.all([
-      import('../../shared/adapters/formats/adapter-folders.node.ts'),
-      import('../../shared/adapters/adapter-document.ts'),
-      import('../../shared/adapters/formats/open-base.ts'),
-      import('../../shared/model/load.node.ts'),
-    ]);
-  const { base, out, labels, length } = options;
-  const { document, format, notes } = await withFolder(base, async (content) =>
-    readAnyAdapter(folder, openBase(content), {
+  const [{ readAnyAdapter, writeAdapterFiles }, { encodeAdapterDocument }] = await Promise.all([
+    import('../../shared/adapters/formats/adapter-folders.node.ts'),
+    import('../../shared/adapters/adapter-document.ts'),
+  ]);
+  const { out, labels, length } = options;
+  const { document, format, notes } = await withBase(options.base, context, (named) =>
+    readAnyAdapter(folder, named.base, {
       ...(labels === undefined ? {} : { labels }),
       ...(length === undefined ? {} : { lengthMax: length }),
     }),

@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import type { WrittenType } from '../../shared/adapters/formats/narrow-floats.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
-import { fromHex } from '../../shared/core/bytes.ts';
-import { fingerprint } from '../../shared/crypto/identity.ts';
-import { openVersionRecord } from '../../shared/protocol/version-record.ts';
+import { withBase } from './adapters-base.ts';
+import { lineageOf } from './adapters-export.ts';
 
 /** What the command line says. */
 export interface MergeOptions {
@@ -19,22 +18,23 @@ export interface MergeOptions {
 
 /** Merges. @throws UsageError `wrong-base`, `not-mergeable` with the nearest thing that works, `folder-not-empty`. */
 export async function mergeAdapter(options: MergeOptions, context: CommandContext): Promise<void> {
-  const [{ licenseOf, readAnyAdapter }, { openBase }, { mergeCheckpoint }, { modelCard }, { className }, load] =
-    await Promise.all([
-      import('../../shared/adapters/formats/adapter-folders.node.ts'),
-      import('../../shared/adapters/formats/open-base.ts'),
-      import('../../shared/adapters/formats/merge.node.ts'),
-      import('../../shared/adapters/formats/model-card.ts'),
-      import('../../shared/adapters/formats/host-model.ts'),
-      import('../../shared/model/load.node.ts'),
-    ]);
-  const { base: folder, out, dtype, shardSize } = options;
-  const { document, notes, description, baseName } = await load.withFolder(folder, async (content) => {
-    const base = openBase(content);
-    const read = await readAnyAdapter(options.adapter, base);
-    const named = base.configuration._name_or_path;
-    return { ...read, description: base.description, baseName: typeof named === 'string' ? named : '' };
-  });
+  const [{ readAnyAdapter }, { mergeCheckpoint }, { modelCard }, { className }, { describeBase }] = await Promise.all([
+    import('../../shared/adapters/formats/adapter-folders.node.ts'),
+    import('../../shared/adapters/formats/merge.node.ts'),
+    import('../../shared/adapters/formats/model-card.ts'),
+    import('../../shared/adapters/formats/host-model.ts'),
+    import('../../shared/model/load.node.ts'),
+  ]);
+  const { out, dtype, shardSize } = options;
+  const { document, notes, folder, description, baseName, baseLicense } = await withBase(
+    options.base,
+    context,
+    async (named) => {
+      const read = await readAnyAdapter(options.adapter, named.base);
+      const { folder: baseFolder, name, license, base } = named;
+      return { ...read, folder: baseFolder, description: base.description, baseName: name, baseLicense: license };
+    },
+  );
   for (const note of notes) context.log(note);
   const progress = context.progress({ label: 'merging', unit: 'bytes' });
   const merged = await mergeCheckpoint({
@@ -49,21 +49,12 @@ export async function mergeAdapter(options: MergeOptions, context: CommandContex
     },
   });
   progress.finish();
-  const { lineage } = document;
-  const opened =
-    lineage === null
-      ? null
-      : openVersionRecord(fromHex(lineage.coordinatorKey), {
-          record: fromHex(lineage.record),
-          signature: fromHex(lineage.signature),
-        });
   const card = modelCard({
     manifest: document,
     format: 'merged',
     baseName,
-    baseLicense: await licenseOf(folder),
-    records: opened?.ok === true ? [opened.value] : [],
-    signer: lineage === null ? null : fingerprint(fromHex(lineage.coordinatorKey)),
+    baseLicense,
+    ...lineageOf(document),
     plan: null,
     className: className(description, document.task),
     adapterName: '',
@@ -74,7 +65,7 @@ export async function mergeAdapter(options: MergeOptions, context: CommandContex
   });
   await writeFile(join(out, 'README.md'), card);
   // Read again: what was written must be a base like any other.
-  const { digest } = await load.describeBase(out);
+  const { digest } = await describeBase(out);
   context.report(
     { ...merged, folder: out, digest, modelHash: document.modelHash, base: document.base },
     `${out} holds ${formatBytes(merged.byteCount)} of ${merged.type} weights in ${merged.files.filter((name) => name.endsWith('.safetensors')).length} file(s), ` +

@@ -1,10 +1,11 @@
 /** `tributary adapters list|show`: published versions, one with its checked lineage, and adapter folders. */
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
-import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { toHex } from '../../shared/core/bytes.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
 import { headlineMetrics, metricFacts } from '../../shared/training/metrics.ts';
 import { readAdapter } from '../library/lineage.ts';
+import { lineageOf } from './adapters-export.ts';
 import { documentOf, pick, type VersionDocument, withLibrary } from './adapters-library.ts';
 import { describeMeasures, describeMetrics, shorten } from './describe-event.ts';
 
@@ -70,15 +71,9 @@ function describeVersion(version: VersionDocument, signer: string): string {
 /** Shows an adapter folder of ours: what it is, and its lineage, which is checked where it has one. @throws as `readAdapterFolder`. */
 export async function showFolder(folder: string, context: CommandContext): Promise<void> {
   const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
-  const { openVersionRecord } = await import('../../shared/protocol/version-record.ts');
   const { adapter, task, base, layout, layoutHash, modelHash, lineage } = await readAdapterFolder(folder);
-  const key = lineage === null ? null : fromHex(lineage.coordinatorKey);
-  const opened =
-    lineage === null || key === null
-      ? null
-      : openVersionRecord(key, { record: fromHex(lineage.record), signature: fromHex(lineage.signature) });
-  const record = opened?.ok === true ? opened.value : null;
-  const signer = key === null ? null : { publicKey: toHex(key), fingerprint: fingerprint(key) };
+  const { records, signer } = lineageOf({ lineage });
+  const [record = null] = records;
   const labels =
     'labels' in task ? `: ${task.labels.slice(0, 8).join(', ')}${task.labels.length > 8 ? ', …' : ''}` : '';
   const lines = [
@@ -97,7 +92,7 @@ export async function showFolder(folder: string, context: CommandContext): Promi
           `  contributors  ${record.contributors.length} of ${record.cohort.length}`,
           `  metrics       ${record.metrics === null ? 'none' : describeMetrics(record.metrics)}`,
           `  privacy       ${record.privacy}`,
-          `  signed by     ${signer.fingerprint}; compare it with that of the coordinator you trust`,
+          `  signed by     ${signer}; compare it with that of the coordinator you trust`,
         ]),
   ];
   context.report(

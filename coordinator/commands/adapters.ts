@@ -44,7 +44,10 @@ export function register(program: Command, context: CommandContext): void {
       '<folder>',
       'adapter_config.json with adapter_model.safetensors (PEFT) or adapter.safetensors (AdapterHub)',
     )
-    .requiredOption('--base <folder>', 'the base model that it was trained on; foreign files do not say which that is')
+    .requiredOption(
+      '--base <folder>',
+      'the base model that it was trained on, a folder or hf:owner/name@revision; foreign files do not say which that is',
+    )
     .requiredOption('--out <folder>', 'where to write adapter.json and adapter.safetensors')
     .option('--labels <names>', 'labels in the order of the head’s outputs, with commas between them', namesOf)
     .option('--length <tokens>', 'longest text in tokens', wholeNumber)
@@ -53,7 +56,10 @@ export function register(program: Command, context: CommandContext): void {
       await importAdapter(folder, options, context);
     });
   add('merge', 'write an adapter and its base as one plain checkpoint')
-    .requiredOption('--base <folder>', 'the base model that the adapter was trained on')
+    .requiredOption(
+      '--base <folder>',
+      'the base model that the adapter was trained on, a folder or hf:owner/name@revision',
+    )
     .requiredOption('--adapter <folder>', 'the adapter, in any of the formats')
     .requiredOption('--out <folder>', 'where to write the checkpoint')
     .addOption(
@@ -83,7 +89,10 @@ function addExport(
     .argument('[adapter]', 'an adapter folder in any of the formats, in place of --state')
     .option(...state)
     .option(...version)
-    .option('--base <folder>', 'the base model of an adapter folder (default: the one that ships)')
+    .option(
+      '--base <folder>',
+      'of an adapter folder: its base, a folder or hf:owner/name@revision (default: the one that ships)',
+    )
     .addOption(
       new Option('--format <format>', 'whose files to write')
         .choices(['tributary', 'peft', 'adapterhub'])

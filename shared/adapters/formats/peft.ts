@@ -2,8 +2,8 @@
  * Folders of PEFT: `adapter_config.json` and `adapter_model.safetensors`, read and written with the names, shapes and bytes of PEFT's own
  * `save_pretrained`. Saved modules (`modules_to_save`, a classifier's head) come back as they stand; `heads.ts` says what they mean.
  *
- * A field that PEFT does not know must not be written: until version 0.13 it refuses such a configuration, and later ones, where a
- * caller reads it as a plain `PeftConfig`, drop every field of the method with it. What we add stands in the metadata of the tensors' file.
+ * A field that PEFT does not know must not be written (`shared/decisions/0008-digest-of-the-base-in-exported-adapters.md`): some versions refuse
+ * such a configuration, others drop the fields of the method with it. What we add stands in the metadata of the tensors' file.
  */
 
 import { InvariantError } from '../../core/assert.ts';
