@@ -4,11 +4,12 @@ import { banking77 } from './banking77.ts';
 import { clinc150 } from './clinc150.ts';
 import type { CatalogueEntry } from './entry.ts';
 import { medquad } from './medquad.ts';
+import { medquadAnswers } from './medquad-answers.ts';
 import { shakespeare } from './shakespeare.ts';
 import { xsid } from './xsid.ts';
 
 /** Every set, in the order in which they are listed. */
-export const catalogue: readonly CatalogueEntry[] = [banking77, clinc150, medquad, xsid, shakespeare];
+export const catalogue: readonly CatalogueEntry[] = [banking77, clinc150, medquad, medquadAnswers, xsid, shakespeare];
 
 /** The set called `name`. @throws UsageError `unknown-data-set` that names those there are. */
 export function entryOf(name: string, entries: readonly CatalogueEntry[]): CatalogueEntry {

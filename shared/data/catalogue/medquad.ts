@@ -48,7 +48,8 @@ export const medquad: CatalogueEntry = {
   convert,
 };
 
-interface Passage {
+/** A passage and what it is about. */
+export interface Passage {
   readonly row: CatalogueRow;
   readonly disease: string;
 }
@@ -65,12 +66,13 @@ function convert(files: ReadonlyMap<string, string>): CatalogueRows {
   const rows = { train: [] as CatalogueRow[], validation: [] as CatalogueRow[], test: [] as CatalogueRow[] };
   for (const group of groupBy(limited, ({ row }) => row.label!).values()) {
     if (group.length < passagesPerLabelMin) continue;
-    for (const { row, disease } of group) rows[sideOf(disease)].push(row);
+    for (const { row, disease } of group) rows[sideOfDisease(disease)].push(row);
   }
   return withoutRepeats(rows);
 }
 
-function sideOf(disease: string): SplitSide {
+/** The side on which all passages about a disease stand. */
+export function sideOfDisease(disease: string): SplitSide {
   const draw = drawOf('medquad disease', disease);
   return draw < 0.3 ? 'test' : draw < 0.38 ? 'validation' : 'train';
 }
@@ -86,6 +88,23 @@ function unrepeated(passages: readonly Passage[]): Passage[] {
 
 /** The passages of one file. @throws FormatError when it is no document of the collection. */
 export function passagesOf(xml: string, path: string): Passage[] {
+  return answersOf(xml, path).flatMap(({ label, client, disease, body }) =>
+    cutPassages(body).map((text): Passage => ({ row: { text, label, client, lang: 'en' }, disease })),
+  );
+}
+
+/** An answer without headings and lists of links. */
+export interface MedicalAnswer {
+  /** Type of the question. */
+  readonly label: string;
+  /** Site that published it. */
+  readonly client: string;
+  readonly disease: string;
+  readonly body: string;
+}
+
+/** The answers of one file. @throws FormatError when it is no document of the collection. */
+export function answersOf(xml: string, path: string): MedicalAnswer[] {
   const client = /<Document\b[^>]*\bsource="([^"]*)"/.exec(xml)?.[1];
   const focus = /<Focus>([\s\S]*?)<\/Focus>/.exec(xml)?.[1];
   if (client === undefined || focus === undefined) {
@@ -94,12 +113,12 @@ export function passagesOf(xml: string, path: string): Passage[] {
   const pairs = xml.matchAll(
     /<Question\b[^>]*\bqtype="([^"]*)"[^>]*>([\s\S]*?)<\/Question>\s*<Answer>([\s\S]*?)<\/Answer>/g,
   );
-  return [...pairs].flatMap(([, type, question, answer]) => {
-    const label = plainSpaces(plainCharacters(type!)).toLowerCase();
-    return cutPassages(bodyOf(plainText(answer!), plainText(question!))).map((text): Passage => {
-      return { row: { text, label, client: plainCharacters(client), lang: 'en' }, disease: plainText(focus) };
-    });
-  });
+  return [...pairs].map(([, type, question, answer]) => ({
+    label: plainText(type!).toLowerCase(),
+    client: plainCharacters(client),
+    disease: plainText(focus),
+    body: bodyOf(plainText(answer!), plainText(question!)),
+  }));
 }
 
 /** The answer without a heading that repeats the question, and up to where boilerplate begins. */

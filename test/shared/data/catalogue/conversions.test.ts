@@ -4,6 +4,7 @@ import { catalogue, entryOf, verificationOf } from '../../../../shared/data/cata
 import { clinc150 } from '../../../../shared/data/catalogue/clinc150.ts';
 import type { CatalogueEntry } from '../../../../shared/data/catalogue/entry.ts';
 import { medquad, passagesOf } from '../../../../shared/data/catalogue/medquad.ts';
+import { medquadAnswers } from '../../../../shared/data/catalogue/medquad-answers.ts';
 import { shakespeare } from '../../../../shared/data/catalogue/shakespeare.ts';
 import { xsid } from '../../../../shared/data/catalogue/xsid.ts';
 import { splitSides } from '../../../../shared/data/split.ts';
@@ -237,6 +238,28 @@ describe('conversion of medquad', () => {
       sides.set(disease, side);
     }
     assert.ok(splitSides.every((side) => rows[side].length > 0));
+  });
+});
+
+describe('conversion of medquad-answers', () => {
+  it('[MDQ-4] takes whole answers about diseases of the training side, and none that holds a passage held out', () => {
+    const files: Record<string, string> = {};
+    const text = (name: string): string => `${Array(12).fill(`Word${name}`).join(' ')}. Then ${name} ends like this.`;
+    for (let index = 0; index < 260; index++) {
+      const answer = `${text(`x${index}`)}`;
+      files[`9_CDC_QA/${index}.xml`] =
+        `<Document source="CDC"><Focus>Disease ${index}</Focus><Question qtype="outlook">Q ?</Question><Answer>${answer}</Answer></Document>`;
+    }
+    const roles = convert(medquad, files);
+    const heldOut = roles.test[0]!.text;
+    const training = new Set(roles.train.map((row) => row.text));
+    const leak = `<Document source="CDC"><Focus>Disease ${/x(\d+)/.exec(roles.train[0]!.text)![1]}</Focus><Question qtype="other">Q ?</Question><Answer>First of all. ${heldOut} And so on.</Answer></Document>`;
+    const rows = convert(medquadAnswers, { ...files, '9_CDC_QA/999.xml': leak });
+    const found = [...rows.train, ...rows.validation].map((row) => row.text);
+    assert.deepEqual(new Set(found), training);
+    assert.ok(rows.validation.length > 0 && rows.validation.length < 30);
+    assert.deepEqual(rows.test, []);
+    assert.deepEqual(Object.keys(rows.train[0]!), ['text', 'client', 'lang']);
   });
 });
 
