@@ -6,7 +6,7 @@ import type { PairRound } from './pair-round.ts';
 import { difference, factorsOf, joined, movedFactors, scaled } from './thin-pairs.ts';
 
 /** Sum of ranks up to which the bias is measured exactly, which costs its square, and directions from which it is estimated beyond. */
-const [exactRanksMax, directionCount] = [256, 32];
+const [exactRanksMax, directionCount] = [256, 16];
 
 /**
  * What factor averaging misses: Σ p B A − B̄ Ā = Σ p (B − B̄)(A − Ā), whose norm comes from inner products of the thin factors, beside the norm

@@ -3,6 +3,7 @@ import { assert } from '../../shared/core/assert.ts';
 import { bytesOf, concatBytes } from '../../shared/core/bytes.ts';
 import { FormatError } from '../../shared/core/errors.ts';
 import type { Aggregation } from '../../shared/plan/aggregation.ts';
+import type { AdapterLayout } from '../../shared/update/layout.ts';
 import type { AggregationRule, RuleState } from './server-optimisers.ts';
 import { adaptive, compose, momentum, scale } from './server-optimisers.ts';
 
@@ -19,6 +20,17 @@ export interface RuleOptions {
 /** The rules of a plan in a version's record: that of the server, and that for low-rank pairs where it is not plain averaging. */
 export function ruleNameOf({ rule, lowRank }: Pick<Aggregation, 'rule' | 'lowRank'>): string {
   return lowRank === 'factor-avg' ? rule : `${rule}, ${lowRank}`;
+}
+
+/** What whoever takes a version away must know about parts that never leave the clients; no line where it has none. */
+export function localNotes({ tensors }: AdapterLayout): string[] {
+  const local = tensors.filter(({ aggregationClass }) => aggregationClass === 'local').map(({ name }) => name);
+  const [first] = local;
+  if (first === undefined) return [];
+  const others = local.length === 1 ? '' : ` and ${local.length - 1} more`;
+  return [
+    `${first}${others} never leave the clients: this version holds the values that they began with, so alone it is not what any client measures or uses`,
+  ];
 }
 
 /** The rule of a plan. FedAvg with a server learning rate of 1 adds the mean delta as it is (McMahan 2017, algorithm 1). */

@@ -9,6 +9,7 @@ import { fingerprint } from '../../shared/crypto/identity.ts';
 import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
+import { localNotes, ruleNameOf } from '../aggregation/rules.ts';
 import { readAdapter } from '../library/lineage.ts';
 import { nameOf, withBase } from './adapters-base.ts';
 import { documentOf, pick, withLibrary } from './adapters-library.ts';
@@ -113,7 +114,7 @@ async function fromState(
       records: versions.slice(0, version.record.versionIndex + 1).map(({ record: own }) => own),
       signer: fingerprint(identity.publicKey),
       plan: cardPlan(plan, record.planHash),
-      notes: [],
+      notes: localNotes(layout),
       facts: documentOf(version),
       words: `version ${version.record.versionIndex}`,
     });
@@ -135,7 +136,7 @@ function cardPlan({ name, rounds, aggregation, secureAggregation }: Plan, planHa
     clientsPerRound: rounds.cohortSize,
     quorum: rounds.quorum,
     roundCount: rounds.count,
-    aggregationRule: aggregation.rule,
+    aggregationRule: ruleNameOf(aggregation),
     isMasked: String(secureAggregation.mode) !== 'off',
   };
 }

@@ -28,6 +28,31 @@ export function dot(left: Float64Array, right: Float64Array): number {
   return sum;
 }
 
+/** Inner products of one column with each of some others, four at a time: the one is read once for four. */
+function dots(columns: Columns, count: number, other: Float64Array): Float64Array {
+  const found = new Float64Array(count);
+  let index = 0;
+  for (; index + 4 <= count; index += 4) {
+    const [first, second, third, fourth] = [
+      columns[index]!,
+      columns[index + 1]!,
+      columns[index + 2]!,
+      columns[index + 3]!,
+    ];
+    let [a, b, c, d] = [0, 0, 0, 0];
+    for (let place = 0; place < other.length; place++) {
+      const value = other[place]!;
+      a += first[place]! * value;
+      b += second[place]! * value;
+      c += third[place]! * value;
+      d += fourth[place]! * value;
+    }
+    found.set([a, b, c, d], index);
+  }
+  for (; index < count; index++) found[index] = dot(columns[index]!, other);
+  return found;
+}
+
 /** Adds `scale * addend` to `sum` in place. */
 export function addColumn(sum: Float64Array, addend: Float64Array, scale: number): void {
   for (let index = 0; index < sum.length; index++) sum[index]! += scale * addend[index]!;
@@ -56,8 +81,7 @@ export function thinQr(columns: Columns): { readonly q: Columns; readonly r: Col
     if (length === 0) return found;
     // Once leaves an error that grows with the condition of the columns, twice leaves rounding alone.
     for (let pass = 0; pass < 2; pass++) {
-      const parts = q.map((unit) => dot(unit, rest));
-      for (const [index, part] of parts.entries()) {
+      for (const [index, part] of dots(q, q.length, rest).entries()) {
         found[index]! += part;
         addColumn(rest, q[index]!, -part);
       }
@@ -115,8 +139,8 @@ function rotateAll(work: readonly Float64Array[], turned: readonly Float64Array[
       const cosine = 1 / Math.sqrt(1 + tangent * tangent);
       rotate(work[first]!, work[second]!, cosine, cosine * tangent);
       rotate(turned[first]!, turned[second]!, cosine, cosine * tangent);
-      squares[first] = dot(work[first]!, work[first]!);
-      squares[second] = dot(work[second]!, work[second]!);
+      squares[first] = Math.max(0, alpha - tangent * gamma);
+      squares[second] = Math.max(0, beta + tangent * gamma);
     }
   }
   return isRotated;
@@ -179,9 +203,8 @@ export function frobeniusNorm({ left, right }: ThinFactors): number {
   let square = 0;
   for (let first = 0; first < left.length; first++) {
     square += dot(left[first]!, left[first]!) * dot(right[first]!, right[first]!);
-    for (let second = 0; second < first; second++) {
-      square += 2 * dot(left[first]!, left[second]!) * dot(right[first]!, right[second]!);
-    }
+    const [ofLeft, ofRight] = [dots(left, first, left[first]!), dots(right, first, right[first]!)];
+    for (let second = 0; second < first; second++) square += 2 * ofLeft[second]! * ofRight[second]!;
   }
   return Math.sqrt(Math.max(0, square));
 }

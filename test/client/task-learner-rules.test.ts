@@ -10,7 +10,7 @@ import { describeFiles } from '../../shared/model/load.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { type Exchange, exchangeOf } from '../../shared/update/exchange.ts';
 import { ownersName, pairsOf } from '../../shared/update/federated-layout.ts';
-import { firstPublished, trainingStartOf } from '../../shared/update/training-start.ts';
+import { firstPublished, personalOf, trainingStartOf } from '../../shared/update/training-start.ts';
 import { uploadOf } from '../../shared/update/upload.ts';
 import { tinyBaseFiles } from '../helpers/tiny-base.ts';
 
@@ -153,6 +153,28 @@ describe('task learner under rules', () => {
       if (countName !== counts!.name || countIndex === undefined || uses[countIndex] !== 0) continue;
       assert.ok(upload.subarray(offset, offset + size).every((value) => value === 0));
     }
+    learning.dispose();
+  });
+
+  it('[TLR-6] a personal residual beside the shared adapter is trained with it, never sent, and goes on where it was', async () => {
+    const members = ['shared', 'mine'].map((id) => ({ id, method: 'lora', rank: 2 }));
+    const prepared = await prepare({ personal: ['mine', 'head'] }, { method: 'stack', members });
+    const { exchange, learning } = prepared;
+    const names = (layout: Exchange['uploaded']) => new Set(layout.tensors.map(({ name }) => name.split('.')[0]));
+    assert.deepEqual(names(exchange.trained), new Set(['shared', 'mine', 'head']));
+    assert.deepEqual(names(exchange.uploaded), new Set(['shared']));
+    const published = busyValues(exchange);
+    const { learned, start } = await trainOnce(prepared, published);
+    const own = personalOf(
+      exchange,
+      start.map((value, index) => value + learned.delta[index]!),
+    );
+    assert.ok(own.length > 0 && learned.delta.some((value) => value !== 0));
+    const fresh = () => start;
+    const next = trainingStartOf(exchange, { published, rankMax: null, personal: own, fresh });
+    assert.deepEqual(personalOf(exchange, next.start), own);
+    const upload = uploadOf(exchange, { start, delta: learned.delta, counts: new Map(), roundHash });
+    assert.equal(upload.length + own.length, learned.delta.length);
     learning.dispose();
   });
 });

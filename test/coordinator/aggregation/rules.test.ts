@@ -3,9 +3,17 @@ import fc from 'fast-check';
 import type { Contribution } from '../../../coordinator/aggregation/fold.ts';
 import { foldMean, weightOf } from '../../../coordinator/aggregation/fold.ts';
 import type { RuleOptions } from '../../../coordinator/aggregation/rules.ts';
-import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from '../../../coordinator/aggregation/rules.ts';
+import {
+  applyRule,
+  decodeRuleState,
+  encodeRuleState,
+  localNotes,
+  ruleNameOf,
+  ruleOf,
+} from '../../../coordinator/aggregation/rules.ts';
 import { bytesOf } from '../../../shared/core/bytes.ts';
 import type { ClientId } from '../../../shared/core/ids.ts';
+import { layoutOf } from '../../../shared/update/layout.ts';
 
 const base: RuleOptions = { rule: 'fedavg', serverLearningRate: 1, momentum: 0.9, beta1: 0.9, beta2: 0.99, tau: 1e-3 };
 const rules = ['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi'] as const;
@@ -138,5 +146,16 @@ describe('aggregation', () => {
     applyRule(rule, state, new Float32Array(3), Float64Array.of(1, 2, 3));
     assert.deepEqual(decodeRuleState(rule, 3, encodeRuleState(state)), state);
     assert.throws(() => decodeRuleState(rule, 4, encodeRuleState(state)), { code: 'bad-rule-state' });
+  });
+
+  it('[AGG-6] the name of the rules in a record, and the note on parts that never leave clients', () => {
+    assert.equal(ruleNameOf({ rule: 'fedavg', lowRank: 'factor-avg' }), 'fedavg');
+    assert.equal(ruleNameOf({ rule: 'fedadam', lowRank: 'svd' }), 'fedadam, svd');
+    const tensor = { shape: [1], decays: false } as const;
+    const shared = { ...tensor, name: 'a', aggregationClass: 'mean' } as const;
+    const own = ['b', 'c'].map((name) => ({ ...tensor, name, aggregationClass: 'local' }) as const);
+    assert.deepEqual(localNotes(layoutOf([shared])), []);
+    assert.match(localNotes(layoutOf([shared, own[0]!]))[0]!, /^b never leave/);
+    assert.match(localNotes(layoutOf([shared, ...own]))[0]!, /^b and 1 more never leave the clients/);
   });
 });
