@@ -112,7 +112,7 @@ describe('stories260k, a Llama as published', () => {
   };
 
   for (const backend of ['cpu', 'wasm'] as const) {
-    it(`[STO-1] cuts a text as its vocabulary says and predicts as the reference does, on ${backend}`, async () => {
+    it(`[TAL-1] cuts a text as its vocabulary says and predicts as the reference does, on ${backend}`, async () => {
       const { model, tokenizer, reference } = await load(backend);
       const { prompt } = reference;
       const ids = tokenizer.encode(prompt.text, 100);
@@ -136,7 +136,7 @@ describe('stories260k, a Llama as published', () => {
     });
   }
 
-  it('[STO-2] writes the story of the reference, all 200 tokens of it, as text that comes in pieces', async () => {
+  it('[TAL-2] writes the story of the reference, all 200 tokens of it, as text that comes in pieces', async () => {
     const before = memory().numTensors;
     const { model, tokenizer, reference } = await load('wasm');
     const { ids: expected, text } = reference.greedy_from_bos;
