@@ -16,6 +16,7 @@ import {
   transpose,
 } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
+import { releaseValues } from './wasm-kernels.ts';
 
 /** A frozen linear map y = x W + c. */
 export interface FrozenLinear {
@@ -54,8 +55,11 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   let transposed: Tensor2D | null = null;
   const timesTransposed = (upstream: Tensor2D): Tensor2D => {
     if (!needsCopies()) return matMul(upstream, weight, false, true);
-    transposed ??= keep(transpose(weight));
-    return matMul(upstream, transposed);
+    if (transposed !== null) return matMul(upstream, transposed);
+    transposed = keep(transpose(weight));
+    const gradient: Tensor2D = matMul(upstream, transposed);
+    releaseValues(transposed);
+    return gradient;
   };
   const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
     withGradient([input], (x: Tensor2D) => ({

@@ -10,7 +10,15 @@
  */
 
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
-import { Identity, type KernelFunc, registerKernel, type TensorInfo, unregisterKernel } from '@tensorflow/tfjs-core';
+import {
+  engine,
+  Identity,
+  type KernelFunc,
+  registerKernel,
+  type Tensor,
+  type TensorInfo,
+  unregisterKernel,
+} from '@tensorflow/tfjs-core';
 
 /** Name under which the kernel is registered. */
 export const batchedProductKernel = 'TributaryBatchedProduct';
@@ -69,6 +77,24 @@ export function registerWasmKernels(): void {
       matrixProduct = null;
     },
   });
+}
+
+/** The part of the back end that its declarations keep to themselves. */
+interface OwnedData {
+  readonly dataIdMap: { get(dataId: object): { memoryOffset: number } };
+  readonly wasm: { _free(memoryOffset: number): void };
+}
+
+/**
+ * Frees the values of a matrix that has been the right-hand side of a plain product: XNNPACK works on a packed copy of its own from the first
+ * product on, and keeps it as long as the tensor. From then on the tensor is good for such products and nothing else.
+ */
+export function releaseValues(matrix: Tensor): void {
+  const { dataIdMap, wasm } = engine().backend as unknown as OwnedData;
+  const data = dataIdMap.get(matrix.dataId);
+  wasm._free(data.memoryOffset);
+  // What is freed with the tensor later is nothing.
+  data.memoryOffset = 0;
 }
 
 interface Call {
