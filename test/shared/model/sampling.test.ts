@@ -19,13 +19,13 @@ function assertNear(found: readonly number[], expected: readonly number[]): void
 const logarithms = (chances: readonly number[]) => chances.map(Math.log);
 
 describe('chooseToken', () => {
-  it('[SMP-1] takes the best at temperature 0, of equals the first, without drawing', () => {
+  it('[CHO-1] takes the best at temperature 0, of equals the first, without drawing', () => {
     const random = { ...seededRandom(1), uniform: () => assert.fail('it drew') };
     assert.equal(chooseToken(Float32Array.of(1, 3, -2, 3), { temperature: 0 }, random), 1);
     assert.equal(chooseToken(Float32Array.of(-5), { temperature: 0 }, random), 0);
   });
 
-  it('[SMP-2] draws by the chances that scores stand for, flatter or steeper by temperature', () => {
+  it('[CHO-2] draws by the chances that scores stand for, flatter or steeper by temperature', () => {
     const scores = logarithms([0.5, 0.1, 0.4]);
     assertNear(shares(scores, { temperature: 1 }), [0.5, 0.1, 0.4]);
     const squares = [0.25, 0.01, 0.16].map((square) => square / 0.42);
@@ -35,14 +35,14 @@ describe('chooseToken', () => {
     assertNear(shares([1000, 999, -1000], { temperature: 1 }), [0.731, 0.269, 0]);
   });
 
-  it('[SMP-3] leaves a chance to the best few alone', () => {
+  it('[CHO-3] leaves a chance to the best few alone', () => {
     const scores = logarithms([0.1, 0.4, 0.2, 0.3]);
     assertNear(shares(scores, { temperature: 1, topK: 2 }), [0, 4 / 7, 0, 3 / 7]);
     assert.equal(shares(scores, { temperature: 1, topK: 1 })[1]!.toFixed(6), '1.000000');
     assertNear(shares(scores, { temperature: 1, topK: 100 }), [0.1, 0.4, 0.2, 0.3]);
   });
 
-  it('[SMP-4] leaves a chance to the fewest best that come to a share, at least one', () => {
+  it('[CHO-4] leaves a chance to the fewest best that come to a share, at least one', () => {
     const scores = logarithms([0.1, 0.4, 0.2, 0.3]);
     assertNear(shares(scores, { temperature: 1, topP: 0.69 }), [0, 4 / 7, 0, 3 / 7]);
     assertNear(shares(scores, { temperature: 1, topP: 0.71 }), [0, 4 / 9, 2 / 9, 3 / 9]);
@@ -52,7 +52,7 @@ describe('chooseToken', () => {
     assertNear(shares(scores, { temperature: 1, topK: 2, topP: 0.5 }), [0, 1, 0, 0]);
   });
 
-  it('[SMP-5] draws the same with the same seed', () => {
+  it('[CHO-5] draws the same with the same seed', () => {
     const scores = Float32Array.from({ length: 50 }, (_, index) => Math.sin(index));
     const drawn = (seed: number) => {
       const random = seededRandom(seed);
