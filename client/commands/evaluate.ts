@@ -14,6 +14,7 @@ import {
   type ComputeOptions,
   columnsOf,
   metricOf,
+  wholeNumber,
 } from './options.ts';
 
 interface EvaluateOptions extends ComputeOptions, ColumnOptions {
@@ -22,6 +23,7 @@ interface EvaluateOptions extends ComputeOptions, ColumnOptions {
   readonly data: string;
   readonly metric?: MetricName;
   readonly calibrate?: string;
+  readonly dropLowest?: number;
 }
 
 /** How one label or entity type fared. */
@@ -64,6 +66,11 @@ export function register(program: Command, context: CommandContext): void {
     .option(
       '--calibrate <file>',
       'other rows, not trained on, that the temperature of the probabilities is fitted to (Guo 2017)',
+    )
+    .option(
+      '--drop-lowest <layers>',
+      'lowest layers that go without their adapters, which is faster (AdapterDrop)',
+      wholeNumber(0),
     );
   addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: EvaluateOptions) => {
     const report = await evaluateAdapter(options, context);
@@ -84,7 +91,13 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
   const document = await readAdapterFolder(options.adapter);
   const { model: base, tokenizer, backend } = await readyBase(options, context);
   const adapter = adapterOnBase(document, base.description);
-  const model = createTaskModel({ base, adapter, task: document.task, tokenizer });
+  const model = createTaskModel({
+    base,
+    adapter,
+    task: document.task,
+    tokenizer,
+    ...(options.dropLowest === undefined ? {} : { dropLowest: options.dropLowest }),
+  });
   const { task } = model;
   const metric = metricOf(options.metric, task);
   const collect = async (path: string) => {

@@ -66,6 +66,8 @@ export interface TaskModelOptions {
   readonly task: Task;
   /** Of its tokenizer: the id of padding (any will do, since masks hide it) and of the mask. */
   readonly tokenizer?: { readonly padId?: number; readonly maskId?: number | null };
+  /** How many of the lowest layers go without their adapters where nothing is trained (AdapterDrop). Default 0. */
+  readonly dropLowest?: number;
 }
 
 /** States on their way to what scores them. */
@@ -100,7 +102,8 @@ export interface TaskModel {
 }
 
 /** Binds base, adapter and task. @throws FormatError `bad-plan` when the base does not fit the task; UsageError `nothing-to-train`. */
-export function createTaskModel({ base, adapter, task: settings, tokenizer = {} }: TaskModelOptions): TaskModel {
+export function createTaskModel(options: TaskModelOptions): TaskModel {
+  const { base, adapter, task: settings, tokenizer = {}, dropLowest = 0 } = options;
   const { description } = base;
   const { hiddenSize, positionsMax, vocabularySize } = description;
   const task = bindTask(settings);
@@ -116,7 +119,8 @@ export function createTaskModel({ base, adapter, task: settings, tokenizer = {} 
     const shape: [number, number] = [batch.rowCount, sequenceLength];
     const inputIds = tensor2d(batch.ids, shape, 'int32');
     const attentionMask = tensor2d(maskOf(batch), shape, 'int32');
-    const hooks = adapter.hooks({ parameters, attentionMask, ...mode });
+    const dropped = mode.training || dropLowest === 0 ? {} : { dropLowest };
+    const hooks = adapter.hooks({ parameters, attentionMask, ...mode, ...dropped });
     const all = base.encode({ inputIds, attentionMask }, hooks);
     // What an adapter puts in front of the text is not scored.
     assert(
