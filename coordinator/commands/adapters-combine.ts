@@ -67,7 +67,7 @@ async function combine(folders: readonly string[], options: CombineOptions, cont
   const isMerge = (mergeKinds as readonly string[]).includes(kind);
   const { document, discarded } = isMerge
     ? await merge(documents, kind as MergeKind, options)
-    : { document: await compose(folders, documents, kind, options), discarded: null };
+    : { document: await compose(folders, documents, kind, await onFolder(options, context)), discarded: null };
   await writeAdapterFolder(options.out, document);
   const { method } = document.adapter;
   const lines = [
@@ -93,6 +93,13 @@ async function merge(documents: readonly AdapterDocument[], kind: MergeKind, opt
   const { mergeDocuments } = await import('../../shared/adapters/merging/merge-documents.ts');
   const { density, seed, rank, weights = documents.map(() => 1 / documents.length) } = options;
   return mergeDocuments(documents, { kind, weights, density, seed, ...(rank === undefined ? {} : { rank }) });
+}
+
+/** The options with a base on the hub in place as a folder. */
+async function onFolder(options: CombineOptions, context: CommandContext): Promise<CombineOptions> {
+  if (options.base === undefined) return options;
+  const { resolveBaseFolder } = await import('../../shared/model/hub.node.ts');
+  return { ...options, base: await resolveBaseFolder(options.base, context) };
 }
 
 async function compose(

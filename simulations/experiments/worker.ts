@@ -2,8 +2,7 @@
 import process from 'node:process';
 import { useBackend } from '../../shared/compute/backend.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
-import { pretrainedFolder, readBaseFiles } from '../../shared/model/load.node.ts';
-import { baseModelFrom } from '../../shared/model/load.ts';
+import { loadBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { Cell, CellResult } from './cells.ts';
 import { type CellProgress, runCell } from './run-cell.ts';
 
@@ -24,7 +23,7 @@ export type WorkerAnswer =
 const answer = (message: WorkerAnswer): void => void process.send?.(message, () => {});
 
 await useBackend('wasm');
-const base = await baseModelFrom(await readBaseFiles(pretrainedFolder()));
+const base = await loadBase(pretrainedFolder());
 process.on('message', (order: WorkerOrder) => {
   runCell({ ...order, base, onProgress: (progress) => answer({ kind: 'progress', progress }) }).then(
     (result) => answer({ kind: 'result', result }),

@@ -9,8 +9,7 @@ import { assert } from '../../shared/core/assert.ts';
 import type { EncodedExample } from '../../shared/data/encode.ts';
 import { type ExampleSource, memorySource } from '../../shared/data/example-source.ts';
 import { readRowsAs } from '../../shared/data/rows.node.ts';
-import { readBaseFiles } from '../../shared/model/load.node.ts';
-import { baseModelFrom } from '../../shared/model/load.ts';
+import { loadBase } from '../../shared/model/load.node.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import { evaluate, evaluateCounts } from '../../shared/training/evaluate.ts';
@@ -42,7 +41,7 @@ async function open(
   parent: ParentLink<FromLearner>,
 ): Promise<void> {
   const backend = await useBackend(compute.backend, compute);
-  const { model: base, tokenizer } = await baseModelFrom(await readBaseFiles(baseFolder));
+  const { model: base, tokenizer } = await loadBase(baseFolder);
   const adapter = parseAdapter(plan.adapter, base.description);
   const model = createTaskModel({ base, adapter, task: plan.task, tokenizer });
   const encode = (path: string) =>
