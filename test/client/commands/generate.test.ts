@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { register } from '../../../client/commands/generate.ts';
@@ -124,6 +124,19 @@ describe('generate, the command', () => {
       assert.equal(output, '');
     }
     assert.match((await generate('--backend', 'cpu')).errors, /required option '--prompt <text>' not specified/);
+  });
+
+  it('[GNC-7] writes the prompt as the chat template of the base says', async () => {
+    const chatty = await writeTinyBase(join(folder, 'chatty'));
+    const template =
+      '{% for turn in messages %}[{{ turn.role }}]{{ turn.content }}{% endfor %}{% if add_generation_prompt %}[bot]{% endif %}';
+    writeFileSync(join(chatty, 'tokenizer_config.json'), JSON.stringify({ chat_template: template }));
+    const { code, output, errors } = await generate(
+      ...['--base', chatty, '--backend', 'cpu', '--prompt', 'hi', '--chat', '--length-max', '2', '--json'],
+    );
+    assert.equal(code, 0, errors);
+    // A byte each, and the space that the tokenizer puts before the first.
+    assert.equal(JSON.parse(output).tokens.prompt, ' [user]hi[bot]'.length);
   });
 
   it('[GNC-6] writes English on the base that ships', async () => {
