@@ -16,13 +16,11 @@
  */
 import {
   add,
-  concat,
   div,
   mul,
   reshape,
   softmax,
   softplus,
-  split,
   sum,
   type Tensor2D,
   type Tensor3D,
@@ -31,6 +29,7 @@ import {
   zerosLike,
 } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
+import { groupedLinear, type RowGroup } from '../compute/grouped-linear.ts';
 import { trainableMatMul } from '../compute/products.ts';
 import { addRows, takeRows } from '../compute/rows.ts';
 import type { SeededRandom } from '../core/random.ts';
@@ -38,10 +37,11 @@ import type { BaseDescription, SublayerSite } from '../model/base-model.ts';
 import { booleanField, choiceField, numberField, sectionField, wholeField } from '../plan/fields.ts';
 import type { Problem } from '../plan/problems.ts';
 import type { TensorSpecification } from '../update/layout.ts';
-import { type ActivationName, activationNames } from './activations.ts';
+import { type ActivationName, activate, activationNames } from './activations.ts';
 import { chooseWidth, type WidthSettings, widthFields, widthOf, wiringOf } from './bottleneck-configuration.ts';
-import { adapt, denseMaps, denseTensors } from './bottleneck-core.ts';
+import { denseTensors } from './bottleneck-core.ts';
 import { changeOf } from './bottleneck-wiring.ts';
+import { dropout } from './dropout.ts';
 import { kaimingUniform, normalValues, zeroValues } from './initial-values.ts';
 import type { AdapterContext, AdapterMethod } from './method.ts';
 import { tensorOf } from './named-tensor.ts';
@@ -184,20 +184,17 @@ function mixed(input: Tensor3D, site: string, configuration: MixtureConfiguratio
 
   const order = dispatch.tokens.flat();
   if (order.length === 0) return zerosLike(input);
-  const active = dispatch.tokens.flatMap((own, expert) => (own.length === 0 ? [] : [{ expert, count: own.length }]));
   const target = order.map((token) => places[token]!);
-  const parts: Tensor2D[] = split(
-    takeRows(rows, target),
-    active.map(({ count }) => count),
-  );
-  const results = active.map(({ expert, count }, index): Tensor2D => {
-    const name = `${site}.experts.${expert}`;
-    const own: Tensor3D = reshape(parts[index]!, [1, count, hiddenSize]);
-    const settings = { activation, scaling: 1, dropout: configuration.dropout };
-    return reshape(adapt(own, name, settings, context, denseMaps(name, context)), [count, hiddenSize]);
-  });
+  const groupsOf = (part: 'down' | 'up'): RowGroup[] =>
+    dispatch.tokens.flatMap(({ length: count }, expert) => {
+      const name = `${site}.experts.${expert}.${part}`;
+      if (count === 0) return [];
+      return [{ count, weight: tensorOf(context, `${name}.kernel`), bias: tensorOf(context, `${name}.bias`) }];
+    });
+  const inner = activate(activation, groupedLinear(takeRows(rows, target), groupsOf('down')));
+  const results = dropout(groupedLinear(inner, groupsOf('up')), configuration.dropout, context, site);
   const weights = dispatchWeights(probabilities, dispatch, order, configuration);
-  return reshape(addRows(mul(concat(results, 0), weights), target, rows.shape[0]), input.shape);
+  return reshape(addRows(mul(results, weights), target, rows.shape[0]), input.shape);
 }
 
 /** Rows of the batch that are tokens. */

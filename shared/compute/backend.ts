@@ -19,6 +19,7 @@ import {
 } from '@tensorflow/tfjs-core';
 import { errorMessage, FederationError } from '../core/errors.ts';
 import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
+import { registerRowKernels } from './wasm-rows.ts';
 
 /** The back ends, the fastest first. */
 export const backendNames = ['node-gpu', 'node', 'wasm', 'cpu'] as const;
@@ -127,7 +128,10 @@ async function loadWasm(threads: number): Promise<() => number> {
     if (isNode()) wasm.setWasmPaths((await import('./backend.node.ts')).wasmFolder());
     wasm.setThreadsCount(threads);
   }
-  if (getKernel(batchedProductKernel, 'wasm') === undefined) registerWasmKernels();
+  if (getKernel(batchedProductKernel, 'wasm') === undefined) {
+    registerWasmKernels();
+    registerRowKernels();
+  }
   return () => Math.max(1, wasm.getThreadsCount());
 }
 

@@ -1,30 +1,46 @@
 /**
  * Taking rows out of a matrix and adding rows into one, each the gradient of the other: what lets a part of a batch pass through a part of a
- * network at the cost of that part alone. Both are gathers, forward and backward, since back ends have no fast scatter.
+ * network at the cost of that part alone.
  */
-import { add, concat, gather, slice, type Tensor2D, tensor1d, zeros } from '@tensorflow/tfjs-core';
+import {
+  add,
+  concat,
+  engine,
+  gather,
+  getBackend,
+  getKernel,
+  slice,
+  type Tensor,
+  type Tensor2D,
+  tensor1d,
+  zeros,
+} from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
+import { addRowsKernel, takeRowsKernel } from './wasm-rows.ts';
 
 /** Rows `indices` of `matrix` `[rows, size]`, in that order; an index may come more than once. → `[indices, size]` */
 export function takeRows(matrix: Tensor2D, indices: readonly number[]): Tensor2D {
   const rowCount = matrix.shape[0];
   return withGradient([matrix], (x: Tensor2D) => ({
-    value: gathered(x, indices),
+    value: copyRows(x, indices),
     saved: [],
-    backward: (upstream: Tensor2D) => [summed(upstream, indices, rowCount)],
+    backward: (upstream: Tensor2D) => [sumRows(upstream, indices, rowCount)],
   }));
 }
 
 /** `[rowCount, size]` in which row `indices[i]` is the sum of all rows i of `matrix` `[indices, size]` that go there, and other rows are zero. */
 export function addRows(matrix: Tensor2D, indices: readonly number[], rowCount: number): Tensor2D {
   return withGradient([matrix], (x: Tensor2D) => ({
-    value: summed(x, indices, rowCount),
+    value: sumRows(x, indices, rowCount),
     saved: [],
-    backward: (upstream: Tensor2D) => [gathered(upstream, indices)],
+    backward: (upstream: Tensor2D) => [copyRows(upstream, indices)],
   }));
 }
 
-function gathered(matrix: Tensor2D, indices: readonly number[]): Tensor2D {
+/** {@link takeRows} without a gradient, for use inside operations that bring their own. */
+export function copyRows(matrix: Tensor2D, indices: readonly number[]): Tensor2D {
+  if (getKernel(takeRowsKernel, getBackend()) !== undefined)
+    return engine().runKernel(takeRowsKernel, { x: matrix }, { rows: [...indices] }) as Tensor as Tensor2D;
   const [first] = indices;
   if (first !== undefined && indices.every((row, index) => row === first + index))
     return slice(matrix, [first, 0], [indices.length, matrix.shape[1]]);
@@ -32,7 +48,9 @@ function gathered(matrix: Tensor2D, indices: readonly number[]): Tensor2D {
 }
 
 /** Sums by gathering from the other side: once for the first row that goes to each place, once for the second, and so on. */
-function summed(matrix: Tensor2D, indices: readonly number[], rowCount: number): Tensor2D {
+function sumRows(matrix: Tensor2D, indices: readonly number[], rowCount: number): Tensor2D {
+  if (getKernel(addRowsKernel, getBackend()) !== undefined)
+    return engine().runKernel(addRowsKernel, { x: matrix }, { rows: [...indices], rowCount }) as Tensor as Tensor2D;
   const [count, size] = matrix.shape;
   const sources: Int32Array[] = [];
   const used = new Uint32Array(rowCount);
