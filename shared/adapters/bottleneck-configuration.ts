@@ -44,7 +44,10 @@ export interface BottleneckConfiguration extends LayerChoice, WidthSettings, Own
   readonly dropout: number;
   /** Probability with which the whole A(u) of an example is dropped in training. Default 0, `adapterplus` 0.1. */
   readonly dropPath?: number | undefined;
-  /** Whether a trained gate in (0, 1), one value for each example, multiplies A(u). */
+  /**
+   * Whether a trained gate in (0, 1), one value for each example, multiplies A(u). It is a mean over the whole text, so on a causal base a
+   * token sees later ones through it: not for language models.
+   */
   readonly gate?: boolean | undefined;
   /** Whether A has trained layer norms of its own, on u and on A(u). */
   readonly normBefore?: boolean | undefined;

@@ -5,7 +5,7 @@
  * The two published variants differ in the feed-forward: `peft` scales what its second map reads, as the paper; `adapterhub` scales what
  * its first map gives, before the activation.
  */
-import { mul, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
+import { add, mul, sub, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
 import { UsageError } from '../core/errors.ts';
 import type { BaseDescription, LinearSite, LinearTarget } from '../model/base-model.ts';
@@ -114,7 +114,11 @@ export const ia3: AdapterMethod<Ia3Configuration> = {
       const side = sideAt(configuration, site);
       if (side === undefined) return undefined;
       const scale = tensorOf<Tensor1D>(context, scaleName(site));
-      return side === 'output' ? mul(output, scale) : map.apply(mul(input, scale));
+      if (side === 'output') return mul(output, scale);
+      // What the scale changes, added to what is there: in a composition that may be more than the frozen map's.
+      const change = map.apply(mul(input, sub(scale, 1)));
+      const bias = map.bias();
+      return add(output, bias === null ? change : sub(change, bias));
     },
   }),
   merge: mapChange('merge'),

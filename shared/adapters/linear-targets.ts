@@ -21,7 +21,7 @@ export const targetListField = z.optional(
 );
 
 /** Linear maps of a base; where it fuses query, key and value, with both the whole and its parts. */
-export function targetsOf({ linearTargets }: Pick<BaseDescription, 'linearTargets'>): LinearTarget[] {
+function targetsOf({ linearTargets }: Pick<BaseDescription, 'linearTargets'>): LinearTarget[] {
   return targetOrder.filter((target) => linearTargets[target] !== undefined);
 }
 

@@ -75,7 +75,7 @@ export function chooseLayers<Settings extends LayerSettings>(
  * The layers that get an adapter, ascending: `layers`, or the `topLayers` last ones, without `leaveOut`. Appends to `problems` what the base
  * does not have, and a choice of no layer.
  */
-export function selectLayers(
+function selectLayers(
   { layers, leaveOut, topLayers }: Omit<LayerSettings, 'adapterDrop'>,
   { layerCount, family }: BaseDescription,
   problems: Problem[],

@@ -23,7 +23,7 @@ export function flipped(rows: Rows): number[][] {
 }
 
 /** Combines rows, numbers or one row for all, value by value. */
-export function combine(
+function combine(
   left: Rows,
   right: Rows | readonly number[] | number,
   how: (a: number, b: number) => number,
