@@ -62,7 +62,10 @@ export function register(program: Command, context: CommandContext): void {
     .command('evaluate')
     .requiredOption('--adapter <folder>', 'the adapter, as train and adapters export write it')
     .requiredOption('--data <file>', 'rows (.jsonl, .json, .csv, .tsv, each also .gz, or .parquet)')
-    .option('--base <folder>', 'the base model that the adapter was trained on (default: the one that ships)')
+    .option(
+      '--base <folder>',
+      'the base model that the adapter was trained on, a folder or hf:owner/name@revision (default: the one that ships)',
+    )
     .option(
       '--calibrate <file>',
       'other rows, not trained on, that the temperature of the probabilities is fitted to (Guo 2017)',

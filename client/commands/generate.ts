@@ -43,7 +43,7 @@ export function register(program: Command, context: CommandContext): void {
   const command = program
     .command('generate')
     .requiredOption('--prompt <text>', 'what the text begins with')
-    .option('--base <folder>', 'the base model (default: the one that ships)')
+    .option('--base <folder>', 'the base model, a folder or hf:owner/name@revision (default: the one that ships)')
     .option('--adapter <folder>', 'an adapter, as train and adapters export write it (default: the base alone)')
     .option('--chat', "take the prompt as a user's message and write it as the base's chat template says")
     .option('--length-max <tokens>', 'longest answer', wholeNumber(1), 100)

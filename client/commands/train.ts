@@ -90,7 +90,10 @@ export function register(program: Command, context: CommandContext): void {
     .command('train')
     .requiredOption('--train <file>', 'rows to train on (.jsonl, .json, .csv, .tsv, each also .gz, or .parquet)')
     .requiredOption('--out <folder>', 'where the adapter goes')
-    .option('--base <folder>', 'the frozen base model (default: the one that ships)')
+    .option(
+      '--base <folder>',
+      'the frozen base model, a folder or hf:owner/name@revision (default: the one that ships)',
+    )
     .option('--held-out <file>', 'rows to measure on')
     .option(
       '--held-out-fraction <share>',

@@ -39,7 +39,10 @@ export function registerCombine(command: Command, context: CommandContext): void
     .option('--density <share>', 'of ties, magnitude-prune, dare-*: the share of values that stays', number, 0.5)
     .option('--rank <number>', 'of svd: rank of the result (default: the largest)', number)
     .option('--seed <number>', 'of dare-* and of what a composition adds', number, 1)
-    .option('--base <folder>', 'of compositions: the base for which the adapters were made')
+    .option(
+      '--base <folder>',
+      'of compositions: the base for which the adapters were made, a folder or hf:owner/name@revision',
+    )
     .option('--ids <names>', 'of compositions: names of the members (default: those of the folders)', names)
     .option('--settings <json>', 'of compositions: further settings, such as \'{"rank": 16}\' of fuse')
     .requiredOption('--out <folder>', 'where to write adapter.json and adapter.safetensors')

@@ -22,7 +22,10 @@ export function register(program: Command, context: CommandContext): void {
     .command('check')
     .description('check a plan (.yaml, .yml or .json); says every fault with the field and what is allowed')
     .argument('<file>', 'the plan')
-    .option('--base <folder>', 'also check it against this base model: digest, adapter, text length')
+    .option(
+      '--base <folder>',
+      'also check it against this base model (a folder or hf:owner/name@revision): digest, adapter, text length',
+    )
     .option('--policy <file>', "also judge it by this site's policy")
     .action(async (file: string, options: CheckOptions) => checkPlan(file, options, context));
 }

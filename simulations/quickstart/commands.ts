@@ -37,7 +37,10 @@ interface Flags extends ColumnOptions, ComputeOptions {
 export function register(program: Command, context: CommandContext): void {
   const command = program
     .command('quickstart')
-    .option('--base <folder>', 'checkpoint of the frozen base (default: the small one that ships)')
+    .option(
+      '--base <folder>',
+      'checkpoint of the frozen base, a folder or hf:owner/name@revision (default: the small one that ships)',
+    )
     .option(
       '--train <file>',
       'training rows: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet (default: the sample)',
