@@ -42,7 +42,7 @@ export interface Exchange {
 }
 
 /** Side of the sketch Z: above twice the other one it is well conditioned (Tropp 2017, section 4.5). */
-export function innerSketchSize(sketchSize: number): number {
+function innerSketchSize(sketchSize: number): number {
   return 2 * sketchSize + 1;
 }
 

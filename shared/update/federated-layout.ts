@@ -67,7 +67,7 @@ export const ownersName = 'head.owners';
 export const siteWeightName = 'site.weight';
 
 /** Whether clients multiply a weight of their own into what they send. */
-export function weighsItself({ weighting }: ExchangeSettings): boolean {
+function weighsItself({ weighting }: ExchangeSettings): boolean {
   return weighting === 'given' || weighting === 'quality';
 }
 

@@ -35,7 +35,7 @@ export interface LowRankDeclaration {
 const declare = <const Rules extends Readonly<Record<string, LowRankDeclaration>>>(rules: Rules): Rules => rules;
 
 /** The rules by the name that plans give them. */
-export const lowRankRules = declare({
+const lowRankRules = declare({
   'factor-avg': {
     summary: 'A and B are averaged each for itself; the bias of that is measured and reported every round (FedIT).',
     needs: 'sum',

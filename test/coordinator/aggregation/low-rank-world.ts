@@ -19,10 +19,10 @@ import { personalOf, trainingStartOf } from '../../../shared/update/training-sta
 import { uploadOf } from '../../../shared/update/upload.ts';
 
 /** A round hash from one byte. */
-export const hashOf = (byte: number): Digest => byte.toString(16).padStart(2, '0').repeat(32) as Digest;
+const hashOf = (byte: number): Digest => byte.toString(16).padStart(2, '0').repeat(32) as Digest;
 
 /** Two maps of one rank, one of them wide and one tall, and a head. */
-export function pairLayout(rank: number, [inSize, outSize] = [7, 9]): AdapterLayout {
+function pairLayout(rank: number, [inSize, outSize] = [7, 9]): AdapterLayout {
   const pair = (name: string, width: number, height: number): TensorSpecification[] => [
     { name: `${name}.a`, shape: [rank, width], aggregationClass: 'mean', decays: true, pair: { name, factor: 'a' } },
     { name: `${name}.b`, shape: [height, rank], aggregationClass: 'mean', decays: true, pair: { name, factor: 'b' } },
