@@ -69,11 +69,14 @@ const hubMetrics: Readonly<Partial<Record<(typeof metricNames)[number], string>>
   perplexity: 'perplexity',
 };
 
+/** Most labels that a card lists. */
+const labelsShown = 200;
+
 /** The card, in Markdown with a front matter in YAML. */
 export function modelCard(facts: CardFacts): string {
   const sections = [
     frontMatter(facts),
-    `# ${facts.plan?.name ?? `${facts.manifest.adapter.method} adapter`}\n`,
+    `# ${plain(facts.plan?.name ?? `${facts.manifest.adapter.method} adapter`)}\n`,
     summary(facts),
     baseSection(facts),
     trainingSection(facts),
@@ -124,7 +127,9 @@ function summary({ manifest, records, isHeadless, remarks }: CardFacts): string 
   const labels = 'labels' in task ? ` with ${task.labels.length} labels` : '';
   const head = isHeadless ? ' The trained head is left out of this folder.' : '';
   const method = `An adapter of the method \`${adapter.method}\` (${layout.dim} values) for ${task.kind}${labels}.`;
-  return [`${method} ${federation}${head}`, ...remarks, ''].join('\n\n');
+  const shown = 'labels' in task && task.labels.length <= labelsShown && !isHeadless ? task.labels : [];
+  const named = shown.length === 0 ? [] : [`Labels, in the order of the outputs: ${shown.map(plain).join(', ')}.`];
+  return [`${method} ${federation}${head}`, ...named, ...remarks, ''].join('\n\n');
 }
 
 function baseSection({ manifest, baseName, baseLicense }: CardFacts): string {

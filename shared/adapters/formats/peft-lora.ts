@@ -3,7 +3,6 @@
  * are A and B as we hold them. The fields written are those that PEFT 0.11 knows: what came later is neutral when absent, and readers of
  * that age refuse what they do not know.
  */
-import { UsageError } from '../../core/errors.ts';
 import type { BaseDescription, LinearSite } from '../../model/base-model.ts';
 import type { Configuration } from '../../model/configuration.ts';
 import { type LoraConfiguration, type LoraMap, loraMapsOf, parseLora } from '../lora.ts';
@@ -22,6 +21,7 @@ import {
   probability,
 } from './config-fields.ts';
 import { modulesOf, pathOf } from './module-paths.ts';
+import { joinParts } from './peft-lora-fused.ts';
 import type { BaseTensor, FilledAdapter, PeftMethod, PeftReading } from './peft-method.ts';
 import { namesOfTargets, patternMeans, regularSelection, targetNames, targetNamesOrNull } from './peft-targets.ts';
 import { type PythonValue, pythonFloat } from './python-json.ts';
@@ -109,7 +109,6 @@ function patternsOf(
 function write(adapter: BoundAdapter, base: BaseDescription): Record<string, PythonValue> {
   const configuration = configurationOf(adapter, base);
   const { rank, alpha, layers, targets, dropout, rankStabilised } = configuration;
-  refuseParts(configuration, base);
   const isChosen = ({ layerIndex, target }: LinearSite) => layers.includes(layerIndex) && targets.includes(target);
   const maps = loraMapsOf(configuration);
   return {
@@ -131,16 +130,6 @@ function write(adapter: BoundAdapter, base: BaseDescription): Record<string, Pyt
     use_dora: adapter.method === 'dora',
     use_rslora: rankStabilised,
   };
-}
-
-function refuseParts({ targets }: LoraConfiguration, { linearTargets, family }: BaseDescription): void {
-  const part = linearTargets.qkv === undefined ? undefined : targets.find((target) => ['q', 'k', 'v'].includes(target));
-  if (part === undefined) return;
-  throw new UsageError(
-    'not-exportable',
-    `PEFT adapts the fused query, key and value map of ${family} as one, this adapter its part ${part}; ` +
-      'adapters merge writes it into a full checkpoint, and training with the target qkv gives one that PEFT can hold',
-  );
 }
 
 /**
@@ -185,10 +174,10 @@ export const peftLora: PeftMethod = {
   rules,
   read,
   write,
-  toFile: (filled, base, baseTensor) => ({
-    adapter: filled.adapter,
-    values: withMagnitudes(filled, base, { baseTensor, sign: 1 }),
-  }),
+  toFile: (filled, base, baseTensor) => {
+    const whole = joinParts(filled, configurationOf(filled.adapter, base), base);
+    return { adapter: whole.adapter, values: withMagnitudes(whole, base, { baseTensor, sign: 1 }) };
+  },
   fromFile: (filled, base, baseTensor) => withMagnitudes(filled, base, { baseTensor, sign: -1 }),
   tensors: (adapter, base, prefix) =>
     loraMapsOf(configurationOf(adapter, base)).flatMap(({ site, name, rank }) => {

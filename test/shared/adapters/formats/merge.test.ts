@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tidy } from '@tensorflow/tfjs-core';
 import { type AdapterDocument, createAdapterDocument } from '../../../../shared/adapters/adapter-document.ts';
+import { adapterOnBase } from '../../../../shared/adapters/document-on-base.ts';
 import { mergeCheckpoint } from '../../../../shared/adapters/formats/merge.node.ts';
-import { peftFiles, readPeft } from '../../../../shared/adapters/formats/peft.ts';
+import { peftFiles, readPeft, writePeft } from '../../../../shared/adapters/formats/peft.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../../shared/core/random.ts';
@@ -17,9 +18,9 @@ import { readSafetensors, type SafetensorsFile } from '../../../../shared/model/
 import type { Plan } from '../../../../shared/plan/plan.ts';
 import { taskLayout } from '../../../../shared/training/initial-adapter.ts';
 import { layoutOf } from '../../../../shared/update/layout.ts';
-import { flatten } from '../../../../shared/update/vector.ts';
+import { flatten, unflatten } from '../../../../shared/update/vector.ts';
 import { batchOf, floatsOf } from '../../../parity/fixture-files.ts';
-import { fixture, fixtureBase, writeFixtureBase } from './fixtures.ts';
+import { fixture, fixtureBase, fixtureTensor, writeFixtureBase } from './fixtures.ts';
 
 const causal = { kind: 'causal', lengthMax: 16 } as const;
 
@@ -123,6 +124,45 @@ describe('merged checkpoints', () => {
       await readFile(join(whole, 'model.safetensors')),
     );
   });
+
+  for (const settings of [
+    { method: 'lora', targets: ['q', 'v', 'up'], rank: 2, alpha: 4 },
+    { method: 'lora', targets: ['k', 'v'], rank: 2, rankPattern: { v: 3 }, rankStabilised: true },
+    { method: 'dora', targets: ['q'], rank: 2 },
+  ]) {
+    it(`[MRG-9:${settings.method}/${settings.targets.join()}] parts of a fused map are, as the file that PEFT reads has them, the same map`, async () => {
+      const [base, own, read] = [await place('base'), await place('own'), await place('read')];
+      const name = 'peft_gpt2_lora';
+      writeFixtureBase(name, base);
+      const description = fixtureBase(name);
+      const document = randomDocument(settings, description);
+      const adapter = adapterOnBase(document, description);
+      const baseTensor = fixtureTensor(name);
+      const values = unflatten(document.layout, document.parameters);
+      const files = writePeft({ adapter, values, base: description, taskType: 'CAUSAL_LM', baseTensor });
+      const content = readPeft(files, description, baseTensor);
+      const layout = layoutOf(content.adapter.tensors);
+      const whole = createAdapterDocument({
+        base: description,
+        adapter: content.adapter.configuration,
+        task: causal,
+        layout,
+        parameters: flatten(layout, content.values),
+      });
+      await mergeCheckpoint({ base, document, out: own, shardBytesMax: 1e9 });
+      await mergeCheckpoint({ base, document: whole, out: read, shardBytesMax: 1e9 });
+      const [left, right] = await Promise.all(
+        [own, read].map(async (one) => readSafetensors(await readFile(join(one, 'model.safetensors')), one)),
+      );
+      for (const tensor of left!.tensors.keys()) {
+        const [first, second] = [floatsOf(left!, tensor), floatsOf(right!, tensor)];
+        assert.ok(
+          first.every((value, index) => Math.abs(value - second[index]!) < 1e-6),
+          tensor,
+        );
+      }
+    });
+  }
 
   it('[MRG-4] an adapter that no weight can hold is refused with what works, and nothing is written', async () => {
     const [base, out] = [await place('base'), await place('out')];

@@ -99,7 +99,8 @@ describe('model card', () => {
   it('[CARD-2] tells base, plan, rounds, cohorts, privacy and evaluation by round, in the words of the records', () => {
     const card = modelCard(facts);
     for (const line of [
-      '# Two *wards*',
+      '# Two \\*wards\\*',
+      'Labels, in the order of the outputs: no, yes.',
       `- digest of weights, configuration and tokenizer: \`${digest('b')}\``,
       '- licence: apache-2.0; it holds for what is made from the base, too, as far as it says so',
       `- plan: Two \\*wards\\*, \`${digest('5')}\`: 2 rounds, clients asked per round all, quorum 2`,
