@@ -24,8 +24,12 @@ export interface WantedFile {
   readonly checksum: { readonly kind: 'sha256' | 'git'; readonly hex: string };
 }
 
+/** The model card, which names the licence. Longer ones are left where they are. */
+const cardName = 'README.md';
+const cardBytesMax = 1024 * 1024;
+
 /**
- * Settings, tokenizer, and the single file of weights or their index.
+ * Settings, tokenizer, the card, and the single file of weights or their index.
  * @throws FormatError `unsafe-file` or `missing-file` where the repository holds no such weights, or no `config.json`.
  */
 export function wantedFirst(listed: readonly ListedFile[], where: string): readonly WantedFile[] {
@@ -38,7 +42,10 @@ export function wantedFirst(listed: readonly ListedFile[], where: string): reado
   }
   const weights = [weightsName, indexName].find((name) => names.includes(name));
   if (weights === undefined) return refuseWithoutWeights(names, where);
-  return [...settingsNames, weights].filter((name) => names.includes(name)).map((name) => wanted(name, listed, where));
+  return [...settingsNames, cardName, weights]
+    .filter((name) => names.includes(name))
+    .map((name) => wanted(name, listed, where))
+    .filter(({ name, size }) => name !== cardName || size <= cardBytesMax);
 }
 
 /** The shards that an index lists. @throws FormatError `bad-index`, also where the repository lacks one. */

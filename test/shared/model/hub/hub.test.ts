@@ -82,11 +82,12 @@ describe('resolveBaseFolder', () => {
   it('[HUB-2] fetches what a base needs and nothing else, pins the commit, and says so', async () => {
     const folder = await resolve('hf:owner/bert');
     assert.equal(folder, join(cache, 'hub', new URL(hub.endpoint).host.replace(':', '_'), 'owner--bert', commit));
-    assert.deepEqual(readdirSync(folder).sort(), ['config.json', 'model.safetensors', 'tokenizer.json', manifest]);
+    const names = ['README.md', 'config.json', 'model.safetensors', 'tokenizer.json', manifest];
+    assert.deepEqual(readdirSync(folder).sort(), names);
     const files = new Map(fixtureFiles('bert')).set('tokenizer.json', utf8('{}'));
     assert.deepEqual(await describeBase(folder), describeFiles(files));
     assert.match(lines.join('\n'), new RegExp(`^hf:owner/bert@${commit}: fetching into `));
-    const total = [...files.values()].reduce((sum, { length }) => sum + length, 0);
+    const total = [...files.values(), utf8('# a model')].reduce((sum, { length }) => sum + length, 0);
     assert.equal(progress.at(-1), `hf:owner/bert@${commit} ${total}/${total}`);
     const kept = JSON.parse(readFileSync(join(folder, manifest), 'utf8')) as Record<string, unknown>;
     assert.deepEqual([kept.repository, kept.commit, kept.endpoint], ['owner/bert', commit, hub.endpoint]);
@@ -143,7 +144,7 @@ describe('resolveBaseFolder', () => {
   it('[HUB-7] goes on where a lost connection ended', async () => {
     const { length } = fixtureFiles('bert').get('model.safetensors')!;
     const rest = length - 5000;
-    hub.cuts.push(1_000_000, 1_000_000, 5000, 0, rest - 7);
+    hub.cuts.push(1_000_000, 1_000_000, 1_000_000, 5000, 0, rest - 7);
     const folder = await resolve('hf:owner/bert');
     assert.equal((await describeBase(folder)).family, 'bert');
     const starts = downloads().filter((request) => /large.*model\.safetensors/.test(request));
@@ -160,7 +161,7 @@ describe('resolveBaseFolder', () => {
 
   it('[HUB-8] gives up after three attempts without a byte, and goes on there in the next process', async () => {
     const { length } = fixtureFiles('bert').get('model.safetensors')!;
-    hub.cuts.push(1_000_000, 1_000_000, 6000, 0, 0, 0);
+    hub.cuts.push(1_000_000, 1_000_000, 1_000_000, 6000, 0, 0, 0);
     const message = await refusal('hf:owner/bert', 'hub-unreachable');
     assert.match(
       message,
