@@ -56,11 +56,16 @@ export function hubAccessOf(environment: Environment): HubAccess {
 /**
  * A hub.
  * @param signal ends requests under way.
+ * @param load the package; the installed one by default.
  * @throws UsageError `hub-client-missing`; its functions UsageError `hub-refused` or `hub-not-found`, FormatError `hub-answer`,
  * TransportError `hub-unreachable`, and the reason of `signal`.
  */
-export async function openHub({ endpoint, token }: HubAccess, signal: AbortSignal): Promise<Hub> {
-  const client = await import('@huggingface/hub').catch((cause: unknown) => {
+export async function openHub(
+  { endpoint, token }: HubAccess,
+  signal: AbortSignal,
+  load: () => Promise<typeof import('@huggingface/hub')> = () => import('@huggingface/hub'),
+): Promise<Hub> {
+  const client = await load().catch((cause: unknown) => {
     throw new UsageError(
       'hub-client-missing',
       `bases on the hub need its client, which does not load (${errorMessage(cause).split('\n')[0]}); install it with: ${installLine}`,

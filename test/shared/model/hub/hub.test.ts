@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { utf8 } from '../../../../shared/core/bytes.ts';
 import { FederationError } from '../../../../shared/core/errors.ts';
 import { lockFolder } from '../../../../shared/core/folder-lock.node.ts';
+import { openHub } from '../../../../shared/model/hub/client.node.ts';
 import { resolveBaseFolder } from '../../../../shared/model/hub.node.ts';
 import { describeBase } from '../../../../shared/model/load.node.ts';
 import { describeFiles } from '../../../../shared/model/load.ts';
@@ -328,5 +329,18 @@ describe('resolveBaseFolder', () => {
     controller.abort(new Error('interrupted'));
     await assert.rejects(resolve('hf:owner/bert', controller.signal), /interrupted/);
     assert.match(await resolve('hf:owner/bert'), /owner--bert/);
+  });
+
+  it('[HUB-18] names the line that installs the client where it is not installed', async () => {
+    const access = { endpoint: hub.endpoint, token: undefined };
+    const load = () => Promise.reject(new Error("Cannot find package '@huggingface/hub'"));
+    await assert.rejects(openHub(access, new AbortController().signal, load), (thrown) => {
+      assert.ok(thrown instanceof FederationError && thrown.code === 'hub-client-missing');
+      assert.match(thrown.message, /install it with: npm install @huggingface\/hub@2\.17\.5$/);
+      const { peerDependencies } = JSON.parse(
+        readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8'),
+      ) as { peerDependencies: Record<string, string> };
+      return thrown.message.endsWith(`@huggingface/hub@${peerDependencies['@huggingface/hub']}`);
+    });
   });
 });
