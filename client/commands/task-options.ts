@@ -1,13 +1,15 @@
 /** The task of `train`: from flags and rows to what a plan would say. */
+import { publishedHead } from '../../shared/adapters/formats/heads.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import { distinctLabels } from '../../shared/data/row.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
-import type { Pooling, Task, TaskKind } from '../../shared/plan/task.ts';
+import type { HeadShape, Pooling, Task, TaskKind } from '../../shared/plan/task.ts';
 
 /** What flags say about a task. */
 export interface TaskFlags {
   readonly task: TaskKind;
   readonly pooling?: Pooling;
+  readonly head?: 'linear' | 'published';
   readonly lengthMax?: number;
   readonly classWeights?: string;
   readonly maskFraction?: number;
@@ -41,10 +43,11 @@ export function taskOf(flags: TaskFlags, facts: TaskFacts): Task {
     case 'classification':
     case 'multi-label': {
       const labels = labelsOfRows(facts);
-      const pooling = flags.pooling ?? (base.causal ? 'mean' : 'first');
+      const form = flags.head === 'published' ? publishedForm(base, flags.pooling) : undefined;
+      const pooling = form?.pooling ?? flags.pooling ?? (base.causal ? 'mean' : 'first');
       const classWeights = classWeightsOf(flags, labels, facts);
       const weights = classWeights === undefined ? {} : { classWeights };
-      return { kind: flags.task, labels, pooling, lengthMax, ...weights };
+      return { kind: flags.task, labels, pooling, lengthMax, ...weights, ...(form && { head: form.head }) };
     }
     case 'tokens':
       return { kind: 'tokens', labels: labelsOfRows(facts), lengthMax };
@@ -58,12 +61,18 @@ export function taskOf(flags: TaskFlags, facts: TaskFacts): Task {
 }
 
 /** Which tasks an option belongs to; others refuse it. */
-const homes: Readonly<Record<'pooling' | 'classWeights' | 'maskFraction', readonly TaskKind[]>> = {
+const homes: Readonly<Record<'pooling' | 'head' | 'classWeights' | 'maskFraction', readonly TaskKind[]>> = {
   pooling: ['classification', 'multi-label'],
+  head: ['classification', 'multi-label'],
   classWeights: ['classification', 'multi-label'],
   maskFraction: ['masked'],
 };
-const flagNames = { pooling: '--pooling', classWeights: '--class-weights', maskFraction: '--mask-fraction' } as const;
+const flagNames = {
+  pooling: '--pooling',
+  head: '--head',
+  classWeights: '--class-weights',
+  maskFraction: '--mask-fraction',
+} as const;
 
 function refuseForeignFlags(flags: TaskFlags): void {
   for (const [name, kinds] of Object.entries(homes) as [keyof typeof homes, readonly TaskKind[]][]) {
@@ -73,6 +82,19 @@ function refuseForeignFlags(flags: TaskFlags): void {
       `${flagNames[name]} belongs to the task ${kinds.join(' and ')}, found --task ${flags.task}`,
     );
   }
+}
+
+/** The head that Transformers puts on the base's family, so that exports hold it as it is. */
+function publishedForm(
+  base: BaseDescription,
+  asked: Pooling | undefined,
+): { readonly pooling: Pooling; readonly head: HeadShape } {
+  const { pooling, hidden, hasBias } = publishedHead(base.family, 'text');
+  if (pooling === null || (asked !== undefined && asked !== pooling)) {
+    const problem = `--head published: the head of ${base.family} reads the ${pooling} token, found --pooling ${asked}`;
+    throw new UsageError('bad-option', problem);
+  }
+  return { pooling, head: { ...(hidden && { hidden: hidden.activation }), ...(!hasBias && { bias: false }) } };
 }
 
 function labelsOfRows({ labels, source }: TaskFacts): string[] {

@@ -36,6 +36,7 @@ interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly task: TaskKind;
   readonly metric?: MetricName;
   readonly pooling?: Pooling;
+  readonly head?: 'linear' | 'published';
   readonly classWeights?: string;
   readonly maskFraction?: number;
   readonly lengthMax?: number;
@@ -119,6 +120,12 @@ export function register(program: Command, context: CommandContext): void {
         '--pooling <way>',
         'token that stands for the text (default: first on encoders, mean on decoders)',
       ).choices(['first', 'last', 'mean']),
+    )
+    .addOption(
+      new Option(
+        '--head <form>',
+        'linear (default), or published: as Transformers builds it on the family, for exports that change nothing',
+      ).choices(['linear', 'published']),
     )
     .option(
       '--length-max <tokens>',

@@ -63,6 +63,31 @@ describe('train and evaluate by task', () => {
     return JSON.parse(output);
   };
 
+  it('[TCT-9] a head as published trains, and is refused with what it does not fit', async () => {
+    const out = at('published');
+    const report = await document(train('classification', 'labels', '--head', 'published', '--out', out, '--json'));
+    assert.ok(report.heldOut.accuracy > 0.5);
+    const { task, layout } = await readAdapterFolder(out);
+    assert.deepEqual('pooling' in task && [task.head, task.pooling], [{ bias: false }, 'last']);
+    assert.ok(layout.tensors.every(({ name }) => name !== 'head.bias'));
+    const other = await run([
+      'evaluate',
+      '--base',
+      base,
+      '--adapter',
+      out,
+      '--backend',
+      'cpu',
+      '--data',
+      at('labels-test.jsonl'),
+    ]);
+    assert.equal(other.code, 0, other.errors);
+    const mean = await train('classification', 'labels', '--head', 'published', '--pooling', 'mean', '--out', out);
+    assert.match(mean.errors, /the head of gpt2 reads the last token, found --pooling mean/);
+    const tags = await train('tokens', 'tags', '--head', 'published', '--out', out);
+    assert.match(tags.errors, /--head belongs to the task classification and multi-label/);
+  });
+
   for (const [kind, data, metric] of [
     ['multi-label', 'multi', 'microF1'],
     ['tokens', 'tags', 'entityF1'],
