@@ -1,4 +1,5 @@
 /** The learner on a site's records: base from bytes, adapter and task from the plan, rows as the task reads them. */
+import { withTask } from '../shared/adapters/with-task.ts';
 import type { BackendName } from '../shared/compute/backend.ts';
 import { useBackend } from '../shared/compute/backend.ts';
 import { FormatError, UsageError } from '../shared/core/errors.ts';
@@ -9,7 +10,7 @@ import { besideFrozen } from '../shared/training/beside-frozen.ts';
 import { encodeRows } from '../shared/training/encode-rows.ts';
 import { evaluateCounts } from '../shared/training/evaluate.ts';
 import { ownersOf } from '../shared/training/label-owners.ts';
-import { planAdapters } from '../shared/training/plan-adapters.ts';
+import { type LaidOutAdapter, planAdapters } from '../shared/training/plan-adapters.ts';
 import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/training/task-model.ts';
 import { trainLocally } from '../shared/training/train.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
@@ -24,6 +25,8 @@ export interface TaskLearnerOptions {
   readonly columns?: ColumnMapping;
   readonly backend: BackendName | 'auto';
   readonly threads?: number;
+  /** The task of this site, for adapters that serve several (`hyperformer`). */
+  readonly adapterTask?: string;
   /** Told for every plan which back end was taken. */
   readonly onBackend?: (name: BackendName) => void;
   /** Told for every plan how many rows were cut for their length, training and held-out rows together, and how many of those are left out. */
@@ -46,7 +49,7 @@ export function taskLearner(options: TaskLearnerOptions): Learner {
 async function prepareTask(
   plan: Plan,
   baseFiles: BaseFiles,
-  { train, heldOut, columns = {}, onEncoded }: TaskLearnerOptions,
+  { train, heldOut, columns = {}, adapterTask, onEncoded }: TaskLearnerOptions,
 ): Promise<PreparedLearning> {
   if (train.length === 0) throw new UsageError('no-rows', 'training needs at least one row, found none');
   const { model: base, tokenizer } = await baseModelFrom(baseFiles);
@@ -56,7 +59,10 @@ async function prepareTask(
     if (lengthMax > positionsMax) {
       throw new FormatError('bad-plan', `the plan has texts of ${lengthMax} tokens, the base only ${positionsMax}`);
     }
-    const { trained, published } = planAdapters(plan, base.description);
+    const planned = planAdapters(plan, base.description);
+    const ofTask = (one: LaidOutAdapter): LaidOutAdapter => ({ ...one, adapter: withTask(one.adapter, adapterTask) });
+    const trained = ofTask(planned.trained);
+    const published = planned.published === planned.trained ? trained : ofTask(planned.published);
     const beside = besideFrozen(trained, published);
     const modelOf = (adapter: TaskAdapter, layout: AdapterLayout): TaskModel => {
       return { ...createTaskModel({ base, adapter, task: plan.task, tokenizer }), layout };

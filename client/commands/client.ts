@@ -28,6 +28,7 @@ interface Options extends ComputeOptions, ColumnOptions {
   readonly heldOutFraction?: number;
   readonly policy?: string;
   readonly name: string;
+  readonly adapterTask?: string;
 }
 
 /** Share of rows that is held out when nobody says otherwise. */
@@ -56,6 +57,7 @@ export function registerClient(program: Command, context: CommandContext): void 
     )
     .option('--policy <file>', 'what this site agrees to (.yaml, .yml or .json); without it the default policy counts')
     .option('--name <name>', "name of this site in the coordinator's lists", 'client')
+    .option('--adapter-task <name>', 'task of this site, where the adapter of a plan serves several')
     .action((options: Options) => runClient(options, context));
   addComputeOptions(addColumnOptions(command));
 }
@@ -75,6 +77,7 @@ async function runClient(options: Options, context: CommandContext): Promise<voi
     learner: taskLearner({
       ...rows,
       columns: columnsOf(options),
+      ...(options.adapterTask === undefined ? {} : { adapterTask: options.adapterTask }),
       backend: options.backend,
       threads: options.threads,
       onBackend: (name) => context.log(`computing with ${name}`),

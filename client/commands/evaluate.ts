@@ -24,6 +24,7 @@ interface EvaluateOptions extends ComputeOptions, ColumnOptions {
   readonly metric?: MetricName;
   readonly calibrate?: string;
   readonly dropLowest?: number;
+  readonly adapterTask?: string;
 }
 
 /** How one label or entity type fared. */
@@ -70,6 +71,7 @@ export function register(program: Command, context: CommandContext): void {
       '--calibrate <file>',
       'other rows, not trained on, that the temperature of the probabilities is fitted to (Guo 2017)',
     )
+    .option('--adapter-task <name>', 'which task, where the adapter serves several (default: the configured one)')
     .option(
       '--drop-lowest <layers>',
       'lowest layers that go without their adapters, which is faster (AdapterDrop)',
@@ -82,18 +84,19 @@ export function register(program: Command, context: CommandContext): void {
 }
 
 async function evaluateAdapter(options: EvaluateOptions, context: CommandContext): Promise<EvaluateReport> {
-  const [{ readyBase }, { readAdapterFolder }, { adapterOnBase }, { createTaskModel }, rows, measuring] =
+  const [{ readyBase }, { readAdapterFolder }, { adapterOnBase }, { withTask }, { createTaskModel }, rows, measuring] =
     await Promise.all([
       import('./base.ts'),
       import('../../shared/adapters/adapter-folder.node.ts'),
       import('../../shared/adapters/document-on-base.ts'),
+      import('../../shared/adapters/with-task.ts'),
       import('../../shared/training/task-model.ts'),
       import('./rows.ts'),
       import('./measuring.ts'),
     ]);
   const document = await readAdapterFolder(options.adapter);
   const { model: base, tokenizer, backend } = await readyBase(options, context);
-  const adapter = adapterOnBase(document, base.description);
+  const adapter = withTask(adapterOnBase(document, base.description), options.adapterTask);
   const model = createTaskModel({
     base,
     adapter,
