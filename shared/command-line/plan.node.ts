@@ -56,12 +56,14 @@ async function checkOnBase(plan: Plan, file: string, base: string, context: Comm
   return checkAgainstBase(plan, file, await resolveBaseFolder(base, context));
 }
 
-function aggregationText({ rule, weighting, lowRank, publishedRank, head, personal }: Plan['aggregation']): string {
+function aggregationText(aggregation: Plan['aggregation']): string {
+  const { rule, weighting, lowRank, publishedRank, head, personal, frozen } = aggregation;
   const parts = [`${rule}, weighted by ${weighting}`];
   if (lowRank !== 'factor-avg') parts.push(`low-rank pairs by ${lowRank}: ${declarationOf(lowRank).guarantee}`);
   if (publishedRank !== undefined) parts.push(`published rank ${publishedRank}`);
   if (head === 'by-label') parts.push('head by label');
   if (personal.length > 0) parts.push(`${personal.join(', ')} stay with the clients`);
+  if (frozen.length > 0) parts.push(`${frozen.join(', ')} keep their start values`);
   return parts.join('; ');
 }
 

@@ -21,8 +21,15 @@ export interface Aggregation extends ExchangeSettings {
 /** Ranks of one map, columns of one sketch: beyond the width of any base for the edge. */
 const rankMax = 65_536;
 /** Names of parts: more than any adapter has layers. */
-const personalMax = 256;
-const personalError = `a list of at most ${personalMax} beginnings of tensor names, such as head or layers.3`;
+const partsMax = 256;
+const partsError = `a list of at most ${partsMax} beginnings of tensor names, such as head or layers.*.attention`;
+const parts = () =>
+  z._default(
+    z
+      .array(textField(1024, 'the beginning of a tensor name'), { error: partsError })
+      .check(z.refine((list) => list.length <= partsMax, { error: partsError })),
+    [],
+  );
 
 // Defaults of the adaptive rules: Reddi 2021, section 5 and appendix D (beta1 0.9, beta2 0.99, tau 1e-3).
 /** The section as a schema. */
@@ -38,12 +45,8 @@ export const aggregationSchema = sectionField({
   publishedRank: z.optional(wholeField(1, rankMax)),
   sketchSize: z.optional(wholeField(1, rankMax)),
   head: z._default(choiceField(['mean', 'by-label']), 'mean'),
-  personal: z._default(
-    z
-      .array(textField(1024, 'the beginning of a tensor name'), { error: personalError })
-      .check(z.refine((list) => list.length <= personalMax, { error: personalError })),
-    [],
-  ),
+  personal: parts(),
+  frozen: parts(),
 });
 
 /** What no single field of the section shows. */

@@ -23,8 +23,10 @@ export interface ExchangeSettings {
   readonly sketchSize?: number | undefined;
   /** `by-label`: every label's part of the head is averaged over the clients that have rows of it. */
   readonly head: 'mean' | 'by-label';
-  /** Beginnings of names of tensors that never leave the client, such as `head` or `layers.3`. */
+  /** Tensors that never leave the client: beginnings of names in whole words, `*` for any word, such as `head` or `layers.*.attention`. */
   readonly personal: readonly string[];
+  /** Tensors that keep their start values, named in the same way: what makes the mean of a product of parts exact, such as `layers.*.*.vera.d`. */
+  readonly frozen: readonly string[];
 }
 
 /** Settings under which everything is averaged as its method declares. */
@@ -33,6 +35,7 @@ export const plainExchange: ExchangeSettings = {
   lowRank: 'factor-avg',
   head: 'mean',
   personal: [],
+  frozen: [],
 };
 
 /** The two factors of a low-rank map in a layout: A `[rank, inSize]`, B `[outSize, rank]`. */
@@ -92,15 +95,16 @@ const pairClasses: Readonly<
  * @throws UsageError `bad-plan` when settings name what the adapter does not have.
  */
 export function federatedLayout(layout: AdapterLayout, settings: ExchangeSettings): AdapterLayout {
-  const { lowRank, head, personal } = settings;
-  const isBelow = (name: string, start: string): boolean => name === start || name.startsWith(`${start}.`);
-  for (const [index, start] of personal.entries()) {
-    if (layout.tensors.some(({ name }) => isBelow(name, start))) continue;
-    const example = layout.tensors[0]?.name ?? 'none';
-    throw refusePlan(
-      `personal[${index}]`,
-      `must begin the name of a tensor, such as ${example}, found ${JSON.stringify(start)}`,
-    );
+  const { lowRank, head } = settings;
+  for (const field of ['frozen', 'personal'] as const) {
+    for (const [index, pattern] of settings[field].entries()) {
+      if (layout.tensors.some(({ name }) => isBelow(name, pattern))) continue;
+      const example = layout.tensors[0]?.name ?? 'none';
+      throw refusePlan(
+        `${field}[${index}]`,
+        `must begin the name of a tensor, such as ${example}, found ${JSON.stringify(pattern)}`,
+      );
+    }
   }
   if (lowRank !== 'factor-avg' && !layout.tensors.some(isOpenPair)) {
     throw refusePlan(
@@ -111,8 +115,10 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
   const classed = (tensor: AdapterLayout['tensors'][number]): TensorSpecification => {
     const specification = specificationOf(tensor);
     const { name, aggregationClass } = tensor;
-    if (aggregationClass === 'mean' || aggregationClass === 'count-weighted') {
-      if (personal.some((start) => isBelow(name, start))) return { ...specification, aggregationClass: 'local' };
+    const isIn = (patterns: readonly string[]): boolean => patterns.some((pattern) => isBelow(name, pattern));
+    if (aggregationClass !== 'count' && isIn(settings.frozen)) return { ...specification, aggregationClass: 'frozen' };
+    if ((aggregationClass === 'mean' || aggregationClass === 'count-weighted') && isIn(settings.personal)) {
+      return { ...specification, aggregationClass: 'local' };
     }
     if (head === 'by-label' && isBelow(name, 'head') && aggregationClass === 'mean') {
       return { ...specification, aggregationClass: 'count-weighted', countName: ownersName, countAxis: 'last' };
@@ -125,7 +131,24 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
     weighsItself(settings) && specification.aggregationClass === 'mean'
       ? { ...specification, aggregationClass: 'count-weighted', countName: siteWeightName, countIndex: 0 }
       : specification;
-  return layoutOf(layout.tensors.map((tensor) => weighed(classed(tensor))));
+  const federated = layoutOf(layout.tensors.map((tensor) => weighed(classed(tensor))));
+  for (const { name, a, b } of pairsOf(federated)) {
+    if ((a.aggregationClass === 'low-rank') === (b.aggregationClass === 'low-rank')) continue;
+    const field = settings.frozen.some((pattern) => isBelow(a.name, pattern) || isBelow(b.name, pattern))
+      ? 'frozen'
+      : 'personal';
+    throw refusePlan(
+      field,
+      `must name both factors of ${name} or none with the rule ${lowRank}; freeze-a and share-a treat them apart`,
+    );
+  }
+  return federated;
+}
+
+/** Whether `pattern` is the beginning of `name`, word by word between dots; `*` is any word. */
+function isBelow(name: string, pattern: string): boolean {
+  const words = name.split('.');
+  return pattern.split('.').every((word, index) => (word === '*' ? index < words.length : word === words[index]));
 }
 
 /** A factor whose method leaves to the plan what becomes of it. */

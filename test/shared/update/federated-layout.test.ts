@@ -48,6 +48,22 @@ describe('federated layout', () => {
     });
   });
 
+  it('[FLA-7] frozen parts are not trained, whatever else they would be; a star is any word', () => {
+    assert.deepEqual(classesOf({ frozen: ['layers.*.q.a'] }), ['frozen', 'mean', 'frozen', 'mean', 'mean', 'mean']);
+    assert.deepEqual(classesOf({ frozen: ['*.*'], personal: ['head'] }), new Array(6).fill('frozen'));
+    assert.throws(() => classesOf({ frozen: ['layers.*.*.*.*'] }), {
+      code: 'bad-plan',
+      message: /aggregation\.frozen\[0\] must begin/,
+    });
+  });
+
+  it('[FLA-8] products are combined of whole pairs: half of one cannot be frozen or personal', () => {
+    const message = /must name both factors of layers\.0\.q or none with the rule svd; freeze-a and share-a/;
+    assert.throws(() => classesOf({ lowRank: 'svd', frozen: ['layers.*.q.a'] }), { code: 'bad-plan', message });
+    assert.throws(() => classesOf({ lowRank: 'svd', personal: ['layers.0.q.b'] }), { code: 'bad-plan', message });
+    assert.deepEqual(classesOf({ lowRank: 'svd', frozen: ['layers.0'] }).slice(0, 3), ['frozen', 'frozen', 'low-rank']);
+  });
+
   it('[FLA-3] a rule for pairs is refused without pairs, and what a method froze stays frozen', () => {
     const bare = layoutOf([{ name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false }]);
     assert.throws(() => federatedLayout(bare, { ...plainExchange, lowRank: 'svd' }), {
