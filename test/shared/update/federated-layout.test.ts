@@ -24,16 +24,18 @@ const layout = layoutOf([
 const classesOf = (settings: Partial<ExchangeSettings>): string[] =>
   federatedLayout(layout, { ...plainExchange, ...settings }).tensors.map(({ aggregationClass }) => aggregationClass);
 
+const times = (count: number, name: string): string[] => Array.from({ length: count }, () => name);
+
 describe('federated layout', () => {
   it('[FLA-1] gives factors the classes of the rule and leaves the rest as the method declares it', () => {
     assert.deepEqual(federatedLayout(layout, plainExchange), layout);
     assert.deepEqual(classesOf({ lowRank: 'freeze-a' }), ['frozen', 'mean', 'frozen', 'mean', 'mean', 'mean']);
     assert.deepEqual(classesOf({ lowRank: 'share-a' }), ['mean', 'local', 'mean', 'local', 'mean', 'mean']);
-    assert.deepEqual(classesOf({ lowRank: 'svd' }), [...new Array(4).fill('low-rank'), 'mean', 'mean']);
+    assert.deepEqual(classesOf({ lowRank: 'svd' }), [...times(4, 'low-rank'), 'mean', 'mean']);
   });
 
   it('[FLA-2] personal parts are named by the beginning of their names, whole words only', () => {
-    assert.deepEqual(classesOf({ personal: ['head'] }), [...new Array(4).fill('mean'), 'local', 'local']);
+    assert.deepEqual(classesOf({ personal: ['head'] }), [...times(4, 'mean'), 'local', 'local']);
     assert.deepEqual(classesOf({ personal: ['layers.1', 'head.bias'], lowRank: 'svd' }), [
       'low-rank',
       'low-rank',
@@ -50,7 +52,7 @@ describe('federated layout', () => {
 
   it('[FLA-7] frozen parts are not trained, whatever else they would be; a star is any word', () => {
     assert.deepEqual(classesOf({ frozen: ['layers.*.q.a'] }), ['frozen', 'mean', 'frozen', 'mean', 'mean', 'mean']);
-    assert.deepEqual(classesOf({ frozen: ['*.*'], personal: ['head'] }), new Array(6).fill('frozen'));
+    assert.deepEqual(classesOf({ frozen: ['*.*'], personal: ['head'] }), times(6, 'frozen'));
     assert.throws(() => classesOf({ frozen: ['layers.*.*.*.*'] }), {
       code: 'bad-plan',
       message: /aggregation\.frozen\[0\] must begin/,

@@ -14,11 +14,9 @@ import {
 
 const columnsOf = (rows: readonly (readonly number[])[]): Columns =>
   rows[0]!.map((_, column) => Float64Array.from(rows, (row) => row[column]!));
-const randomColumns = (seed: number, rows: number, count: number, scale = (_: number) => 1): Columns => {
+const randomColumns = (seed: number, rows: number, count: number): Columns => {
   const random = seededRandom(seed, 'columns');
-  return Array.from({ length: count }, (_, column) =>
-    Float64Array.from({ length: rows }, () => scale(column) * random.normal()),
-  );
+  return Array.from({ length: count }, () => Float64Array.from({ length: rows }, () => random.normal()));
 };
 /** Largest difference of entries. */
 const distance = (left: Columns, right: Columns): number =>

@@ -71,6 +71,8 @@ const expertTensors = [
   tensor('second', [2], { aggregationClass: 'count-weighted', countName: 'uses', countIndex: 1 }),
 ];
 
+const zeros = (count: number): number[] => Array.from({ length: count }, () => 0);
+
 describe('uploads', () => {
   it('[UPL-1] where everything is averaged, the delta is the upload: the same memory', () => {
     const exchange = exchangeWith([tensor('a', [2]), tensor('b', [1])]);
@@ -135,7 +137,7 @@ describe('uploads', () => {
       { weight: 1, delta: [1, 1, 1, 1, 1, 1, 1, 1, 1], counts: owners(1, 1, 0) },
       { weight: 3, delta: [5, 5, 5, 5, 5, 5, 5, 5, 5], counts: owners(0, 1, 0) },
     ];
-    assert.deepEqual(await round(exchange, new Array(9).fill(0), sites), [1, 4, 0, 1, 4, 0, 1, 4, 0]);
+    assert.deepEqual(await round(exchange, zeros(9), sites), [1, 4, 0, 1, 4, 0, 1, 4, 0]);
     assert.equal(
       exchange.published.tensors.some(({ name }) => name === ownersName),
       false,
@@ -164,7 +166,7 @@ describe('uploads', () => {
   it('[UPL-7] counts that are missing, negative or of another length are a bug of the learner', () => {
     const exchange = exchangeWith(expertTensors);
     const upload = (counts: Readonly<Record<string, readonly number[]>>) => () =>
-      round(exchange, new Array(8).fill(0), [{ weight: 1, delta: new Array(8).fill(0), counts }]);
+      round(exchange, zeros(8), [{ weight: 1, delta: zeros(8), counts }]);
     return Promise.all([
       assert.rejects(upload({}), /counts of uses/),
       assert.rejects(upload({ uses: [1] }), /2 counts of uses/),
