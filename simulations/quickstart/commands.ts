@@ -72,7 +72,18 @@ export function register(program: Command, context: CommandContext): void {
     writeFileSync(result.folder.report, reportPage(result));
     const { summary } = result;
     const tables = comparisonTables(summary, comparisonOf(summary, result.head?.traffic ?? null));
-    context.report(summary, ['', tables, '', verdictOf(summary), '', ...nextSteps(result, flags)].join('\n'));
+    context.report(
+      summary,
+      [
+        '',
+        tables,
+        '',
+        verdictOf(summary),
+        ...summary.missing.map((why) => `Not compared: ${why}.`),
+        '',
+        ...nextSteps(result, flags),
+      ].join('\n'),
+    );
   });
 }
 

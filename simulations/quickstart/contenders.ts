@@ -1,15 +1,16 @@
 /** What a run compares: the federations, the trainings without one, and the bag of words, each with its progress. */
 import { mkdirSync } from 'node:fs';
 import { assert } from '../../shared/core/assert.ts';
-import type { Row, TaskRow } from '../../shared/data/row.ts';
+import type { Row, TaggedRow, TaskRow } from '../../shared/data/row.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import type { EvaluationCounts } from '../../shared/training/counts.ts';
+import type { CountShape, EvaluationCounts } from '../../shared/training/counts.ts';
 import { type MetricName, metricFacts, metricText } from '../../shared/training/metrics.ts';
 import type { BoundTask } from '../../shared/training/tasks/task.ts';
 import { localStepCount } from '../../shared/training/train.ts';
 import type { FederationOutcome, Federations } from './federate.ts';
 import { startFederations } from './federate.ts';
 import type { RunFolder } from './folder.ts';
+import { countTags, trainFrequentTags } from './frequent-tags.ts';
 import { type LearningJob, runJobs, stepsOf } from './learners.ts';
 import type { ComputeChoice, TestGroups } from './messages.ts';
 import { countPredictions, trainNaiveBayes } from './naive-bayes.ts';
@@ -143,29 +144,47 @@ export async function runLearners(
 }
 
 /**
- * Counts of a bag of words by site and, last, of test rows of nobody; null where a bag of words has no answer to the task. Trained on all rows, those included
- * that sites hold out: the baseline gets what there is.
+ * Counts of the best that words without their order give, by site and, last, of test rows of nobody; null where they have no answer to the task.
+ * Trained on all rows, those included that sites hold out: the baseline gets what there is.
  */
 export function bagOfWords({ division, train, test, task }: Setting): readonly EvaluationCounts[] | null {
-  const rows = labelledRows(train);
-  const testRows = labelledRows(test);
-  if (rows === null || testRows === null) return null;
-  const model = trainNaiveBayes(rows);
   const owned = new Set(division.sites.flatMap(({ ownTest }) => ownTest));
   const groups = [
     ...division.sites.map(({ ownTest }) => ownTest),
     [...test.keys()].filter((index) => !owned.has(index)),
   ];
-  return groups.map((group) =>
-    countPredictions(
-      model,
-      group.map((index) => testRows[index]!),
-      { labels: division.labels, shape: task.shape },
-    ),
-  );
+  const byGroup = <Content extends TaskRow>(
+    rows: readonly Content[],
+    count: (rows: readonly Content[], facts: CountFacts) => EvaluationCounts,
+  ): EvaluationCounts[] => {
+    const facts = { labels: division.labels, shape: task.shape };
+    return groups.map((group) =>
+      count(
+        group.map((index) => rows[index]!),
+        facts,
+      ),
+    );
+  };
+  if (areLabelled(train) && areLabelled(test)) {
+    const model = trainNaiveBayes(train);
+    return byGroup(test, (rows, facts) => countPredictions(model, rows, facts));
+  }
+  if (areTagged(train) && areTagged(test)) {
+    const model = trainFrequentTags(train);
+    return byGroup(test, (rows, facts) => countTags(model, rows, facts));
+  }
+  return null;
 }
 
-function labelledRows(rows: readonly TaskRow[]): readonly Row[] | null {
-  const labelled = rows.filter((row) => 'label' in row);
-  return labelled.length === rows.length ? labelled : null;
+interface CountFacts {
+  readonly labels: readonly string[];
+  readonly shape: CountShape;
+}
+
+function areLabelled(rows: readonly TaskRow[]): rows is readonly Row[] {
+  return rows.every((row) => 'label' in row);
+}
+
+function areTagged(rows: readonly TaskRow[]): rows is readonly TaggedRow[] {
+  return rows.every((row) => 'tags' in row);
 }

@@ -100,7 +100,7 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
     task: options.task,
     missing: [
       ...(words === null
-        ? [`bag of words: naive Bayes gives one label per text and no ${metric} for ${options.task}`]
+        ? [`bag of words: words alone give no ${metricFacts[metric].title} for the task ${options.task}`]
         : []),
       ...(headTest === null ? [`head alone: the task ${options.task} is scored by the frozen output of the base`] : []),
     ],
@@ -136,7 +136,7 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
 }
 
 /** Metrics that follow from predicted labels alone, without probabilities. */
-const countsLabels: ReadonlySet<MetricName> = new Set(['accuracy', 'macroF1']);
+const countsLabels: ReadonlySet<MetricName> = new Set(['accuracy', 'macroF1', 'entityF1']);
 
 /** @throws UsageError `bad-base` when the base cannot do the task. */
 function requireBase(task: BoundTask, base: BaseDescription): void {

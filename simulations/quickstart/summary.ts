@@ -16,7 +16,7 @@ export interface Score {
 
 /** Scores of everything that is compared; all on the same test rows. */
 export interface Contenders {
-  /** Naive Bayes over words and word pairs on pooled rows; null where it has no answer to the task. */
+  /** Naive Bayes over words and word pairs on pooled rows, for tags each word's most frequent one; null where words alone have no answer. */
   readonly bagOfWords: Score | null;
   /** A federated head without adapter; null where the task has no head. */
   readonly head: Score | null;
@@ -136,7 +136,10 @@ export function comparisonOf(summary: Summary, headBytes: TrafficBytes | null): 
   const rows: readonly ComparisonRow[] = [
     {
       key: 'bagOfWords',
-      name: 'bag of words on pooled data (naive Bayes)',
+      name:
+        summary.task === 'tokens'
+          ? 'most frequent tag of each word, pooled data'
+          : 'bag of words on pooled data (naive Bayes)',
       shortName: 'words',
       pooled: scores.bagOfWords,
       own: onOwnData.bagOfWords,
@@ -210,7 +213,7 @@ export function comparisonTables(summary: Summary, rows: readonly ComparisonRow[
 }
 
 /** What the run shows, losses as plainly as wins. */
-export function verdictOf({ scores, metric: { name } }: Summary): string {
+export function verdictOf({ scores, task, metric: { name } }: Summary): string {
   const shown = (value: number | null): string => metricText(name, value);
   const against = (other: number | null, what: string): string[] => {
     if (other === null || scores.federated === null) return [];
@@ -224,7 +227,10 @@ export function verdictOf({ scores, metric: { name } }: Summary): string {
   const comparisons = [
     ...against(meanOf(scores.local), 'the mean adapter of one site alone'),
     ...against(scores.head, 'the federated head alone'),
-    ...against(scores.bagOfWords, 'a bag of words on pooled data'),
+    ...against(
+      scores.bagOfWords,
+      task === 'tokens' ? 'the most frequent tag of each word' : 'a bag of words on pooled data',
+    ),
     ...against(scores.pooled, 'an adapter on pooled data'),
   ];
   return (

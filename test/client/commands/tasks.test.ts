@@ -1,11 +1,13 @@
 /** `train` and `evaluate` for every kind of task, from files to metrics. */
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAdapterFolder } from '../../../shared/adapters/adapter-folder.node.ts';
+import { utf8 } from '../../../shared/core/bytes.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { writeTinyBase } from '../../helpers/tiny-base.ts';
+import { fixtureFiles } from '../../shared/model/fixtures.ts';
 import { run } from './commands.ts';
 
 describe('train and evaluate by task', () => {
@@ -181,4 +183,64 @@ describe('train and evaluate by task', () => {
       assert.match(errors, pattern);
     }
   });
+
+  it('[TCT-6] masked: on a BERT with a mask token, the same masks in every evaluation', async () => {
+    await writeSmallBert(at('bert'));
+    const flags = ['--base', at('bert'), '--backend', 'cpu', '--epochs', '2', '--learning-rate', '0.02'];
+    const files = ['--train', at('texts-train.jsonl'), '--held-out', at('texts-test.jsonl'), '--out', at('masks')];
+    const trained = await document(
+      run(['train', '--task', 'masked', ...files, ...flags, '--adapter', 'lora', '--json']),
+    );
+    assert.equal(trained.metric, 'perplexity');
+    const data = ['--base', at('bert'), '--backend', 'cpu', '--data', at('texts-test.jsonl'), '--json'];
+    const measured = await document(run(['evaluate', '--adapter', at('masks'), ...data]));
+    assert.ok(Math.abs(measured.perplexity - trained.heldOut.perplexity) < 1e-3 * measured.perplexity);
+    assert.equal(measured.accuracy, trained.heldOut.accuracy);
+  });
 });
+
+/** The random BERT of the parity fixtures with a tokenizer of letters. */
+async function writeSmallBert(folder: string): Promise<void> {
+  const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+  const pieces = [...'abcxyz'].flatMap((letter) => [letter, `##${letter}`]);
+  const frame = (name: string, id: number) => ({ [name]: { id: name, ids: [id], tokens: [name] } });
+  const tokenizer = {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: special.map((content, id) => {
+      return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+    }),
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase: true,
+    },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [
+        { SpecialToken: { id: '[CLS]', type_id: 0 } },
+        { Sequence: { id: 'A', type_id: 0 } },
+        { SpecialToken: { id: '[SEP]', type_id: 0 } },
+      ],
+      pair: [{ Sequence: { id: 'A', type_id: 0 } }],
+      special_tokens: { ...frame('[CLS]', 2), ...frame('[SEP]', 3) },
+    },
+    decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+    model: {
+      type: 'WordPiece',
+      unk_token: '[UNK]',
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries([...special, ...pieces].map((piece, id) => [piece, id])),
+    },
+  };
+  const files = new Map(fixtureFiles('bert'));
+  files.set('tokenizer.json', utf8(JSON.stringify(tokenizer)));
+  files.set('tokenizer_config.json', utf8(JSON.stringify({ mask_token: '[MASK]', pad_token: '[PAD]' })));
+  mkdirSync(folder);
+  for (const [name, bytes] of files) writeFileSync(join(folder, name), bytes);
+}
