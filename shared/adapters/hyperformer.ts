@@ -243,12 +243,14 @@ export const hyperformer: AdapterMethod<HyperformerConfiguration> = {
     const named = <Kind extends Tensor>(name: string): Kind => tensorOf<Kind>(context, `${prefix}.${name}`);
     const row = (name: string, index: number): Tensor2D =>
       slice(named<Tensor2D>(name), [index, 0], [1, sizes.embeddingSize]);
+    let isCounted = false;
     return {
       lowestLayerIndex: Math.min(...layers),
       ...sublayerChange(({ layerIndex, sublayer }, output) => {
         const place = layers.indexOf(layerIndex);
         if (place === -1) return undefined;
-        if (place === 0 && sublayer === 'attention') countTasks(output.shape[0], configuration, context);
+        if (!isCounted) countTasks(output.shape[0], configuration, context);
+        isCounted = true;
         const task = taskVectors(named, output, configuration, context);
         const position = generators === 'shared' ? [row('positions', sublayers.indexOf(sublayer))] : [];
         const source = sourceOf(named, task, [row('layers', place), ...position]);

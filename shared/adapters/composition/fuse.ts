@@ -44,7 +44,16 @@ import type { AdapterContext } from '../method.ts';
 import { tensorOf } from '../named-tensor.ts';
 import { parseSettings } from '../settings.ts';
 import { type AdapterHooks, finishSublayer, type SublayerChange, sublayerChange } from '../sublayer-change.ts';
-import { bindMembers, type CompositionBinder, composed, membersField, reachOf, refuseOtherHooks } from './members.ts';
+import {
+  bindMembers,
+  type CompositionBinder,
+  composed,
+  hooksOf,
+  type Member,
+  membersField,
+  reachOf,
+  refuseOtherHooks,
+} from './members.ts';
 
 const schema = sectionField({
   members: membersField(2),
@@ -79,7 +88,7 @@ export const bindFuse: CompositionBinder = (value, base, bindMember) => {
   const { members: asked, ...settings } = parseSettings('fuse', schema, value);
   const { members, configurations } = bindMembers('fuse', asked, { base, bindMember, frozen: true });
   refuseOtherHooks('fuse', members, ['sublayer']);
-  const sites = sitesOf(members.flatMap(({ adapter }) => adapter.tensors));
+  const sites = sitesOf(members, base);
   const tensors = sites.flatMap((site) => siteTensors(site, base, settings));
   return composed({
     method: 'fuse',
@@ -90,22 +99,31 @@ export const bindFuse: CompositionBinder = (value, base, bindMember) => {
   });
 };
 
+const sublayers: readonly Sublayer[] = ['attention', 'feedForward'];
+
 function siteName({ layerIndex, sublayer }: SublayerSite): string {
   return `fusion.layers.${layerIndex}.${sublayer}`;
 }
 
-/** The sites at which any of these tensors acts, in the order of the base. */
-function sitesOf(tensors: readonly TensorSpecification[]): readonly SublayerSite[] {
-  const sites = new Map<string, SublayerSite>();
-  for (const { name } of tensors) {
-    const match = /(?:^|\.)layers\.(\d+)\.(attention|feedForward)\./.exec(name);
-    if (match === null) continue;
-    const site = { layerIndex: Number(match[1]), sublayer: match[2] as Sublayer };
-    sites.set(siteName(site), site);
-  }
-  return [...sites.values()].sort(
-    (left, right) => left.layerIndex - right.layerIndex || left.sublayer.localeCompare(right.sublayer),
+/**
+ * The sites at which any member acts, in the order of the base, as the names of its tensors say; of a member whose tensors name no sites
+ * (hypernetworks), all from its lowest layer on.
+ */
+function sitesOf(members: readonly Member[], { layerCount }: BaseDescription): readonly SublayerSite[] {
+  const all = Array.from({ length: layerCount }, (_, layerIndex) =>
+    sublayers.map((sublayer): SublayerSite => ({ layerIndex, sublayer })),
+  ).flat();
+  const taken = new Set(
+    members.flatMap((member) => {
+      const named = member.adapter.tensors.flatMap(({ name }) => {
+        const match = /(?:^|\.)layers\.(\d+)\.(attention|feedForward)\./.exec(name);
+        return match === null ? [] : [siteName({ layerIndex: Number(match[1]), sublayer: match[2] as Sublayer })];
+      });
+      const { lowestLayerIndex = 0 } = hooksOf(member);
+      return named.length > 0 ? named : all.filter(({ layerIndex }) => layerIndex >= lowestLayerIndex).map(siteName);
+    }),
   );
+  return all.filter((site) => taken.has(siteName(site)));
 }
 
 function siteTensors(

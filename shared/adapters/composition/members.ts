@@ -217,7 +217,7 @@ function memberContext({ id: prefix, frozen }: Member, context: AdapterContext):
 }
 
 /** Which hooks a member has, seen without any parameters. */
-function hooksOf({ adapter }: Member): AdapterHooks {
+export function hooksOf({ adapter }: Member): AdapterHooks {
   return adapter.hooks({ parameters: new Map(), training: false, random: seededRandom(0) });
 }
 

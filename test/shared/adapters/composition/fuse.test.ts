@@ -56,6 +56,19 @@ describe('AdapterFusion', () => {
     assert.equal(own({ rank: 16 }), 12 * 4 * 16 * 768);
   });
 
+  it('[FUS-8] members that name no sites are fused wherever they act', () => {
+    const hypernetwork = { id: 'h', method: 'hyperformer', layers: [1], reductionFactor: 2, embeddingSize: 2 };
+    const host = bertLike(2, 6, 12);
+    const fuse = parseAdapter({ method: 'fuse', members: [members[0]!, hypernetwork] }, host);
+    const sites = new Set(fuse.tensors.flatMap(({ name }) => /^fusion\.(layers\.\d\.\w+)/.exec(name)?.[1] ?? []));
+    assert.deepEqual(sites, new Set(['layers.0.feedForward', 'layers.1.attention', 'layers.1.feedForward']));
+    const parameters = randomTensors(fuse);
+    for (const layerIndex of [0, 1]) {
+      for (const sublayer of ['attention', 'feedForward'] as const)
+        hostResult(fuse, evaluating(parameters), host, randomStates([1, 2, 6]), { layerIndex, sublayer });
+    }
+  });
+
   it('[FUS-3] members are frozen unless they say otherwise', () => {
     const asked = [members[0]!, { ...members[1]!, frozen: false }];
     const { tensors } = parseAdapter({ method: 'fuse', members: asked }, base);
