@@ -29,7 +29,7 @@ import {
 } from '../model/fixtures.ts';
 import { bertLike, gpt2Like } from './bases.ts';
 import { assertClose, evaluating, initialTensors, parameterCount, randomMatrix, randomTensors } from './checks.ts';
-import { plus, rowsOf, times } from './numbers.ts';
+import { plus, rowsOf, scaled, times } from './numbers.ts';
 
 const settingsOf: readonly { method: string; [setting: string]: unknown }[] = [
   { method: 'prefix', length: 2 },
@@ -174,34 +174,44 @@ describe('invertible adapters', () => {
     });
   }
 
-  it('[FRO-6] nice equals its equations in float64, with halves of unequal size', () => {
-    const adapter = parseAdapter({ method: 'invertible' }, base);
-    const parameters = randomTensors(adapter);
-    const net = (name: string, rows: number[][]) => {
-      const linear = (input: number[][], part: string) => {
-        const bias = [...parameters.get(`invertible.${name}.${part}.bias`)!.dataSync()];
+  for (const coupling of ['nice', 'glow']) {
+    it(`[FRO-6] ${coupling} equals its equations in float64, with halves of unequal size`, () => {
+      const adapter = parseAdapter({ method: 'invertible', coupling }, base);
+      const parameters = randomTensors(adapter);
+      const net = (name: string, rows: number[][]) => {
+        const linear = (input: number[][], part: string) => {
+          const bias = [...parameters.get(`invertible.${name}.${part}.bias`)!.dataSync()];
+          const kernel = parameters.get(`invertible.${name}.${part}.kernel`)!.dataSync();
+          return plus(times(input, rowsOf(kernel, bias.length)), bias);
+        };
+        const inner = linear(rows, 'inner').map((row) => row.map((value) => Math.max(0, value)));
+        return linear(inner, 'outer');
+      };
+      const coupled = (half: number[][], name: string, given: number[][]) => {
+        const output = net(name, given);
+        if (coupling === 'nice') return plus(half, output);
+        const size = half[0]!.length;
+        const scale = output.map((row) =>
+          row.slice(0, size).map((value) => Math.exp(5 * 0.636 * Math.atan(value / 5))),
+        );
         return plus(
-          times(input, rowsOf(parameters.get(`invertible.${name}.${part}.kernel`)!.dataSync(), bias.length)),
-          bias,
+          scaled(half, scale),
+          output.map((row) => row.slice(size)),
         );
       };
-      return linear(
-        linear(rows, 'inner').map((row) => row.map((value) => Math.max(0, value))),
-        'outer',
+      const rows = rowsOf(states().dataSync(), 7);
+      const [x1, x2] = [rows.map((row) => row.slice(0, 3)), rows.map((row) => row.slice(3))];
+      const y1 = coupled(x1, 'f', x2);
+      const y2 = coupled(x2, 'g', y1);
+      const mask = tensor2d([1, 1, 1, 1, 1, 1], [2, 3], 'int32');
+      const found = adapter.hooks(evaluating(parameters)).embedding!(states(), mask)!.states;
+      assertClose(
+        found.dataSync(),
+        y1.flatMap((row, index) => [...row, ...y2[index]!]),
+        1e-4,
       );
-    };
-    const rows = rowsOf(states().dataSync(), 7);
-    const [x1, x2] = [rows.map((row) => row.slice(0, 3)), rows.map((row) => row.slice(3))];
-    const y1 = plus(x1, net('f', x2));
-    const y2 = plus(x2, net('g', y1));
-    const mask = tensor2d([1, 1, 1, 1, 1, 1], [2, 3], 'int32');
-    const found = adapter.hooks(evaluating(parameters)).embedding!(states(), mask)!.states;
-    assertClose(
-      found.dataSync(),
-      y1.flatMap((row, index) => [...row, ...y2[index]!]),
-      1e-5,
-    );
-  });
+    });
+  }
 });
 
 describe('adapters in front: sizes and settings', () => {

@@ -208,7 +208,7 @@ describe('vera', () => {
   it('[VER-1] equals λ_b ∘ B (λ_d ∘ A x) in float64, with projections from the seed or stored', () => {
     for (const projections of ['seed', 'stored']) {
       const adapter = parseAdapter(
-        { method: 'vera', rank: 4, targets: ['q', 'up'], projections, projectionSeed: 3 },
+        { method: 'vera', rank: 4, targets: ['q', 'up', 'down'], projections, projectionSeed: 3 },
         base,
       );
       const stored = parseAdapter({ ...adapter.configuration, projections: 'stored' }, base);
@@ -219,8 +219,8 @@ describe('vera', () => {
       ]);
       const { input, output } = mapOf('q');
       const numbers = (name: string, columns: number) => rowsOf(all.get(name)!.dataSync(), columns);
-      // A has the width of the widest input, B the height of the widest output: 6 and 10.
-      const [a, b] = [numbers('vera.a', 6), numbers('vera.b', 4).slice(0, 6)];
+      // A has the width of the widest input, B the height of the widest output, both 10; the map is 6 by 6.
+      const [a, b] = [numbers('vera.a', 10).map((row) => row.slice(0, 6)), numbers('vera.b', 4).slice(0, 6)];
       const inner = scaled(times(rowsOf(input.dataSync(), 6), flipped(a)), numbers('layers.1.q.vera.d', 4)[0]!);
       const expected = plus(
         rowsOf(output.dataSync(), 6),
