@@ -65,7 +65,11 @@ export function register(program: Command, context: CommandContext): void {
     .addOption(
       new Option('--dtype <type>', 'type of the weights (default: as in the base)').choices(['F32', 'F16', 'BF16']),
     )
-    .option('--shard-size <size>', 'largest file, such as 500MB or 2GB', bytesOf, bytesOf('5GB'))
+    .addOption(
+      new Option('--shard-size <size>', 'largest file, such as 500MB or 2GB')
+        .argParser(bytesOf)
+        .default(bytesOf('5GB'), '5GB'),
+    )
     .action(async (options: MergeOptions) => {
       const { mergeAdapter } = await import('./adapters-merge.ts');
       await mergeAdapter(options, context);

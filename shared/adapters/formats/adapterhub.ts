@@ -15,6 +15,7 @@ import { adapterHubIa3 } from './adapterhub-ia3.ts';
 import { adapterHubLora } from './adapterhub-lora.ts';
 import type { AdapterHubMethod } from './adapterhub-method.ts';
 import { adapterHubPrefix } from './adapterhub-prefix.ts';
+import { adapterHubPrompt } from './adapterhub-prompt.ts';
 import { anything, checkFields, type FieldRules, isObject } from './config-fields.ts';
 import { checkForeignTensors, type TensorMapping, toForeign, toOurs } from './foreign-tensors.ts';
 import { modulesOf } from './module-paths.ts';
@@ -35,6 +36,7 @@ const methods: readonly AdapterHubMethod[] = [
   adapterHubLora,
   adapterHubIa3,
   adapterHubPrefix,
+  adapterHubPrompt,
 ];
 
 /** Version of the library whose files these are. */
@@ -91,7 +93,7 @@ export function readAdapterHub(
     one.recognises(architecture === 'bottleneck' ? null : architecture, configuration),
   );
   if (method === undefined) {
-    const known = 'null, "bottleneck", "lora" or "prefix_tuning"';
+    const known = 'null, "bottleneck", "lora", "prefix_tuning" or "prompt_tuning"';
     return refuse(`config.architecture must be ${known}, found ${shown(architecture)}`);
   }
   notes.push(...checkFields(configuration, method.rules, `${source}: config`));

@@ -74,6 +74,12 @@ describe('adapters in files of other libraries', () => {
       { ...byFirst, head: { hidden: 'tanh' } },
     ],
     ['adapterhub', 'gpt2', { method: 'lora', targets: ['q', 'v'] }, byLast],
+    [
+      'adapterhub',
+      'bert',
+      { method: 'prompt', length: 3, place: 'embeddings', initialisation: 'uniform' },
+      { kind: 'masked', lengthMax: 16, maskFraction: 0.15 },
+    ],
     ['adapterhub', 'gpt2', { method: 'compacter' }, { kind: 'tokens', labels, lengthMax: 16 }],
     ['adapterhub', 'llama_gqa', { method: 'bottleneck', placement: 'parallel', scaling: 'learned' }, byLast],
   ];
