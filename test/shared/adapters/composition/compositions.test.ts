@@ -1,4 +1,6 @@
 import { strict as assert } from 'node:assert';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { add, mul, slice, sub, sum, type Tensor, type Tensor3D, tensor, tensor3d } from '@tensorflow/tfjs-core';
 import { batchSplitHooks } from '../../../../shared/adapters/composition/batch-split.ts';
 import { parallelHooks } from '../../../../shared/adapters/composition/parallel.ts';
@@ -11,6 +13,7 @@ import { seededRandom } from '../../../../shared/core/random.ts';
 import type { BaseModel, FrozenMap } from '../../../../shared/model/base-model.ts';
 import { networkFrom } from '../../../../shared/model/load.ts';
 import type { Plan } from '../../../../shared/plan/plan.ts';
+import { readPlan } from '../../../../shared/plan/read-plan.node.ts';
 import { tinyBaseFiles } from '../../../helpers/tiny-base.ts';
 import { bertLike } from '../bases.ts';
 import { assertClose, assertGradients, evaluating, initialTensors, randomMatrix, randomTensors } from '../checks.ts';
@@ -356,6 +359,17 @@ describe('compositions', () => {
         () => parseAdapter(configuration, base),
         (error) => error instanceof UsageError && error.code === 'bad-adapter' && message.test(error.message),
       );
+    });
+  }
+});
+
+describe('example plans', () => {
+  const folder = new URL('../../../../shared/plan/examples/', import.meta.url).pathname;
+  for (const name of readdirSync(folder)) {
+    it(`[CMP-17] the adapter of ${name} binds to a base, and to what its defaults say again`, async () => {
+      const { adapter } = await readPlan(join(folder, name));
+      const { configuration } = parseAdapter(adapter, bertLike());
+      assert.deepEqual(parseAdapter(configuration, bertLike()).configuration, configuration);
     });
   }
 });
