@@ -36,10 +36,13 @@ export interface CompacterConfiguration extends LayerChoice, WidthSettings {
   readonly trains: 'all' | 'left';
 }
 
+/** Largest n: the rule is mixed as a matrix of n⁴ values. */
+const dimensionMax = 16;
+
 const schema = sectionField({
   placement: z._default(choiceField(['pfeiffer', 'houlsby']), 'pfeiffer'),
   ...widthFields,
-  dimension: z._default(wholeField(1, 256), 4),
+  dimension: z._default(wholeField(1, dimensionMax), 4),
   activation: z._default(choiceField(activationNames), 'gelu'),
   dropout: z._default(numberField({ atLeast: 0, below: 1 }), 0),
   trains: z._default(choiceField(['all', 'left']), 'all'),

@@ -43,9 +43,12 @@ export interface VeraConfiguration extends LayerChoice {
   readonly dropout: number;
 }
 
+/** Largest inner width: the projections are in no layout, and a plan must not make a site fill its memory with them. */
+const rankMax = 4096;
+
 const schema = sectionField({
   targets: targetsField,
-  rank: z._default(wholeField(1, 65_536), 256),
+  rank: z._default(wholeField(1, rankMax), 256),
   dInitial: z._default(numberField({}), 0.1),
   trains: z._default(choiceField(['both', 'b']), 'both'),
   projections: z._default(choiceField(['seed', 'stored']), 'seed'),

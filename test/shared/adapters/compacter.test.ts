@@ -123,6 +123,7 @@ describe('compacter', () => {
 
   const faults: readonly [object, RegExp][] = [
     [{ dimension: 5 }, /dimension must divide the hidden size, which is 768, found 5/],
+    [{ dimension: 24 }, /dimension must be a whole number from 1 to 16, found 24/],
     [{ size: 6 }, /dimension must divide the width of a bottleneck, which is 6, found 4/],
     [{ placement: 'parallel' }, /placement must be one of pfeiffer, houlsby, found "parallel"/],
     [{ trains: 'right' }, /trains must be one of all, left, found "right"/],

@@ -134,6 +134,22 @@ for (const family of fixtureFamilies) {
       });
     });
 
+    it('[FRO-9] gradients of scores reach an invertible adapter', () => {
+      tidy(() => {
+        const adapter = parseAdapter({ method: 'invertible', activation: 'tanh' }, model.description);
+        const parameters = randomTensors(adapter, 0.2);
+        const names = [...parameters.keys()];
+        const { inputIds, attentionMask } = fixtureBatch(family);
+        const cut = (whole: Tensor2D): Tensor2D => slice(whole, [0, 0], [1, 3]);
+        const batch = { inputIds: cut(inputIds), attentionMask: cut(attentionMask) };
+        const hidden = model.encode(batch);
+        checkGradients([...parameters.values()], (...tensors) => {
+          const hooks = adapter.hooks(evaluating(new Map(names.map((name, index) => [name, tensors[index]!]))));
+          return model.languageModelScores(hidden, hooks).slice([0, 0, 0], [1, 3, 8]);
+        });
+      });
+    });
+
     for (const coupling of ['nice', 'glow']) {
       it(`[FRO-4] ${coupling}: states and scores stay as they were before training`, () => {
         tidy(() => {

@@ -265,6 +265,21 @@ describe('vera', () => {
   });
 });
 
+describe('vera: configuration', () => {
+  for (const [settings, message] of [
+    [{ rank: 5000 }, /rank must be a whole number from 1 to 4096, found 5000/],
+    [{ projections: 'saved' }, /projections must be one of seed, stored, found "saved"/],
+    [{ trains: 'd' }, /trains must be one of both, b .*found "d"/],
+  ] as const) {
+    it(`[VER-3] a fault (${JSON.stringify(settings)}) is named with what is allowed and what was found`, () => {
+      assert.throws(
+        () => parseAdapter({ method: 'vera', ...settings }, base),
+        (error) => error instanceof UsageError && error.code === 'bad-adapter' && message.test(error.message),
+      );
+    });
+  }
+});
+
 describe('(IA)³', () => {
   before(() => useBackend('wasm'));
 
