@@ -9,6 +9,7 @@ import { labelsOfTask, type Pooling, type Task, type TaskKind, taskKinds } from 
 import { defaultTraining, type ScheduleName, type TrainingConfiguration } from '../../shared/training/configuration.ts';
 import type { MetricName, Metrics } from '../../shared/training/metrics.ts';
 import { bindTask, rowForms } from '../../shared/training/tasks/registry.ts';
+import { trainedCount } from '../../shared/update/layout.ts';
 import { metricsText } from './metrics-text.ts';
 import {
   adapterSettings,
@@ -247,7 +248,10 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
     task: task.kind,
     pooling: 'pooling' in task ? task.pooling : null,
     labels: labelsOfTask(task).length,
-    parameters: { trainable: layout.dim, frozen: description.parameterCount },
+    parameters: {
+      trainable: trainedCount(layout),
+      frozen: description.parameterCount + layout.dim - trainedCount(layout),
+    },
     rows: { train: train.rowCount, heldOut: heldOut.rowCount, truncated, dropped },
     examples: train.source.count,
     steps: result.steps,

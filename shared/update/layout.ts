@@ -32,6 +32,11 @@ export function trainsLocally(aggregationClass: AggregationClass): boolean {
   return aggregationClass !== 'frozen' && aggregationClass !== 'count';
 }
 
+/** Values that local training changes: all but those of frozen and counting tensors. */
+export function trainedCount({ tensors }: AdapterLayout): number {
+  return tensors.reduce((sum, { size, aggregationClass }) => sum + (trainsLocally(aggregationClass) ? size : 0), 0);
+}
+
 /** One tensor of a layout. */
 export interface TensorSpecification {
   /** Unique dotted name, for example `layers.0.feedForward.bottleneck.down.kernel`. */

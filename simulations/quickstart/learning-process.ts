@@ -16,6 +16,7 @@ import { evaluate, evaluateCounts } from '../../shared/training/evaluate.ts';
 import type { MetricName } from '../../shared/training/metrics.ts';
 import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
 import { trainLocally } from '../../shared/training/train.ts';
+import { trainedCount } from '../../shared/update/layout.ts';
 import type { CurvePoint, FromLearner, ToLearner } from './messages.ts';
 import { type ParentLink, serveParent } from './processes.ts';
 
@@ -56,7 +57,7 @@ async function open(
     testGroups: testGroups.map((group) => memorySource(group.flatMap((index) => test[index]!))),
     heldOut: memorySource(heldOut),
   };
-  const sizes = { trainable: model.layout.dim, frozen: base.description.parameterCount };
+  const sizes = { trainable: trainedCount(model.layout), frozen: base.description.parameterCount };
   parent.send({ type: 'opened', backend: backend.name, ...sizes });
 }
 

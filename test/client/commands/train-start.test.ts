@@ -56,6 +56,16 @@ describe('train --start', () => {
     }
   });
 
+  it('[TRS-3] what is frozen counts as frozen', async () => {
+    const member = { id: 'a', method: 'bottleneck', size: 3, frozen: true };
+    const config = JSON.stringify({ members: [member, { id: 'b', method: 'bottleneck', size: 2 }] });
+    const { code, output, errors } = await train('stack', '--adapter', 'stack', '--adapter-config', config, '--json');
+    assert.equal(code, 0, errors);
+    const { trainable } = (JSON.parse(output) as { parameters: { trainable: number } }).parameters;
+    // The bottleneck of width 2 on states of 16, and the head of 2 labels.
+    assert.equal(trainable, 2 * (2 * 16) + 2 + 16 + (16 * 2 + 2));
+  });
+
   it('[TRS-2] settings beside it are refused', async () => {
     const { code, errors } = await train('never', '--start', at('first'), '--adapter-config', '{"size":3}');
     assert.equal(code, 2);
