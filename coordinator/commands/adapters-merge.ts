@@ -49,6 +49,7 @@ export async function mergeAdapter(options: MergeOptions, context: CommandContex
     },
   });
   progress.finish();
+  if (merged.type !== 'F32') context.log(`merged values are rounded to ${merged.type}; --dtype F32 keeps them`);
   const card = modelCard({
     manifest: document,
     format: 'merged',

@@ -6,6 +6,7 @@ import { adapterParametersMax, safetensorsHeaderBytesMax } from '../../core/limi
 import { parseJsonObject } from '../../model/configuration.ts';
 import type { AdapterDocument } from '../adapter-document.ts';
 import { readAdapterFolder } from '../adapter-folder.node.ts';
+import { manifestBytesMax } from '../adapter-manifest.ts';
 import type { AdapterFormat } from './export-files.ts';
 import { type FolderFiles, type ImportOptions, importedNames, importFiles } from './import-files.ts';
 import type { OpenBase } from './open-base.ts';
@@ -37,13 +38,14 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** No file of an adapter is larger. */
-const fileBytesMax = 8 + safetensorsHeaderBytesMax + 4 * adapterParametersMax;
+/** No file of tensors is larger; all others are smaller than a manifest may be. */
+const tensorsBytesMax = 8 + safetensorsHeaderBytesMax + 4 * adapterParametersMax;
 
 async function readBounded(path: string): Promise<Uint8Array> {
   try {
     const { size } = await stat(path);
-    if (size > fileBytesMax) throw new Error(`it has ${size} bytes, expected at most ${fileBytesMax}`);
+    const bytesMax = path.endsWith('.safetensors') ? tensorsBytesMax : manifestBytesMax;
+    if (size > bytesMax) throw new Error(`it has ${size} bytes, expected at most ${bytesMax}`);
     return await readFile(path);
   } catch (cause) {
     throw new UsageError('unreadable-file', `${path} cannot be read: ${errorMessage(cause)}`, { cause });

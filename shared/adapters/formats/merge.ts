@@ -98,9 +98,13 @@ export function mergerOf({ base, adapter, parameters, tensor, currentName }: Mer
     if (path === undefined || found === undefined) return null;
     const map = mergedAt(path, Number(layer), found[0]);
     if (map === null) return null;
-    if (part === 'bias') return map.bias;
+    if (part === 'bias') return sameValues(map.bias, tensor(name)) ? null : map.bias;
     return storesInOut ? map.kernel : transpose(map.kernel, found[1].inSize);
   };
+}
+
+function sameValues(left: Float32Array | null, right: Float32Array | null): boolean {
+  return left !== null && right !== null && left.every((value, index) => value === right[index]);
 }
 
 function added(values: Float32Array | null, change: Float32Array | undefined): Float32Array | null {

@@ -8,6 +8,7 @@ import type { Configuration } from '../../model/configuration.ts';
 import { shown } from '../../plan/problems.ts';
 import { type FieldRule, isTexts } from './config-fields.ts';
 import { modulesOf, pathOf, wholeTargetsOf } from './module-paths.ts';
+import { nameExpression } from './name-patterns.ts';
 import type { PeftReading } from './peft-method.ts';
 
 /** A block's map with its path within the model that was adapted. */
@@ -35,19 +36,7 @@ function namesPath(name: string, path: string): boolean {
 
 /** Whether a key of `rank_pattern` or `alpha_pattern`, which is a regular expression for the end of a path, means it. */
 export function patternMeans(key: string, path: string, source: string): boolean {
-  return expression(`^(?:.*\\.)?(?:${key})$`, key, source).test(path);
-}
-
-function expression(pattern: string, shownAs: string, source: string): RegExp {
-  try {
-    return new RegExp(pattern, 'u');
-  } catch (cause) {
-    throw new FormatError(
-      'unsupported-adapter',
-      `${source}: ${shown(shownAs)} must be a regular expression that this version understands`,
-      { cause },
-    );
-  }
+  return nameExpression(`^(?:.*\\.)?(?:${key})$`, key, source).test(path);
 }
 
 /** The modules that `target_modules` means, without those of `exclude_modules` and of layers that `layers_to_transform` leaves out. */
@@ -66,7 +55,7 @@ function selectModules(
 ): Module[] {
   const means = (names: string | readonly string[], path: string): boolean =>
     typeof names === 'string'
-      ? names === 'all-linear' || expression(`^(?:${names})$`, names, source).test(path)
+      ? names === 'all-linear' || nameExpression(`^(?:${names})$`, names, source).test(path)
       : names.some((name) => namesPath(name, path));
   return modules.filter(
     ({ path, site }) =>

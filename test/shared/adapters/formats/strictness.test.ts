@@ -48,6 +48,9 @@ describe('strictness of adapter files', () => {
     ['a misspelt field', { rank_patern: { query: 2 } }, /rank_patern is not known here; did you mean rank_pattern\?/],
     ['a rank', { r: 0 }, /r must be a whole number of at least 1, found 0/],
     ['no module', { target_modules: ['nothing'] }, /target_modules must mean .*at least one of this bert/],
+    ['an expression that takes forever', { target_modules: '((.+)+)+x' }, /repeats a group that repeats or chooses/],
+    ['many repetitions', { target_modules: `${'.*'.repeat(7)}x` }, /repeats 7 times without bound/],
+    ['a choice that is repeated', { rank_pattern: { '(a|aa)*query': 2 } }, /repeats a group that repeats or chooses/],
     ['a broken expression', { target_modules: '(' }, /must be a regular expression/],
     ['an irregular choice', { target_modules: '.*(0.*query|1.*value)' }, /the same maps in every layer/],
   ];
@@ -95,7 +98,12 @@ describe('strictness of adapter files', () => {
 
   it('[STR-5] targets may be a list, a regular expression, or longer ends of paths', () => {
     const wanted = lora({}).values;
-    for (const targets of [['query', 'value'], '.*\\.(query|value)', ['attention.self.query', 'self.value']])
+    for (const targets of [
+      ['query', 'value'],
+      '.*\\.(query|value)',
+      '(.*[.(])?(query|value)',
+      ['attention.self.query', 'self.value'],
+    ])
       assert.deepEqual(lora({ target_modules: targets }).values, wanted);
   });
 
