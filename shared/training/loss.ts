@@ -22,11 +22,7 @@ import { withGradient } from '../compute/custom-gradient.ts';
  * Mean over the rows of -weight[label] log softmax(logits)[label]; `logits` `[rows, labels]`, `labels` one index per row. The sum is divided by
  * the number of rows, not by the sum of their weights: else the weights would cancel in a batch, or at a site, of one label.
  */
-export function crossEntropy(
-  logits: Tensor2D,
-  labels: ArrayLike<number>,
-  weights?: readonly number[] | undefined,
-): Scalar {
+export function crossEntropy(logits: Tensor2D, labels: ArrayLike<number>, weights?: readonly number[]): Scalar {
   const [rowCount, labelCount] = logits.shape;
   return withGradient([logits], (scores: Tensor2D) => {
     // Written here and not by the library's one-hot operation, whose WebAssembly kernel fills float tensors with integers.
@@ -53,7 +49,7 @@ export function crossEntropy(
 export function binaryCrossEntropy(
   logits: Tensor2D,
   labels: readonly ArrayLike<number>[],
-  weights?: readonly number[] | undefined,
+  weights?: readonly number[],
 ): Scalar {
   const [rowCount, labelCount] = logits.shape;
   return withGradient([logits], (scores: Tensor2D) => {

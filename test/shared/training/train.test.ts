@@ -6,6 +6,7 @@ import { defaultTraining, type TrainingConfiguration } from '../../../shared/tra
 import { mergeCounts } from '../../../shared/training/counts.ts';
 import { evaluate, evaluateCounts } from '../../../shared/training/evaluate.ts';
 import { metricsOf } from '../../../shared/training/metrics.ts';
+import type { TaskAdapter } from '../../../shared/training/task-model.ts';
 import { trainLocally } from '../../../shared/training/train.ts';
 import { fakeAdapter, fakeClassifier, fakeExamples, fakeSource, noAdapter } from './fake-base.ts';
 
@@ -159,6 +160,47 @@ describe('trainLocally', () => {
       code: 'training-diverged',
     });
     assert.equal(memory().numTensors, before);
+  });
+});
+
+describe('auxiliary losses', () => {
+  before(async () => {
+    await useBackend('cpu');
+  });
+
+  it('[TRN-11] are added to that of the task, with their gradients, in training and not in evaluation', async () => {
+    let evaluated = 0;
+    /** Pulls every value of the kernel to 1, much stronger than the task does. */
+    const pulling: TaskAdapter = {
+      ...fakeAdapter,
+      hooks: (context) => {
+        const kernel = context.parameters.get('fake.kernel')!;
+        if (context.addLoss === undefined) evaluated++;
+        context.addLoss?.('pull', kernel.sub(1).square().sum().mul(10).asScalar());
+        return fakeAdapter.hooks(context);
+      },
+    };
+    const model = fakeClassifier({ adapter: pulling });
+    const start = model.initialise(1);
+    const source = fakeSource(24, 1);
+    const settings = { ...configuration, localEpochs: undefined, localSteps: 60, weightDecay: 0, gradientClipNorm: 0 };
+    const losses: number[] = [];
+    const { parameters } = await trainLocally({
+      model,
+      start,
+      source,
+      configuration: { ...settings, learningRate: 0.05 },
+      seed: 1,
+      onProgress: ({ loss }) => losses.push(loss),
+    });
+    assert.ok(losses[0]! > 640, 'ten times the squared distance of 64 values');
+    const kernel = parameters.subarray(0, 64);
+    assert.ok(
+      kernel.every((value) => Math.abs(value - 1) < 0.4),
+      `${kernel.join(' ')}`,
+    );
+    const { loss } = await evaluate({ model, parameters, source });
+    assert.ok(loss < 10 && evaluated > 0);
   });
 });
 
