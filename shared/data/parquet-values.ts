@@ -65,7 +65,8 @@ function listOf(item: Feature | null): Feature | null {
 }
 
 /**
- * A decoded value as JSON has it; what is missing is null, and so is the class -1, which `datasets` writes for "no label". Bytes stay bytes.
+ * A decoded value as JSON has it; what is missing is null, and so is the class -1, which `datasets` writes for "no label". Bytes of columns that
+ * are not declared as text are text if they are UTF-8 (older writers declare nothing), otherwise they stay bytes.
  * @throws ParquetValueError for whole numbers beyond 2^53, dates out of range, texts that are not UTF-8, and classes without a name.
  */
 export function plainValue(value: unknown, feature: Feature | undefined): unknown {
@@ -80,7 +81,7 @@ export function plainValue(value: unknown, feature: Feature | undefined): unknow
     const item = feature?.kind === 'list' ? feature.item : undefined;
     return value.map((entry) => plainValue(entry, item));
   }
-  if (ArrayBuffer.isView(value)) return value;
+  if (value instanceof Uint8Array) return textOrBytes(value);
   if (isObject(value)) {
     const fields = feature?.kind === 'structure' ? feature.fields : undefined;
     return Object.fromEntries(
@@ -88,6 +89,16 @@ export function plainValue(value: unknown, feature: Feature | undefined): unknow
     );
   }
   return feature?.kind === 'classes' && typeof value === 'number' ? className(value, feature.names) : value;
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return bytes;
+  }
 }
 
 function className(index: number, names: readonly string[]): string | null {

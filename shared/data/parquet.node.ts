@@ -57,6 +57,7 @@ export async function* parquetRecords(path: string, { columns, faults }: RecordO
         compressors,
         parsers,
         useOffsetIndex: true,
+        utf8: false,
       };
       const rows: readonly Record<string, unknown>[] = await decoding(path, () => parquetReadObjects(options));
       for (const row of rows) {

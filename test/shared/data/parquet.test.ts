@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -209,5 +209,16 @@ describe('Parquet records', () => {
         return true;
       });
     }
+  });
+
+  it('[PQT-8] reads what the library datasets 5.0.1 writes (with pyarrow 25.0.1) as that library does, with names for classes', async () => {
+    const vectors = join(import.meta.dirname, '..', '..', 'vectors');
+    const expected = JSON.parse(readFileSync(join(vectors, 'datasets.json'), 'utf8')) as Record<string, unknown>[];
+    const records = [];
+    for await (const { value } of readRecords(join(vectors, 'datasets.parquet'))) {
+      assert.ok(value.raw instanceof Uint8Array, 'bytes that are no text stay bytes');
+      records.push({ ...value, raw: [...value.raw] });
+    }
+    assert.deepEqual(records, expected);
   });
 });
