@@ -3,10 +3,7 @@
  * large base is never in memory beside the model that is made of it.
  */
 
-import { toHex } from '../shared/core/bytes.ts';
-import type { Digest } from '../shared/core/ids.ts';
-import { createHash } from '../shared/crypto/hash.ts';
-import { type ByteSource, forEachPiece } from '../shared/model/byte-source.ts';
+import { type ByteSource, digestOfSource } from '../shared/model/byte-source.ts';
 import type { BaseFiles } from '../shared/model/load.ts';
 import type { BlobReference, Offer } from '../shared/protocol/messages.ts';
 import type { ContentCache, OpenContent } from './platform/ports.ts';
@@ -62,10 +59,4 @@ export async function openBaseFiles(
     close();
     throw thrown;
   }
-}
-
-function digestOfSource(source: ByteSource): Digest {
-  const hash = createHash();
-  forEachPiece({ source, offset: 0, length: source.size }, 1, (piece) => void hash.update(piece));
-  return toHex(hash.digest()) as Digest;
 }

@@ -10,8 +10,9 @@ import { baseFileBytesMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
 import { systemClock } from '../shared/core/system-clock.ts';
 import { systemEntropy } from '../shared/crypto/entropy.ts';
-import { digestOf } from '../shared/crypto/hash.ts';
 import { fingerprint } from '../shared/crypto/identity.ts';
+import { digestOfSource, sourceOf } from '../shared/model/byte-source.ts';
+import type { BaseFiles } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../shared/plan/plan.ts';
 import { exchangeOf } from '../shared/update/exchange.ts';
@@ -45,8 +46,8 @@ export type { Traffic } from './transport/traffic.ts';
 /** What {@link startCoordinator} needs. */
 export interface CoordinatorOptions {
   readonly plan: Plan;
-  /** Files of the base model by name, as clients get them. */
-  readonly baseFiles: ReadonlyMap<string, Uint8Array>;
+  /** Files of the base model by name, as clients get them; read until the coordinator has started, and copied to its state. */
+  readonly baseFiles: BaseFiles;
   /** Digest of the base; must be the one that the plan names. */
   readonly baseDigest: Digest;
   /** The layout of what is published, with the plan's classes (`federatedLayout`). */
@@ -120,7 +121,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   const record = await matchFederation(options, state, clock, entropy);
   const served = serveBlobs(blobs);
   const base = [];
-  for (const [name, bytes] of options.baseFiles) base.push({ name, blob: await served.announce(bytes) });
+  for (const [name, content] of options.baseFiles) base.push({ name, blob: await served.announce(content) });
   const planReference = await served.announce(planBytes(plan));
   const wanted = [planReference, ...base.map(({ blob }) => blob)].map(({ digest }) => digest);
   const kept = (await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState ?? adapter]);
@@ -197,11 +198,12 @@ async function matchFederation(
       `the plan names base ${plan.base.digest}, the given base has ${baseDigest}; give the base that the plan was written for`,
     );
   }
-  for (const [name, { length }] of options.baseFiles) {
-    if (length > baseFileBytesMax) {
+  for (const [name, content] of options.baseFiles) {
+    const { size } = sourceOf(content);
+    if (size > baseFileBytesMax) {
       throw new UsageError(
         'base-too-large',
-        `${name} of the base has ${length} bytes; clients fetch files of at most ${baseFileBytesMax}`,
+        `${name} of the base has ${size} bytes; clients fetch files of at most ${baseFileBytesMax}`,
       );
     }
   }
@@ -215,13 +217,14 @@ async function matchFederation(
     );
   }
   const tensors = layout.tensors.map(specificationOf);
-  const baseFiles = [...options.baseFiles].map(([name, bytes]) => ({ name, digest: digestOf(bytes) }));
+  const baseFiles = () =>
+    [...options.baseFiles].map(([name, content]) => ({ name, digest: digestOfSource(sourceOf(content)) }));
   const record = found ?? {
     federationId: toHex(entropy.bytes(32)) as FederationId,
     planHash,
     layoutHash,
     baseDigest,
-    baseFiles,
+    baseFiles: baseFiles(),
     tensors,
     plan: new TextDecoder().decode(planBytes(plan)),
     createdMs: clock.nowMs(),

@@ -3,7 +3,8 @@ import type { AdapterDocument } from '../shared/adapters/adapter-document.ts';
 import { requireBase } from '../shared/adapters/adapter-manifest.ts';
 import { startValuesFrom } from '../shared/adapters/start-values.ts';
 import { requireFit } from '../shared/command-line/check-base.node.ts';
-import { readBaseFiles } from '../shared/model/load.node.ts';
+import type { BaseDescription } from '../shared/model/base-model.ts';
+import { openBaseFiles } from '../shared/model/load.node.ts';
 import { describeFiles } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { initialValues } from '../shared/training/initial-adapter.ts';
@@ -13,13 +14,17 @@ import { firstPublished } from '../shared/update/training-start.ts';
 import type { CoordinatorOptions } from './coordinator.ts';
 
 /** The part of a coordinator's options that follows from plan and base. */
-export type PreparedFederation = Pick<
-  CoordinatorOptions,
-  'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'trainedLayout' | 'initialAdapter'
->;
+export interface PreparedFederation
+  extends Pick<
+    CoordinatorOptions,
+    'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'trainedLayout' | 'initialAdapter'
+  > {
+  /** Closes the files of the base, which a coordinator that has started needs no longer. */
+  readonly closeBase: () => void;
+}
 
 /**
- * Reads the base, checks that the plan fits it, and computes the start values of the adapter: those of the plan's seed, or those of `start`.
+ * Opens the base, checks that the plan fits it, and computes the start values of the adapter: those of the plan's seed, or those of `start`.
  * @param planName where the plan came from, for messages.
  * @throws UsageError `bad-plan`, `bad-adapter`, `wrong-base`, `wrong-start`; FormatError when the base is no checkpoint.
  */
@@ -29,8 +34,25 @@ export async function prepareFederation(
   planName: string,
   start: AdapterDocument | null = null,
 ): Promise<PreparedFederation> {
-  const baseFiles = await readBaseFiles(baseFolder);
-  const base = describeFiles(baseFiles);
+  const { files: baseFiles, close: closeBase } = openBaseFiles(baseFolder);
+  try {
+    const prepared = prepare(plan, describeFiles(baseFiles), { baseFolder, planName, start });
+    return { ...prepared, baseFiles, closeBase };
+  } catch (thrown) {
+    closeBase();
+    throw thrown;
+  }
+}
+
+function prepare(
+  plan: Plan,
+  base: BaseDescription,
+  {
+    baseFolder,
+    planName,
+    start,
+  }: { readonly baseFolder: string; readonly planName: string; readonly start: AdapterDocument | null },
+): Omit<PreparedFederation, 'baseFiles' | 'closeBase'> {
   requireFit(plan, { planName, base, baseName: baseFolder });
   const { published, trained } = planAdapters(plan, base);
   const { layout } = published;
@@ -42,5 +64,5 @@ export async function prepareFederation(
       ? initialValues(trained.layout, trained.adapter, seed)
       : startValuesFrom(start, { ...trained, task: plan.task, seed });
   const initialAdapter = firstPublished(exchange, values);
-  return { plan, baseFiles, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
+  return { plan, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
 }

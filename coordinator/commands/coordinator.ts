@@ -69,7 +69,7 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
       if (line !== null) context.log(line);
       if (rounds.hear(event)) show();
     },
-  });
+  }).finally(prepared.closeBase);
   try {
     const before = (await coordinator.versions()).length - 1;
     context.log(`coordinator of "${plan.name}" at ${coordinator.url}, fingerprint ${coordinator.fingerprint}`);

@@ -11,8 +11,12 @@ import { InvariantError } from '../../shared/core/assert.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
+import { type ByteSource, bytesInMemory } from '../../shared/model/byte-source.ts';
 import type { CoordinatorBlobs } from './blobs.ts';
 import { createUploadFiles, residentBytesMax, writeAll } from './uploads-on-disk.ts';
+
+/** Bytes of one write: the system takes no more than 2 GiB at once, and files are read in pieces no longer than this. */
+const writtenBytes = 1024 * 1024;
 
 /**
  * Opens (and makes) the blob folder; other processes may use it at the same time. `residentBytesMax` bounds what stays in memory of uploads.
@@ -59,6 +63,22 @@ export async function openFileBlobs(
       () => true,
       () => false,
     );
+  const putFrom = async (source: ByteSource, digest: Digest): Promise<void> => {
+    if (await has(digest)) return;
+    await attempt('write', pathOf(digest), async () => {
+      const path = join(temporary, randomUUID());
+      const handle = await open(path, 'wx', 0o600);
+      try {
+        for (let offset = 0; offset < source.size; offset += writtenBytes)
+          await writeAll(handle, [source.piece(offset, Math.min(writtenBytes, source.size - offset))], offset);
+      } catch (thrown) {
+        await handle.close();
+        await rm(path, { force: true });
+        throw thrown;
+      }
+      await settle(handle, path, digest);
+    });
+  };
   return {
     stage: () => {
       const staged = uploads.stage();
@@ -71,21 +91,10 @@ export async function openFileBlobs(
     scan: (root, take) => attempt('read', pathOf(root), () => uploads.scan(root, take)),
     has,
     put: async (bytes, digest = digestOf(bytes)) => {
-      if (await has(digest)) return digest;
-      return attempt('write', pathOf(digest), async () => {
-        const path = join(temporary, randomUUID());
-        const handle = await open(path, 'wx', 0o600);
-        try {
-          await writeAll(handle, [bytes], 0);
-        } catch (thrown) {
-          await handle.close();
-          await rm(path, { force: true });
-          throw thrown;
-        }
-        await settle(handle, path, digest);
-        return digest;
-      });
+      await putFrom(bytesInMemory(bytes), digest);
+      return digest;
     },
+    putFrom,
     get: async (digest) => {
       const bytes = await attempt('read', pathOf(digest), async () => new Uint8Array(await readFile(pathOf(digest))));
       const found = digestOf(bytes);

@@ -3,6 +3,7 @@ import { assert } from '../../shared/core/assert.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
+import { readRange } from '../../shared/model/byte-source.ts';
 import type { CoordinatorBlobs } from './blobs.ts';
 
 /** An empty store. */
@@ -18,6 +19,9 @@ export function createMemoryBlobs(): CoordinatorBlobs {
     put: async (bytes, digest = digestOf(bytes)) => {
       if (!blobs.has(digest)) blobs.set(digest, bytes.slice());
       return digest;
+    },
+    putFrom: async (source, digest) => {
+      if (!blobs.has(digest)) blobs.set(digest, readRange(source, 0, source.size));
     },
     get: async (digest) => find(blobs, digest).slice(),
     has: async (digest) => blobs.has(digest) || uploads.has(digest),

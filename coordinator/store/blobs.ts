@@ -5,6 +5,7 @@
  */
 import type { Digest } from '../../shared/core/ids.ts';
 import type { BlobStore } from '../../shared/core/ports.ts';
+import type { ByteSource } from '../../shared/model/byte-source.ts';
 
 /** A blob that is still being written. One owner; not durable before `commit`. */
 export interface StagedBlob {
@@ -21,6 +22,8 @@ export type ChunkReader = (chunk: Uint8Array, index: number) => void;
 
 /** A blob store with staging. Passes `test/contracts/blob-store.ts`. */
 export interface CoordinatorBlobs extends BlobStore {
+  /** Like `put`, piece by piece from where the bytes lie. The caller has computed their digest. */
+  putFrom(source: ByteSource, digest: Digest): Promise<void>;
   /** Begins an upload. */
   stage(): StagedBlob;
   /**

@@ -4,16 +4,17 @@
  */
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
-import type { BlobStore } from '../../shared/core/ports.ts';
+import { type ByteSource, readRange, sourceOf } from '../../shared/model/byte-source.ts';
 import type { Manifest } from '../../shared/protocol/blob-reference.ts';
 import { referenceTo } from '../../shared/protocol/blob-reference.ts';
 import type { BlobReference } from '../../shared/protocol/messages.ts';
 import { chunkLengthOf } from '../../shared/protocol/vector.ts';
+import type { CoordinatorBlobs } from '../store/blobs.ts';
 
 /** Blobs that are open to every admitted client. */
 export interface ServedBlobs {
-  /** Stores `bytes`, which are not changed afterwards, and opens them to clients; what to put into an offer. */
-  announce(bytes: Uint8Array): Promise<BlobReference>;
+  /** Stores `content`, which is not changed meanwhile, and opens it to clients; what to put into an offer. */
+  announce(content: Uint8Array | ByteSource): Promise<BlobReference>;
   /** Size and chunk digests of an announced blob, or null. */
   manifest(digest: Digest): Manifest | null;
   /** One chunk of an announced blob, not to be changed; null when there is no such blob or chunk. */
@@ -24,7 +25,7 @@ export interface ServedBlobs {
 const chunksKeptMax = 128;
 
 /** Nothing announced yet. */
-export function serveBlobs(blobs: BlobStore): ServedBlobs {
+export function serveBlobs(blobs: Pick<CoordinatorBlobs, 'putFrom' | 'read'>): ServedBlobs {
   const manifests = new Map<Digest, Manifest>();
   /** By digest and index, the one that was asked for longest ago first. */
   const kept = new Map<string, Promise<Uint8Array>>();
@@ -35,14 +36,18 @@ export function serveBlobs(blobs: BlobStore): ServedBlobs {
     if (kept.size > chunksKeptMax && !oldest.done) kept.delete(oldest.value);
   };
   return {
-    announce: async (bytes) => {
-      const { reference, manifest } = referenceTo(bytes);
-      await blobs.put(bytes, reference.digest);
+    announce: async (content) => {
+      const source = sourceOf(content);
+      const { reference, manifest } = referenceTo(source);
+      await blobs.putFrom(source, reference.digest);
       manifests.set(reference.digest, manifest);
       // An adapter is fetched by its whole cohort at once; a large base would only push everything else out.
       if (manifest.chunkDigests.length <= chunksKeptMax / 2) {
         for (const index of manifest.chunkDigests.keys()) {
-          const chunk = bytes.subarray(index * chunkBytesMax, (index + 1) * chunkBytesMax);
+          const offset = index * chunkBytesMax;
+          const length = chunkLengthOf(source.size, index);
+          // What is in memory anyway is not copied; what is read from elsewhere is only lent.
+          const chunk = source === content ? readRange(source, offset, length) : source.piece(offset, length);
           keep(`${reference.digest} ${index}`, Promise.resolve(chunk));
         }
       }

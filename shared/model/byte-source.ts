@@ -3,6 +3,10 @@
  * that no weight has to be in memory twice. Reading is synchronous, as of files in Node and of the origin-private file system in browsers.
  */
 
+import { toHex } from '../core/bytes.ts';
+import type { Digest } from '../core/ids.ts';
+import { createHash } from '../crypto/hash.ts';
+
 /** Immutable bytes. */
 export interface ByteSource {
   readonly size: number;
@@ -31,6 +35,18 @@ export function forEachPiece(
   const step = Math.max(1, Math.floor(pieceBytes / unit)) * unit;
   for (let start = 0; start < length; start += step)
     take(source.piece(offset + start, Math.min(step, length - start)), start);
+}
+
+/** Content as a source, whichever of both it is. */
+export function sourceOf(content: Uint8Array | ByteSource): ByteSource {
+  return content instanceof Uint8Array ? bytesInMemory(content) : content;
+}
+
+/** SHA-256 of all bytes. */
+export function digestOfSource(source: ByteSource): Digest {
+  const hash = createHash();
+  forEachPiece({ source, offset: 0, length: source.size }, 1, (piece) => void hash.update(piece));
+  return toHex(hash.digest()) as Digest;
 }
 
 /** A range as bytes of its own. */

@@ -1,8 +1,12 @@
 /** Finds keys that stand twice in one object: `JSON.parse` keeps the last of them without a word. */
 
-const [quote, comma, openBrace, closeBrace, openBracket, closeBracket] = [...'",{}[]'].map((sign) =>
-  sign.charCodeAt(0),
-) as [number, number, number, number, number, number];
+/** Signs of JSON that matter here, as codes. */
+const quote = 0x22;
+const comma = 0x2c;
+const openBracket = 0x5b;
+const closeBracket = 0x5d;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
 
 /**
  * The first key that stands twice in an object of the JSON document `text`, or null. `text` must be valid JSON. One pass over it, since

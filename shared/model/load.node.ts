@@ -10,10 +10,18 @@ import { errorMessage, UsageError } from '../core/errors.ts';
 import type { Digest } from '../core/ids.ts';
 import type { BaseDescription } from './base-model.ts';
 import { type ByteFile, openByteFile } from './byte-file.node.ts';
-import { readRange } from './byte-source.ts';
+import { type ByteSource, readRange, sourceOf } from './byte-source.ts';
 import { hashParts } from './digest.ts';
 import { type Hashing, hashInThread } from './digest-thread.node.ts';
-import { describe, type ExaminedBase, examineBase, type LoadedBase, settingsNames, tokenizerOf } from './load.ts';
+import {
+  type BaseFiles,
+  describe,
+  type ExaminedBase,
+  examineBase,
+  type LoadedBase,
+  settingsNames,
+  tokenizerOf,
+} from './load.ts';
 import { type BaseContent, weightFilesOf } from './shards.ts';
 import { unreadFormatOf } from './unsafe-files.ts';
 
@@ -54,21 +62,32 @@ export async function describeBase(folder: string): Promise<BaseDescription> {
 }
 
 /**
- * The files of a checkpoint folder by name, in memory: what a coordinator serves. Files that a base has no use for are left out, and so are
- * those that are not there, since not every use needs every file.
+ * The files of a checkpoint folder by name, open: what a coordinator serves. Files that a base has no use for are left out, and so are those
+ * that are not there, since not every use needs every file.
  * @throws UsageError `no-base`; FormatError for weights that are not read.
  */
-export async function readBaseFiles(folder: string): Promise<Map<string, Uint8Array>> {
-  return withFolder(folder, async (content) => {
+export function openBaseFiles(folder: string): { readonly files: BaseFiles; readonly close: () => void } {
+  const content = openFolder(folder);
+  try {
     const names = [settingsNames[0], ...weightFilesOf(content), ...settingsNames.slice(1)];
-    const files = new Map<string, Uint8Array>();
-    for (const name of names) {
-      if (!content.names.includes(name)) continue;
-      const file = content.open(name);
-      files.set(name, readRange(file, 0, file.size));
-    }
-    return files;
-  });
+    const there = names.filter((name) => content.names.includes(name));
+    return { files: new Map(there.map((name) => [name, content.open(name)])), close: content.close };
+  } catch (thrown) {
+    content.close();
+    throw thrown;
+  }
+}
+
+/** The same files in memory. @throws as {@link openBaseFiles}. */
+export async function readBaseFiles(folder: string): Promise<Map<string, Uint8Array>> {
+  const { files, close } = openBaseFiles(folder);
+  try {
+    const read = (content: Uint8Array | ByteSource): Uint8Array =>
+      readRange(sourceOf(content), 0, sourceOf(content).size);
+    return new Map([...files].map(([name, content]) => [name, read(content)]));
+  } finally {
+    close();
+  }
 }
 
 /** Folder of the small pretrained base that ships with the package. */
@@ -76,14 +95,22 @@ export function pretrainedFolder(): string {
   return fileURLToPath(new URL('./pretrained/tributary-tiny-decoder', import.meta.url));
 }
 
-/** The files of a checkpoint folder. */
-export interface FolderContent extends BaseContent {
+interface FolderContent extends BaseContent {
   /** @throws FormatError `file-changed`. */
   checkUnchanged(): void;
+  close(): void;
 }
 
 /** Opens a checkpoint folder for `use` and closes what was opened. @throws UsageError `no-base`. */
-export async function withFolder<Result>(folder: string, use: (content: FolderContent) => Promise<Result>): Promise<Result> {
+export async function withFolder<Result>(
+  folder: string,
+  use: (content: FolderContent) => Promise<Result>,
+): Promise<Result> {
+  const content = openFolder(folder);
+  return use(content).finally(content.close);
+}
+
+function openFolder(folder: string): FolderContent {
   const names = namesIn(folder);
   const files = new Map<string, ByteFile>();
   const open = (name: string): ByteFile => {
@@ -94,11 +121,11 @@ export async function withFolder<Result>(folder: string, use: (content: FolderCo
   const checkUnchanged = (): void => {
     for (const file of files.values()) file.checkUnchanged();
   };
-  try {
-    return await use({ where: folder, names, open, checkUnchanged });
-  } finally {
+  const close = (): void => {
     for (const file of files.values()) file.close();
-  }
+    files.clear();
+  };
+  return { where: folder, names, open, checkUnchanged, close };
 }
 
 function namesIn(folder: string): string[] {

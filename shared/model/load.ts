@@ -4,7 +4,7 @@
  */
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
-import { type ByteSource, bytesInMemory, readRange } from './byte-source.ts';
+import { type ByteSource, readRange, sourceOf } from './byte-source.ts';
 import { type CheckpointTensors, computedShapes, matchCheckpoint } from './checkpoint.ts';
 import { type Configuration, parseJsonObject } from './configuration.ts';
 import { type DigestPart, digestPartsOf, hashParts } from './digest.ts';
@@ -112,9 +112,6 @@ function contentOf(files: BaseFiles): BaseContent {
   return {
     where: 'the set of files',
     names: [...files.keys()],
-    open: (name) => {
-      const file = files.get(name)!;
-      return file instanceof Uint8Array ? bytesInMemory(file) : file;
-    },
+    open: (name) => sourceOf(files.get(name)!),
   };
 }

@@ -1,9 +1,11 @@
 /** References to content: how one is made, and how a manifest and a chunk are judged against it. */
+import { toHex } from '../core/bytes.ts';
 import type { Digest } from '../core/ids.ts';
 import { chunkBytesMax } from '../core/limits.ts';
-import { digestOf } from '../crypto/hash.ts';
+import { createHash, digestOf } from '../crypto/hash.ts';
+import { type ByteSource, sourceOf } from '../model/byte-source.ts';
 import type { BlobReference } from './bodies.ts';
-import { chunkCountOf, chunkDigests, chunkLengthOf, vectorRoot } from './vector.ts';
+import { chunkCountOf, chunkLengthOf, vectorRoot } from './vector.ts';
 import { type Violation, violation } from './violations.ts';
 
 /** Digests of the chunks of some content, with its size in bytes. */
@@ -12,11 +14,21 @@ export interface Manifest {
   readonly chunkDigests: readonly Digest[];
 }
 
-/** The reference to `bytes` and the manifest that belongs to it. Two passes of SHA-256 over the bytes, no copy. */
-export function referenceTo(bytes: Uint8Array): { readonly reference: BlobReference; readonly manifest: Manifest } {
-  const digests = chunkDigests(bytes);
-  const reference = { digest: digestOf(bytes), size: bytes.length, root: vectorRoot(chunkBytesMax, digests) };
-  return { reference, manifest: { size: bytes.length, chunkDigests: digests } };
+/** The reference to `content` and the manifest that belongs to it. Reads it once and hashes it twice, without a copy of what is in memory. */
+export function referenceTo(content: Uint8Array | ByteSource): {
+  readonly reference: BlobReference;
+  readonly manifest: Manifest;
+} {
+  const source = sourceOf(content);
+  const { size } = source;
+  const whole = createHash();
+  const digests = Array.from({ length: chunkCountOf(size) }, (_, index) => {
+    const chunk = source.piece(index * chunkBytesMax, chunkLengthOf(size, index));
+    whole.update(chunk);
+    return digestOf(chunk);
+  });
+  const reference = { digest: toHex(whole.digest()) as Digest, size, root: vectorRoot(chunkBytesMax, digests) };
+  return { reference, manifest: { size, chunkDigests: digests } };
 }
 
 /** Why a manifest is not that of a reference: `wrong-length` or `root-mismatch`; null when it is. */

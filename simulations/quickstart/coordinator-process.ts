@@ -4,7 +4,7 @@ import { openState } from '../../coordinator/store/state.ts';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { assert } from '../../shared/core/assert.ts';
 import { float32Of, toHex } from '../../shared/core/bytes.ts';
-import { readBaseFiles } from '../../shared/model/load.node.ts';
+import { openBaseFiles } from '../../shared/model/load.node.ts';
 import { describeFiles } from '../../shared/model/load.ts';
 import { initialValues, taskLayout } from '../../shared/training/initial-adapter.ts';
 import type { FromCoordinator, ToCoordinator } from './messages.ts';
@@ -13,7 +13,7 @@ import { serveParent } from './processes.ts';
 serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
   if (message.type === 'quit') return true;
   const { plan, baseFolder, stateFolder, siteNames } = message;
-  const baseFiles = await readBaseFiles(baseFolder);
+  const { files: baseFiles, close } = openBaseFiles(baseFolder);
   const base = describeFiles(baseFiles);
   const adapter = parseAdapter(plan.adapter, base);
   const layout = taskLayout(adapter, base, plan.task);
@@ -28,7 +28,7 @@ serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
     state,
     host: '127.0.0.1',
     onEvent: (event) => parent.send({ type: 'event', event }),
-  });
+  }).finally(close);
   const invites: string[] = [];
   for (const organisation of siteNames) invites.push(await coordinator.invite({ organisation }));
   parent.send({ type: 'ready', url: coordinator.url, invites });

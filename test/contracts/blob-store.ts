@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert';
 import type { CoordinatorBlobs } from '../../coordinator/store/blobs.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
 import { chunkDigests, vectorRoot } from '../../shared/protocol/vector.ts';
 
 const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' as Digest;
@@ -42,6 +43,27 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       assert.deepEqual(await blobs.get(digest), bytes);
       assert.deepEqual(await blobs.read(digest, 990, 100), bytes.slice(990));
       assert.equal(await blobs.has(digest), true);
+    });
+
+    it('[BLB-12] stores what is read piece by piece, once', async () => {
+      const large = Uint8Array.from({ length: 3 * 2 ** 20 + 5 }, (_, index) => (index * 7) % 251);
+      let pieces = 0;
+      const lent = new Uint8Array(2 ** 20);
+      const source = {
+        size: large.length,
+        piece: (offset: number, length: number) => {
+          pieces++;
+          lent.set(large.subarray(offset, offset + length));
+          return lent.subarray(0, length);
+        },
+      };
+      const digest = digestOf(large);
+      await blobs.putFrom(source, digest);
+      assert.ok(pieces > 1);
+      assert.deepEqual(await blobs.get(digest), large);
+      const before = pieces;
+      await blobs.putFrom(source, digest);
+      assert.equal(pieces, before);
     });
 
     it('[BLB-3] later changes of the caller do not reach it', async () => {
