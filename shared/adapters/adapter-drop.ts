@@ -1,6 +1,7 @@
 /**
- * AdapterDrop (Rücklé 2021): the lowest layers go without their adapters. In inference that saves what the adapters cost, and in training also
- * the way back below the first that acts. Robust training draws how many anew in each step, so that one adapter serves with any number dropped.
+ * AdapterDrop (Rücklé 2021): the lowest layers go without their adapters. In inference that saves what the adapters cost, and in training
+ * also the way back below the first that acts. Robust training draws how many anew in each step, so that one adapter serves with any number
+ * dropped.
  */
 import type { AdapterContext } from './method.ts';
 import type { AdapterHooks } from './sublayer-change.ts';

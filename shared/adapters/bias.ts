@@ -1,6 +1,7 @@
 /**
- * Bias tuning (Ben Zaken 2022, BitFit, section 3) of linear maps, in chosen layers: y = W x + c + δ with δ `[out]` trained, zero at the start. A
- * base without biases (Llama) gets them. Those of layer norms stay frozen; `full` with `tensors` `biases` trains every bias that a base has.
+ * Bias tuning (Ben Zaken 2022, BitFit, section 3) of linear maps, in chosen layers: y = W x + c + δ with δ `[out]` trained, zero at the
+ * start. A base without biases (Llama) gets them. Those of layer norms stay frozen; `full` with `tensors` `biases` trains every bias that a
+ * base has.
  */
 import { add, type Tensor1D } from '@tensorflow/tfjs-core';
 import { UsageError } from '../core/errors.ts';

@@ -1,8 +1,8 @@
 /**
- * The inside of a bottleneck adapter, in the order in which AdapterHub applies its parts:
- * A(u) = g · drop(s · path(W_up σ(W_down N(u) + c_down) + c_up)), where N is an own layer norm, path drops all of an example (Huang 2016), s is
- * fixed or trained, and g = mean_t sigmoid(w · u_t + c) is one gate for each example, over all tokens, those of the padding too.
- * Where an adapter stands and what it reads is the wiring's.
+ * The inside of a bottleneck adapter, in the order in which AdapterHub applies its parts: A(u) = g · drop(s · path(W_up σ(W_down N(u) +
+ * c_down) + c_up)), where N is an own layer norm, path drops all of an example (Huang 2016), s is fixed or trained, and g = mean_t
+ * sigmoid(w · u_t + c) is one gate for each example, over all tokens, those of the padding too. Where an adapter stands and what it reads
+ * is the wiring's.
  */
 import {
   mean,

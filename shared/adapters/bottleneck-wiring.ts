@@ -1,6 +1,6 @@
 /**
- * How a bottleneck adapter A sits at the end of a sublayer with result h, residual input x and, on post-norm bases, the host's frozen norm LN
- * (elsewhere LN is the identity): y = LN?(A(u) + ρ + x?), with u, ρ and the two options as `Wiring` says. Own is the adapter's norm.
+ * How a bottleneck adapter A sits at the end of a sublayer with result h, residual input x and, on post-norm bases, the host's frozen norm
+ * LN (elsewhere LN is the identity): y = LN?(A(u) + ρ + x?), with u, ρ and the two options as `Wiring` says. Own is the adapter's norm.
  *
  * | placement | u | post-norm | pre-norm |
  * |---|---|---|---|

@@ -1,6 +1,7 @@
 /**
- * Bottleneck adapters: W_up σ(W_down u + c_down) + c_up beside or behind a sublayer (Houlsby 2019, Pfeiffer 2020, He 2022, Steitz and Roth 2024). The equation
- * with all options stands in `bottleneck-core.ts`, the placements in `bottleneck-wiring.ts`. Kernels are `[hidden, width]` and `[width, hidden]`.
+ * Bottleneck adapters: W_up σ(W_down u + c_down) + c_up beside or behind a sublayer (Houlsby 2019, Pfeiffer 2020, He 2022, Steitz and Roth
+ * 2024). The equation with all options stands in `bottleneck-core.ts`, the placements in `bottleneck-wiring.ts`. Kernels are `[hidden,
+ * width]` and `[width, hidden]`.
  */
 import { reshape, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import type { LinearTarget, SiteHooks, Sublayer, SublayerSite } from '../model/base-model.ts';

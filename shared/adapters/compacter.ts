@@ -1,7 +1,8 @@
 /**
- * Compacter (Mahabadi 2021a, section 4): a bottleneck whose maps are sums of Kronecker products, W = Σ_i A_i ⊗ (s_i t_iᵀ), i < n, with the rule A
- * `[n, n, n]` shared by all maps of all layers, s `[n, in / n]` and t `[n, out / n]` for each map; biases are those of the bottleneck. Two sites per layer are
- * Compacter, the feed-forward alone is Compacter++. W is never formed: x W costs n (in + out) per row and not in · out.
+ * Compacter (Mahabadi 2021a, section 4): a bottleneck whose maps are sums of Kronecker products, W = Σ_i A_i ⊗ (s_i t_iᵀ), i < n, with the
+ * rule A `[n, n, n]` shared by all maps of all layers, s `[n, in / n]` and t `[n, out / n]` for each map; biases are those of the
+ * bottleneck. Two sites per layer are Compacter, the feed-forward alone is Compacter++. W is never formed: x W costs n (in + out) per row
+ * and not in · out.
  *
  * The placements are those of the bottleneck; s of the second map starts at zero, so that nothing changes before training.
  */

@@ -1,9 +1,10 @@
 /**
- * Weight-decomposed low-rank adaptation (Liu 2024, section 4.1): y = m ∘ (W x + s B A drop(x)) / n + c with n = ‖W + s B A‖, the norm of each
- * row `[out]` of the adapted map. As in PEFT, n counts as a constant for the gradient (section 4.3), and dropout acts on the low-rank branch.
+ * Weight-decomposed low-rank adaptation (Liu 2024, section 4.1): y = m ∘ (W x + s B A drop(x)) / n + c with n = ‖W + s B A‖, the norm of
+ * each row `[out]` of the adapted map. As in PEFT, n counts as a constant for the gradient (section 4.3), and dropout acts on the low-rank
+ * branch.
  *
- * m starts as ‖W‖, which only those who hold the base can compute; so what is trained and travels is δ `[out]` with m = ‖W‖ + δ and δ = 0 at
- * the start: the same gradients, and the same identity. A `[rank, in]`, B `[out, rank]` and s are those of `lora`.
+ * m starts as ‖W‖, which only those who hold the base can compute; so what is trained and travels is δ `[out]` with m = ‖W‖ + δ and δ = 0
+ * at the start: the same gradients, and the same identity. A `[rank, in]`, B `[out, rank]` and s are those of `lora`.
  */
 import {
   add,
@@ -93,8 +94,8 @@ export const dora: AdapterMethod<LoraConfiguration> = {
 };
 
 /**
- * ‖W‖ and ‖W + s B A‖ of every output, `[1, out]` each, as constants. The square of the second is ‖W‖² + 2 s b·(A W) + s² b·(A Aᵀ) b, so that no
- * matrix of W's size is formed but W's own square.
+ * ‖W‖ and ‖W + s B A‖ of every output, `[1, out]` each, as constants. The square of the second is ‖W‖² + 2 s b·(A W) + s² b·(A Aᵀ) b, so
+ * that no matrix of W's size is formed but W's own square.
  */
 function rowNorms(
   frozen: FrozenMap,

@@ -20,8 +20,8 @@ export function dropout(
 }
 
 /**
- * Stochastic depth (Huang 2016, section 3) by example: in training all values of an example are 0 with probability `probability`, else divided
- * by `1 - probability`. `input` `[exampleCount * sequence, size]`, example by example.
+ * Stochastic depth (Huang 2016, section 3) by example: in training all values of an example are 0 with probability `probability`, else
+ * divided by `1 - probability`. `input` `[exampleCount * sequence, size]`, example by example.
  */
 export function dropExamples(
   input: Tensor2D,

@@ -1,6 +1,6 @@
 /**
- * (IA)³, infused adapter by inhibiting and amplifying inner activations (Liu 2022, section 3.3): trained vectors l, one at the start, that scale the outputs of
- * some linear maps, y = l ∘ (W x + c) with l `[out]`, or the inputs of others, y = W (l ∘ x) + c with l `[in]`.
+ * (IA)³, infused adapter by inhibiting and amplifying inner activations (Liu 2022, section 3.3): trained vectors l, one at the start, that
+ * scale the outputs of some linear maps, y = l ∘ (W x + c) with l `[out]`, or the inputs of others, y = W (l ∘ x) + c with l `[in]`.
  *
  * The two published variants differ in the feed-forward: `peft` scales what its second map reads, as the paper; `adapterhub` scales what
  * its first map gives, before the activation.

@@ -1,6 +1,6 @@
 /**
- * Names of the methods that stand by themselves, in the order of the registry: those that need no other adapters in their settings. Here without
- * the methods, so that a list of them costs nothing to load; a test holds it to the registry.
+ * Names of the methods that stand by themselves, in the order of the registry: those that need no other adapters in their settings. Here
+ * without the methods, so that a list of them costs nothing to load; a test holds it to the registry.
  */
 export const soloMethodNames = [
   'none',

@@ -29,8 +29,8 @@ export interface AdapterContext {
   /** Hands out a statistic of this pass, such as how much each expert was used; the receiver keeps what it wants beyond the pass. */
   readonly observe?: (name: string, value: Tensor) => void;
   /**
-   * How many of the lowest layers go without their adapters in this pass (Rücklé 2021, AdapterDrop); absent means none in evaluation and what
-   * the configuration's `adapterDrop` says in training.
+   * How many of the lowest layers go without their adapters in this pass (Rücklé 2021, AdapterDrop); absent means none in evaluation and
+   * what the configuration's `adapterDrop` says in training.
    */
   readonly dropLowest?: number;
 }
@@ -81,13 +81,13 @@ export interface AdapterMethod<Configuration> {
     parameters: ReadonlyMap<string, Float32Array>,
   ): { readonly configuration: Configuration; readonly parameters: ReadonlyMap<string, Float32Array> };
   /**
-   * The frozen map at `site` with the adapter in it, computed in float64; undefined for a map that the adapter leaves alone. Absent where what
-   * the method does is no linear map.
+   * The frozen map at `site` with the adapter in it, computed in float64; undefined for a map that the adapter leaves alone. Absent where
+   * what the method does is no linear map.
    */
   readonly merge?: MapChange<Configuration>;
   /**
-   * The inverse of {@link merge}, exact up to the rounding of both to float32. Absent where the merged map does not determine the frozen one.
-   * Throws UsageError `cannot-unmerge` where it does not for these parameters.
+   * The inverse of {@link merge}, exact up to the rounding of both to float32. Absent where the merged map does not determine the frozen
+   * one. Throws UsageError `cannot-unmerge` where it does not for these parameters.
    */
   readonly unmerge?: MapChange<Configuration>;
 }

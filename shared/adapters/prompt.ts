@@ -1,7 +1,8 @@
 /**
- * Prompt tuning (Lester 2021, section 2): trained vectors `[length, hidden]` stand in front of the words of every text, as if they were words. They get
- * positions and norms as words do (`words`, as PEFT), or enter the first layer as they are (`embeddings`, as AdapterHub).
- * The states that leave the base are longer by them; heads read those of the text. It does not start as an identity: the text attends to them.
+ * Prompt tuning (Lester 2021, section 2): trained vectors `[length, hidden]` stand in front of the words of every text, as if they were
+ * words. They get positions and norms as words do (`words`, as PEFT), or enter the first layer as they are (`embeddings`, as AdapterHub).
+ * The states that leave the base are longer by them; heads read those of the text. It does not start as an identity: the text attends to
+ * them.
  */
 import { concat, onesLike, reshape, slice, type Tensor2D, type Tensor3D, tile } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';

@@ -72,8 +72,8 @@ export function chooseLayers<Settings extends LayerSettings>(
 }
 
 /**
- * The layers that get an adapter, ascending: `layers`, or the `topLayers` last ones, without `leaveOut`. Appends to `problems` what the base
- * does not have, and a choice of no layer.
+ * The layers that get an adapter, ascending: `layers`, or the `topLayers` last ones, without `leaveOut`. Appends to `problems` what the
+ * base does not have, and a choice of no layer.
  */
 function selectLayers(
   { layers, leaveOut, topLayers }: Omit<LayerSettings, 'adapterDrop'>,

@@ -1,9 +1,10 @@
 /**
- * Vector-based random matrix adaptation (Kopiczko 2024, section 3.1): y = W x + c + λ_b ∘ B (λ_d ∘ A drop(x)). A `[rank, in]` and B `[out, rank]` are random,
- * frozen and shared by all maps, which take as many of their columns and rows as they are wide; λ_d `[rank]` and λ_b `[out]` are trained per map.
+ * Vector-based random matrix adaptation (Kopiczko 2024, section 3.1): y = W x + c + λ_b ∘ B (λ_d ∘ A drop(x)). A `[rank, in]` and B `[out,
+ * rank]` are random, frozen and shared by all maps, which take as many of their columns and rows as they are wide; λ_d `[rank]` and λ_b
+ * `[out]` are trained per map.
  *
- * The projections come from a seed in the configuration, so that they never travel. `stored` makes them tensors of the adapter instead, frozen:
- * that is for files of PEFT, whose generator is another.
+ * The projections come from a seed in the configuration, so that they never travel. `stored` makes them tensors of the adapter instead,
+ * frozen: that is for files of PEFT, whose generator is another.
  */
 import { add, mul, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
