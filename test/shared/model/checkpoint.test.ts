@@ -2,7 +2,13 @@ import { strict as assert } from 'node:assert';
 import { FormatError } from '../../../shared/core/errors.ts';
 import { bytesInMemory } from '../../../shared/model/byte-source.ts';
 import { type CheckpointSpecification, matchCheckpoint } from '../../../shared/model/checkpoint.ts';
+import { parseJsonObject } from '../../../shared/model/configuration.ts';
+import { readModel } from '../../../shared/model/family.ts';
+import { describeFiles } from '../../../shared/model/load.ts';
+import { writeSafetensors } from '../../../shared/model/safetensors.ts';
 import type { SafetensorsType, StoredTensor } from '../../../shared/model/safetensors-header.ts';
+import { tensorsOf } from './checkpoint-files.ts';
+import { allFixtures, fixtureFiles } from './fixtures.ts';
 
 const specification: CheckpointSpecification = {
   prefix: 'bert.',
@@ -100,4 +106,24 @@ describe('matchCheckpoint', () => {
     assert.match(message, /embeddings\.weight has the shape \[2, 3\], expected \[3, 2\]/);
     assert.match(message, /LayerNorm\.bias has the type I64, expected F32, F16 or BF16/);
   });
+
+  for (const family of allFixtures) {
+    it(`[CKP-8] ${family} is read bare, wrapped, and with the old words for gain and bias`, () => {
+      const files = fixtureFiles(family);
+      const { prefix } = readModel(parseJsonObject(files.get('config.json')!, 'config.json')).checkpoint;
+      const tensors = tensorsOf(files);
+      const { parameterCount } = describeFiles(files);
+      for (const rename of [
+        (name: string) => (prefix !== '' && name.startsWith(prefix) ? name.slice(prefix.length) : name),
+        (name: string) => `module.${name}`,
+        (name: string) =>
+          name.replace(/([Nn]orm\w*|ln_\w+)\.weight$/, '$1.gamma').replace(/([Nn]orm\w*|ln_\w+)\.bias$/, '$1.beta'),
+      ]) {
+        const renamed = new Map([...tensors].map(([name, tensor]) => [rename(name), tensor]));
+        assert.notDeepEqual([...renamed.keys()], [...tensors.keys()]);
+        const found = describeFiles(new Map(files).set('model.safetensors', writeSafetensors(renamed)));
+        assert.equal(found.parameterCount, parameterCount);
+      }
+    });
+  }
 });
