@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
+import { soloMethodNames } from '../../shared/adapters/method-names.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
 import { UsageError } from '../../shared/core/errors.ts';
@@ -103,7 +104,11 @@ export function register(program: Command, context: CommandContext): void {
       numberIn({ atLeast: 0, below: 1 }),
       0.1,
     )
-    .option('--adapter <method>', 'lora, bottleneck, or none for a head alone', 'lora')
+    .option(
+      '--adapter <method>',
+      `${soloMethodNames.join(', ')} (none: a head alone), or one that joins others, as its --adapter-config says`,
+      'lora',
+    )
     .option('--adapter-config <json>', "the method's settings: a JSON object, or a file that holds one")
     .option('--start <folder>', 'an adapter to go on from, with its method and settings in place of --adapter')
     .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
