@@ -3,13 +3,14 @@
  * read several times, row by row, and what does not fit into memory goes to a temporary file.
  */
 import { FormatError } from '../../shared/core/errors.ts';
-import { keyOfRow, labelsInRow, type TaskRow } from '../../shared/data/row.ts';
+import { keyOfRow, type TaskRow } from '../../shared/data/row.ts';
 import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import { streamViews } from '../../shared/data/rows.node.ts';
 import { sideOf, splitHeldOut } from '../../shared/data/split.ts';
 import { collectExamples, type HeldSource } from '../../shared/data/spool.node.ts';
 import { createRowEncoder, type EncodingCounts } from '../../shared/training/encode-rows.ts';
 import type { BoundTask, RowForm, TaskTokenizer } from '../../shared/training/tasks/task.ts';
+import { addLabels } from './task-options.ts';
 
 /** Where rows come from. */
 export interface RowFiles {
@@ -43,7 +44,7 @@ export async function surveyRows(files: RowFiles, form: RowForm): Promise<RowSur
   let kept: TaskRow[] | null = [];
   for await (const row of streamRows(files.train, form, files.columns)) {
     rowCount++;
-    for (const label of new Set(labelsInRow(row))) labels.set(label, (labels.get(label) ?? 0) + 1);
+    addLabels(labels, row);
     kept?.push(row);
     if (rowCount > files.memoryRows) kept = null;
   }

@@ -1,7 +1,7 @@
 /** The task of `train`: from flags and rows to what a plan would say. */
 import { publishedHead } from '../../shared/adapters/formats/heads.ts';
 import { UsageError } from '../../shared/core/errors.ts';
-import { distinctLabels } from '../../shared/data/row.ts';
+import { distinctLabels, labelsInRow, type TaskRow } from '../../shared/data/row.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import type { HeadShape, Pooling, Task, TaskKind } from '../../shared/plan/task.ts';
 
@@ -17,6 +17,18 @@ export interface TaskFlags {
 
 /** How often rows have each label. */
 export type LabelRowCounts = ReadonlyMap<string, number>;
+
+/** Counts the rows of each label. */
+export function countLabels(rows: Iterable<TaskRow>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const row of rows) addLabels(counts, row);
+  return counts;
+}
+
+/** Adds the labels of one row, each once; mutates `counts`. */
+export function addLabels(counts: Map<string, number>, row: TaskRow): void {
+  for (const label of new Set(labelsInRow(row))) counts.set(label, (counts.get(label) ?? 0) + 1);
+}
 
 /** Longest texts when nobody says otherwise: what a small base covers. */
 export const lengthMaxPreset = 128;
@@ -121,10 +133,10 @@ export function lengthMaxOf(asked: number | undefined, { positionsMax, family }:
  * rows, k labels and r rows of a label, n / (k r) for labels that exclude each other (King and Zeng 2001), and (n - r) / r for the rows that
  * have a label against those that do not.
  */
-function classWeightsOf(
-  { classWeights, task }: TaskFlags,
+export function classWeightsOf(
+  { classWeights, task }: Pick<TaskFlags, 'classWeights' | 'task'>,
   names: readonly string[],
-  { labels, rowCount }: TaskFacts,
+  { labels, rowCount }: Pick<TaskFacts, 'labels' | 'rowCount'>,
 ): number[] | undefined {
   if (classWeights === undefined) return undefined;
   if (classWeights === 'balanced') {

@@ -19,6 +19,7 @@ serveParent<ToSite, FromSite>(async (message, parent) => {
       heldOut: heldOutFile === null ? [] : await read(heldOutFile),
       ...compute,
       onBackend: (name) => parent.send({ type: 'backend', name }),
+      onEncoded: (counts) => parent.send({ type: 'encoded', ...counts }),
     }),
     policy: await readPolicy(policyFile),
     invite,

@@ -27,6 +27,7 @@ interface Flags extends ColumnOptions, ComputeOptions {
   readonly rounds: number;
   readonly localEpochs: number;
   readonly task: TaskKind;
+  readonly classWeights?: string;
   readonly metric?: MetricName;
   readonly adapter: AdapterName;
   readonly seed: number;
@@ -54,6 +55,10 @@ export function register(program: Command, context: CommandContext): void {
     .option('--rounds <count>', 'rounds of the federation', wholeNumber(1), 8)
     .option('--local-epochs <count>', 'passes over its rows that a site makes per round', wholeNumber(1), 1)
     .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
+    .option(
+      '--class-weights <weights>',
+      'balanced, or a number per label in the order of the labels, separated by commas',
+    )
     .addOption(new Option('--adapter <method>', 'what is trained').choices(adapterNames).default('bottleneck'))
     .option('--seed <number>', 'decides partition, start values, batches and dropout', wholeNumber(0), 1)
     .option('--out <folder>', 'where results go', 'quickstart-output');
@@ -98,6 +103,7 @@ export function optionsOf(flags: Flags): QuickstartOptions {
     rounds: flags.rounds,
     localEpochs: flags.localEpochs,
     task: flags.task,
+    classWeights: flags.classWeights ?? null,
     metric: flags.metric ?? null,
     adapter: flags.adapter,
     backend: flags.backend,

@@ -64,6 +64,10 @@ export async function runFederations(
         clientsFolder: folder.clients(name),
         onListening: (url) =>
           hooks.log(`${label}: coordinator at ${url}, ${sites.length} sites in processes of their own`),
+        onEncoded: (name, { truncatedCount, droppedCount }) => {
+          const left = droppedCount === 0 ? '' : `, ${droppedCount} of them left out`;
+          if (truncatedCount > 0) hooks.log(`${label}: ${truncatedCount} rows of ${name} cut for their length${left}`);
+        },
         onStep: (stepsDone, published) => {
           const score = published?.metrics?.[metric] ?? null;
           const note = published === null ? '' : `round ${published.roundIndex + 1} of ${of.rounds.count}`;

@@ -41,6 +41,8 @@ export interface FederationTask {
   /** Folder under which every site keeps its key and journal. */
   readonly clientsFolder: string;
   onListening(url: string): void;
+  /** Told for every site how many of its rows are cut for their length, and how many of those are left out. */
+  onEncoded(siteName: string, counts: { readonly truncatedCount: number; readonly droppedCount: number }): void;
   /** Training steps of all sites so far, and the last published round. */
   onStep(stepsDone: number, published: PublishedRound | null): void;
 }
@@ -199,6 +201,7 @@ function listen(task: FederationTask, siteNames: readonly string[]) {
     },
     site: (index, message) => {
       if (message.type === 'backend') backend = message.name;
+      else if (message.type === 'encoded') task.onEncoded(siteNames[index]!, message);
       else if (message.type === 'finished') {
         finishedSites++;
         const { kind, detail } = message.reason;

@@ -64,6 +64,8 @@ export type ToSite =
 export type FromSite =
   | { readonly type: 'event'; readonly event: ClientEvent }
   | { readonly type: 'backend'; readonly name: string }
+  /** Rows that are longer than the plan's texts, and those of which nothing is left. */
+  | { readonly type: 'encoded'; readonly truncatedCount: number; readonly droppedCount: number }
   | { readonly type: 'finished'; readonly reason: FinishReason };
 
 /** Test rows in groups that are evaluated and reported apart: every site's own, and those of nobody. */

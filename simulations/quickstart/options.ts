@@ -34,6 +34,8 @@ export interface QuickstartOptions {
   readonly rounds: number;
   readonly localEpochs: number;
   readonly task: TaskKind;
+  /** Weights of labels as `train` takes them, from the rows of all sites together; null for none. */
+  readonly classWeights: string | null;
   /** The metric that is compared; null for the usual one of the task. */
   readonly metric: MetricName | null;
   readonly adapter: AdapterName;

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { metricOf } from '../../client/commands/options.ts';
+import { classWeightsOf, countLabels } from '../../client/commands/task-options.ts';
 import { createAdapterDocument } from '../../shared/adapters/adapter-document.ts';
 import { writeAdapterFolder } from '../../shared/adapters/adapter-folder.node.ts';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
@@ -14,6 +15,7 @@ import { readRowsAs } from '../../shared/data/rows.node.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import { describeBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import type { Task } from '../../shared/plan/task.ts';
 import { taskLayout } from '../../shared/training/initial-adapter.ts';
 import { type MetricName, metricFacts } from '../../shared/training/metrics.ts';
 import { bindTask, rowForms } from '../../shared/training/tasks/registry.ts';
@@ -62,7 +64,7 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   const division = divide({ train, test, hasLabels: !isLanguage, partition, clientCount, seed });
   const { labels, sites } = division;
   const { virtualTokens } = parseAdapter(adapterSettingsOf(adapter), base);
-  const task = bindTask(makeTask(options.task, labels, base, virtualTokens));
+  const task = bindTask(weighted(makeTask(options.task, labels, base, virtualTokens), options, train));
   const metric = metricOf(options.metric ?? undefined, task);
   requireBase(task, base);
   // Only now: a folder with an earlier result is not emptied for a run that cannot begin.
@@ -133,6 +135,15 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   await writeAdapter(folder, plans.federated, base, federated);
   writeFileSync(folder.summary, `${JSON.stringify(summary)}\n`);
   return { summary, folder, options, base, baseFolder, division, plans, federated, head, metric, local, pooled };
+}
+
+/** The task with the weights of its labels, from the rows of all sites together. @throws UsageError where it has no use for them. */
+function weighted(task: Task, { classWeights }: QuickstartOptions, rows: readonly TaskRow[]): Task {
+  if (classWeights === null) return task;
+  if (task.kind !== 'classification' && task.kind !== 'multi-label')
+    throw new UsageError('bad-option', `--class-weights belongs to texts with labels, found --task ${task.kind}`);
+  const facts = { labels: countLabels(rows), rowCount: rows.length };
+  return { ...task, classWeights: classWeightsOf({ task: task.kind, classWeights }, task.labels, facts) };
 }
 
 /** Metrics that follow from predicted labels alone, without probabilities. */

@@ -18,6 +18,7 @@ export const fixtureOptions: QuickstartOptions = {
   rounds: 2,
   localEpochs: 1,
   task: 'classification',
+  classWeights: null,
   metric: null,
   adapter: 'bottleneck',
   backend: 'auto',

@@ -68,6 +68,7 @@ describe('the quickstart', function () {
       rounds: 2,
       localEpochs: 1,
       task: 'classification',
+      classWeights: null,
       metric: null,
       adapter: 'lora',
       backend: 'wasm',
