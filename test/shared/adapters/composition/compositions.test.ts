@@ -2,19 +2,14 @@ import { strict as assert } from 'node:assert';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { add, mul, slice, sub, sum, type Tensor, type Tensor3D, tensor, tensor3d } from '@tensorflow/tfjs-core';
-import { batchSplitHooks } from '../../../../shared/adapters/composition/batch-split.ts';
-import { parallelHooks } from '../../../../shared/adapters/composition/parallel.ts';
 import { stackHooks } from '../../../../shared/adapters/composition/stack.ts';
-import type { AdapterContext } from '../../../../shared/adapters/method.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../../shared/compute/backend.ts';
 import { UsageError } from '../../../../shared/core/errors.ts';
 import { seededRandom } from '../../../../shared/core/random.ts';
-import type { BaseModel, FrozenMap } from '../../../../shared/model/base-model.ts';
-import { networkFrom } from '../../../../shared/model/load.ts';
+import type { FrozenMap } from '../../../../shared/model/base-model.ts';
 import type { Plan } from '../../../../shared/plan/plan.ts';
 import { readPlan } from '../../../../shared/plan/read-plan.node.ts';
-import { tinyBaseFiles } from '../../../helpers/tiny-base.ts';
 import { bertLike } from '../bases.ts';
 import { assertClose, assertGradients, evaluating, initialTensors, randomMatrix, randomTensors } from '../checks.ts';
 import { hostResult, randomStates, type SublayerStates, tensorsOf } from '../sublayer-host.ts';
@@ -68,6 +63,31 @@ describe('stack', () => {
     };
     const expected = add(output, add(change('a'), change('b')));
     assertClose(valuesOf(linearOf(stack, parameters)), [...valuesOf(expected)], 1e-5);
+  });
+
+  it('[CMP-18] a later member that runs the map on another input sees what earlier ones added to it', () => {
+    const input = randomMatrix(2, 3, seededRandom(4));
+    const map: FrozenMap = { apply: (other) => mul(other, 10), kernel: () => input, bias: () => null };
+    const hooks = stackHooks([
+      { linear: (_, __, output) => add(output, 7) },
+      { linear: (_, given, ___, seen) => seen.apply(mul(given, 2)) },
+    ]);
+    const found = hooks.linear!({ layerIndex: 0, target: 'q' }, input, map.apply(input), map)!;
+    assertClose(valuesOf(found), [...valuesOf(add(mul(input, 20), 7))], 1e-5);
+  });
+
+  it('[CMP-19] a frozen member neither drops out nor adds losses', () => {
+    const members = [
+      bottleneck('a', { dropout: 0.5, frozen: true }),
+      { id: 'm', method: 'mixture', size: 2, layers: [0], jitter: 0.5, frozen: true },
+    ];
+    const stack = parseAdapter({ method: 'stack', members }, base);
+    const parameters = randomTensors(stack);
+    const states = randomStates([2, 3, 6]);
+    const addLoss = () => assert.fail('a frozen member has no loss');
+    const training = { parameters, training: true, random: seededRandom(1), addLoss };
+    const expected = hostResult(stack, evaluating(parameters), base, states);
+    assert.deepEqual(valuesOf(hostResult(stack, training, base, states)), valuesOf(expected));
   });
 
   it('[CMP-3] at its start a stack changes nothing, and its gradients equal finite differences', () => {
@@ -169,85 +189,6 @@ describe('split', () => {
         assertClose(at(found), at(alone[position < 2 ? 0 : 1]!), 1e-6);
       }
     }
-  });
-});
-
-describe('batch split', () => {
-  let model: BaseModel;
-  before(async () => {
-    await useBackend('wasm');
-    model = networkFrom(tinyBaseFiles());
-  });
-  after(() => model.dispose());
-
-  const members = [
-    { id: 'a', method: 'bottleneck', size: 3 },
-    { id: 'b', method: 'lora', targets: 'all-linear', rank: 2 },
-  ];
-  const batch = (rowCount: number) => ({
-    inputIds: tensor(
-      Int32Array.from({ length: rowCount * 5 }, (_, index) => (index * 37) % 200),
-      [rowCount, 5],
-      'int32',
-    ) as never,
-    attentionMask: tensor(new Int32Array(rowCount * 5).fill(1), [rowCount, 5], 'int32') as never,
-  });
-
-  it('[CMP-8] every row is what its adapter alone, or the base alone, makes of it', () => {
-    const whole = parseAdapter({ method: 'batch-split', members }, model.description);
-    const parameters = randomTensors(whole, 0.3);
-    const rows = [1, -1, 0, 1, 0];
-    const inputs = batch(rows.length);
-    const found = model.encode(inputs, whole.hooks({ ...evaluating(parameters), rows }));
-    // As a server does it, with adapters that were bound alone.
-    const served = members.map(({ id, ...settings }) =>
-      parseAdapter(settings as never, model.description).hooks(evaluating(tensorsOf(id, parameters))),
-    );
-    assert.deepEqual(valuesOf(model.encode(inputs, batchSplitHooks(served, rows))), valuesOf(found));
-    const alone = members.map(({ id, ...settings }) =>
-      model.encode(
-        inputs,
-        parseAdapter(settings as never, model.description).hooks(evaluating(tensorsOf(id, parameters))),
-      ),
-    );
-    const plain = model.encode(inputs);
-    for (const [row, place] of rows.entries()) {
-      const of = (states: Tensor3D) => [...valuesOf(slice(states, [row, 0, 0], [1, 5, 16]))];
-      assertClose(of(found), of(alone[place] ?? plain), 2e-5);
-    }
-  });
-
-  it('[CMP-9] parallel adapters are each what they are alone', () => {
-    const settings = members.map(({ id: _id, ...rest }) => parseAdapter(rest as never, model.description));
-    const hooks = settings.map((adapter) => adapter.hooks(evaluating(randomTensors(adapter, 0.3))));
-    const inputs = batch(2);
-    const found = model.encode(inputs, parallelHooks(hooks));
-    assert.deepEqual(found.shape, [4, 5, 16]);
-    for (const [place, own] of hooks.entries()) {
-      const part = slice(found, [2 * place, 0, 0], [2, 5, 16]);
-      assertClose(valuesOf(part), [...valuesOf(model.encode(inputs, own))], 2e-5);
-    }
-  });
-
-  it('[CMP-10] gradients of rows in any order equal finite differences', () => {
-    const split = parseAdapter({ method: 'batch-split', members: pair }, base);
-    const states = randomStates([4, 2, 6]);
-    const context = (parameters: ReadonlyMap<string, Tensor>): AdapterContext => ({
-      ...evaluating(parameters),
-      rows: [1, 0, -1, 1],
-    });
-    assertGradients(randomTensors(split), (parameters) =>
-      sum(mul(hostResult(split, context(parameters), base, states), states.residual)),
-    );
-  });
-
-  it('[CMP-11] rows that are not those of the batch are refused', () => {
-    const split = parseAdapter({ method: 'batch-split', members: pair }, base);
-    const run = (rows?: readonly number[]) => () =>
-      hostResult(split, { ...evaluating(randomTensors(split)), ...(rows && { rows }) }, base, randomStates([2, 2, 6]));
-    assert.throws(run(), /needs to know which row belongs to which member/);
-    assert.throws(run([0]), /the members of 1 rows are known, the batch has 2/);
-    assert.throws(run([0, 2]), /row 1 belongs to the member 2; there are 0 to 1, and -1 for none/);
   });
 });
 
