@@ -49,6 +49,7 @@ export async function mergeAdapter(options: MergeOptions, context: CommandContex
     },
   });
   progress.finish();
+  for (const remark of merged.remarks) context.log(remark);
   if (merged.type !== 'F32') context.log(`merged values are rounded to ${merged.type}; --dtype F32 keeps them`);
   const card = modelCard({
     manifest: document,
@@ -61,6 +62,7 @@ export async function mergeAdapter(options: MergeOptions, context: CommandContex
     adapterName: '',
     isHeadless: false,
     remarks: [
+      ...merged.remarks,
       `Merged: base and adapter are one checkpoint here, ${merged.changedCount} of ${merged.tensorCount} tensors differ from the base's.`,
     ],
   });

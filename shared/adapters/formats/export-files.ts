@@ -4,7 +4,6 @@
  * stands in the metadata of the tensors' file too, which may travel alone.
  */
 import { UsageError } from '../../core/errors.ts';
-import type { Task } from '../../plan/task.ts';
 import { unflatten } from '../../update/vector.ts';
 import { type AdapterDocument, encodeAdapterDocument } from '../adapter-document.ts';
 import { adapterOnBase } from '../document-on-base.ts';
@@ -12,8 +11,8 @@ import { adapterHubFiles, writeAdapterHub } from './adapterhub.ts';
 import { writeAdapterHubHead } from './adapterhub-head.ts';
 import { headOf, isOfHead } from './document-head.ts';
 import type { ForeignTensor } from './foreign-tensors.ts';
-import { type HeadValues, publishedHead, writeHead } from './heads.ts';
-import { hostModelOf } from './host-model.ts';
+import { type HeadValues, headRemark, publishedHead, writeHead } from './heads.ts';
+import { hostModelOf, requirePooling } from './host-model.ts';
 import type { OpenBase } from './open-base.ts';
 import { peftFiles, writePeft } from './peft.ts';
 
@@ -92,17 +91,6 @@ function partsOf({ document, loraOnly = false }: ExportRequest): Parts {
   return { values, head: loraOnly ? null : headOf(document) };
 }
 
-/** Refuses a way of pooling that the published model has not. */
-function requirePooling(task: Task, family: string): void {
-  if (!('pooling' in task)) return;
-  const { pooling } = publishedHead(family, 'text');
-  if (task.pooling === pooling) return;
-  refuse(
-    `the head reads the ${task.pooling === 'mean' ? 'mean of all tokens' : `${task.pooling} token`}, models of ${family} in other libraries the ${pooling} token; ` +
-      `train with task.pooling ${pooling}, export the adapter alone with --lora-only, or take --format tributary`,
-  );
-}
-
 function peftExport(request: ExportRequest, manifest: Uint8Array): ExportedFiles {
   const { document, base, baseName, loraOnly = false } = request;
   const { description, tensor: baseTensor } = base;
@@ -113,8 +101,10 @@ function peftExport(request: ExportRequest, manifest: Uint8Array): ExportedFiles
   let saved: ReadonlyMap<string, ForeignTensor> = new Map();
   let modulesToSave: readonly string[] | null = null;
   if (head !== null && host.head !== null) {
-    requirePooling(task, description.family);
+    requirePooling(task, description.family, 'export the adapter alone with --lora-only, or take --format tributary');
     const written = writeHead(head, host.head, { ...description, baseTensor });
+    const remark = headRemark(head, host.head, description.family);
+    if (remark !== null) remarks.push(remark);
     const { hidden } = publishedHead(description.family, host.head);
     if (hidden?.inBase === true) {
       // The pooler is the base's own where nothing else is said.
@@ -180,7 +170,7 @@ function adapterHubExport(request: ExportRequest, manifest: Uint8Array): Exporte
     [manifestName, manifest],
   ]);
   if (head !== null && 'labels' in task) {
-    requirePooling(task, description.family);
+    requirePooling(task, description.family, 'export the adapter alone with --lora-only, or take --format tributary');
     const written = writeAdapterHubHead(head, task, { base: description, name, baseName, metadata });
     files.set(adapterHubFiles.headConfiguration, written.configuration);
     files.set(adapterHubFiles.headTensors, written.tensors);

@@ -91,6 +91,16 @@ const tanhScale = 2 ** -12;
 /** Largest error that putting a bias into the weights may bring, in scores. */
 const foldErrorMax = 1e-4;
 
+/** What a reader of a written head has to know; null for nothing. */
+export function headRemark(head: HeadValues, kind: HeadKind, family: string): string | null {
+  const { hidden } = publishedHead(family, kind);
+  if (hidden === null || head.hidden !== null) return null;
+  return (
+    `The head is linear, that of ${family} has a dense map (${hidden.path}) with ${hidden.activation} in front: ` +
+    'it is written so that it changes nothing but for float32 rounding. Compute it in float32 or bfloat16.'
+  );
+}
+
 function refuse(problem: string, remedy: string): never {
   throw new UsageError('not-exportable', `the head cannot be written as Transformers' own: ${problem}; ${remedy}`);
 }

@@ -1,8 +1,9 @@
 /** The model of Transformers that an adapter and its task make of a base: its class, its head, and what its configuration says. */
+import { UsageError } from '../../core/errors.ts';
 import type { BaseDescription } from '../../model/base-model.ts';
 import type { Configuration } from '../../model/configuration.ts';
 import type { Task } from '../../plan/task.ts';
-import type { HeadKind } from './heads.ts';
+import { type HeadKind, publishedHead } from './heads.ts';
 import { modulesOf } from './module-paths.ts';
 import type { PeftTaskType } from './peft.ts';
 
@@ -32,6 +33,21 @@ export function hostModelOf({ kind }: Pick<Task, 'kind'>): HostModel {
 export function className(base: BaseDescription, { kind }: Pick<Task, 'kind'>): string {
   if (base.family === 'gpt2' && kind === 'causal') return 'GPT2LMHeadModel';
   return `${modulesOf(base).classPrefix}${models[kind].classSuffix}`;
+}
+
+/**
+ * Refuses a way of pooling that the published model has not.
+ * @throws UsageError `not-exportable` with what can be done, of which `remedy` is a part.
+ */
+export function requirePooling(task: Task, family: string, remedy: string): void {
+  if (!('pooling' in task)) return;
+  const { pooling } = publishedHead(family, 'text');
+  if (task.pooling === pooling) return;
+  const own = task.pooling === 'mean' ? 'mean of all tokens' : `${task.pooling} token`;
+  throw new UsageError(
+    'not-exportable',
+    `the head reads the ${own}, models of ${family} in other libraries the ${pooling} token; train with task.pooling ${pooling}, ${remedy}`,
+  );
 }
 
 /** The first path components of what stands beside the bare model in models with any head. */

@@ -13,8 +13,8 @@ import type { AdapterDocument } from '../adapter-document.ts';
 import { adapterOnBase } from '../document-on-base.ts';
 import { byteCountOf, type OutgoingTensor, writeWeights } from './checkpoint-writer.node.ts';
 import { headOf } from './document-head.ts';
-import { writeHead } from './heads.ts';
-import { hostConfiguration, hostModelOf, isHeadTensor } from './host-model.ts';
+import { headRemark, writeHead } from './heads.ts';
+import { hostConfiguration, hostModelOf, isHeadTensor, requirePooling } from './host-model.ts';
 import { mergerOf, requireMergeable } from './merge.ts';
 import { modulesOf } from './module-paths.ts';
 import { narrowBytes, type WrittenType, writtenTypes } from './narrow-floats.ts';
@@ -58,6 +58,8 @@ export interface MergedCheckpoint {
   readonly changedCount: number;
   readonly byteCount: number;
   readonly type: WrittenType;
+  /** What a reader has to know, one line each. */
+  readonly remarks: readonly string[];
 }
 
 /**
@@ -100,6 +102,9 @@ export async function mergeCheckpoint(request: MergeCheckpointRequest): Promise<
       throw new UsageError('not-exportable', `the head of this adapter needs ${name} of the base, which is not there`);
     };
     const head = headOf(document);
+    if (head !== null)
+      requirePooling(task, base.family, 'or merge what adapters export --lora-only writes, which has no head');
+    const remark = host.head === null || head === null ? null : headRemark(head, host.head, base.family);
     const headTensors =
       host.head === null || head === null ? new Map() : writeHead(head, host.head, { ...base, baseTensor });
     const changed = new Set<string>();
@@ -151,6 +156,7 @@ export async function mergeCheckpoint(request: MergeCheckpointRequest): Promise<
       changedCount: changed.size,
       byteCount,
       type,
+      remarks: remark === null ? [] : [remark],
     };
   });
 }

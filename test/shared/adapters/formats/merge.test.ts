@@ -213,6 +213,29 @@ describe('merged checkpoints', () => {
     }
   });
 
+  it('[MRG-10] a head that reads what the published model does not is refused, one that is fitted to it says so', async () => {
+    const [base, out] = [await place('base'), await place('out')];
+    writeFixtureBase('bert', base);
+    const description = fixtureBase('bert');
+    const adapter = parseAdapter({ method: 'lora', rank: 2 }, description);
+    const documentFor = (pooling: 'mean' | 'first') => {
+      const task = { kind: 'classification', labels: ['a', 'b'], pooling, lengthMax: 8 } as const;
+      const layout = taskLayout(adapter, description, task);
+      const parameters = new Float32Array(layout.dim);
+      return createAdapterDocument({ base: description, adapter: adapter.configuration, task, layout, parameters });
+    };
+    await assert.rejects(mergeCheckpoint({ base, document: documentFor('mean'), out, shardBytesMax: 1e9 }), {
+      code: 'not-exportable',
+      message:
+        /reads the mean of all tokens, models of bert .* the first token; train with task\.pooling first, or merge what/,
+    });
+    const { remarks } = await mergeCheckpoint({ base, document: documentFor('first'), out, shardBytesMax: 1e9 });
+    assert.match(
+      remarks.join(),
+      /The head is linear, that of bert has a dense map \(bert\.pooler\.dense\) with tanh in front/,
+    );
+  });
+
   it('[MRG-8] a merge that fails leaves no weights behind', async () => {
     const [base, out] = [await place('base'), await place('out')];
     writeFixtureBase('llama_gqa', base);
