@@ -1,6 +1,6 @@
 /**
  * Splits a data file of any format into JSON Lines for training, validation and test, row by row: the file may be larger than memory. Values are
- * written as they were read. With groups the file is read twice, and memory holds a number for every distinct text.
+ * written as they were read. The file is read twice; with groups, memory holds two numbers for every distinct text.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { createGzip, type Gzip } from 'node:zlib';
 import { readRecords } from './records.node.ts';
 import { badRow, type RowFault, type RowFaults } from './row-faults.ts';
 import { columnOf, keyOfRecord, nameIn, type RecordView } from './row-fields.ts';
-import { createFirstSides, type SplitKeys, type SplitSettings, type SplitSide, sideOf, splitSides } from './split.ts';
+import { drawOf, type SplitKeys, type SplitSettings, type SplitSide, splitSides, splitterOf } from './split.ts';
 
 /** What {@link splitFile} needs. */
 export interface SplitFileOptions {
@@ -36,33 +36,59 @@ export type SplitCounts = Readonly<Record<SplitSide | 'leftOut', number>>;
 
 /** @throws as `readRecords` does; FormatError for a row without text or group; the reason of `signal`. Files appear whole or not at all. */
 export async function splitFile(options: SplitFileOptions): Promise<SplitCounts> {
-  const { folder, settings, groupColumn, signal, onProgress } = options;
-  const first = groupColumn === undefined ? null : createFirstSides<number>();
-  if (first !== null) {
-    for await (const { keys } of keyedRecords(options)) first.add(numberOf(keys.key), sideOf(keys, settings));
-  }
+  const { folder, settings, signal, onProgress } = options;
+  const { sideAtDraw, highest } = await survey(options);
   const counts = { train: 0, validation: 0, test: 0, leftOut: 0 };
   await mkdir(folder, { recursive: true });
   const sides = splitSides.filter((side) => side === 'train' || (settings[side] ?? 0) > 0);
   const writers = new Map(sides.map((side) => [side, createWriter(join(folder, `${side}.jsonl.gz`))]));
   try {
     let rows = 0;
-    // What is wrong with a row was noted in the first pass, where there was one.
-    const second = first === null || options.faults === undefined ? options : { ...options, faults: silent };
-    for await (const { value, keys } of keyedRecords(second)) {
-      signal.throwIfAborted();
-      const side = sideOf(keys, settings);
-      const isKept = first === null || first.of(numberOf(keys.key)) === side;
+    // What is wrong with a row was noted in the first reading.
+    const again = options.faults === undefined ? options : { ...options, faults: silent };
+    for await (const { value, keys } of keyedRecords(again)) {
+      const side = sideAtDraw(drawOf(keys, settings));
+      const isKept = highest === null || sideAtDraw(highest.get(numberOf(keys.key))!) === side;
       counts[isKept ? side : 'leftOut']++;
       if (isKept) await writers.get(side)!.write(`${JSON.stringify(value)}\n`);
-      onProgress?.(++rows);
+      if (++rows % rowsPerTurn > 0) continue;
+      onProgress?.(rows);
+      signal.throwIfAborted();
     }
+    signal.throwIfAborted();
+    onProgress?.(rows);
     for (const writer of writers.values()) await writer.finish();
     for (const writer of writers.values()) await writer.publish();
   } finally {
     for (const writer of writers.values()) await writer.discard();
   }
   return counts;
+}
+
+/** Rows between two looks at the signal. */
+const rowsPerTurn = 1000;
+/** With so many distinct draws no side that has a share worth the name is empty, and none need be kept. */
+const drawsMax = 100_000;
+
+/** The first reading: which draws there are, so that no side is left empty, and the highest for every text where groups may share it. */
+async function survey(options: SplitFileOptions): Promise<{
+  readonly sideAtDraw: (draw: number) => SplitSide;
+  readonly highest: ReadonlyMap<number, number> | null;
+}> {
+  const { settings, groupColumn, signal } = options;
+  const draws = new Set<number>();
+  const highest = groupColumn === undefined ? null : new Map<number, number>();
+  let rows = 0;
+  for await (const { keys } of keyedRecords(options)) {
+    const draw = drawOf(keys, settings);
+    if (draws.size < drawsMax) draws.add(draw);
+    if (highest !== null) {
+      const text = numberOf(keys.key);
+      highest.set(text, Math.max(draw, highest.get(text) ?? 0));
+    }
+    if (++rows % rowsPerTurn === 0) signal.throwIfAborted();
+  }
+  return { sideAtDraw: splitterOf(settings, draws.size < drawsMax ? draws : []), highest };
 }
 
 const silent: RowFaults = { count: 0, first: [], add: () => {} };

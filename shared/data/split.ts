@@ -5,10 +5,10 @@
  */
 import { assert } from '../core/assert.ts';
 import { UsageError } from '../core/errors.ts';
-import { type SeededRandom, seededRandom } from '../core/random.ts';
+import { seededRandom } from '../core/random.ts';
 import { keyOfRow, type Row, type TaskRow } from './row.ts';
 
-/** Where a row goes. The order is also which side keeps a text that several groups have: the first. */
+/** Where a row goes. */
 export const splitSides = ['train', 'validation', 'test'] as const;
 
 /** One of {@link splitSides}. */
@@ -46,7 +46,22 @@ export interface SplitRows<Item = Row> {
  * every side.
  */
 export function sideOf(keys: SplitKeys, settings: SplitSettings): SplitSide {
-  return sideAt(drawOf(keys, streamOf(settings)), boundsOf(settings));
+  return sideAt(drawOf(keys, settings), boundsOf(settings));
+}
+
+/** The number in [0, 1) that decides about a row: low ones are for the test, high ones for training. */
+export function drawOf({ key, group }: SplitKeys, { seed }: SplitSettings): number {
+  const random = seededRandom(seed, 'held-out');
+  return (group === undefined ? random.fork(key) : random.fork('group', group)).uniform();
+}
+
+/**
+ * Sides by draw. With at least as many distinct `draws` as sides that have a share, the bounds are moved so that no such side is empty; without
+ * any they are the shares themselves.
+ */
+export function splitterOf(settings: SplitSettings, draws: Iterable<number> = []): (draw: number) => SplitSide {
+  const bounds = filledBounds(boundsOf(settings), [...new Set(draws)]);
+  return (draw) => sideAt(draw, bounds);
 }
 
 /**
@@ -63,16 +78,15 @@ export function splitRows<Item extends TaskRow>(
     if (row.group === undefined) throw new UsageError('no-group', `the row in line ${row.line} has no group`);
     return { key: keyOfRow(row), group: row.group };
   });
-  const random = streamOf(settings);
-  const draws = keys.map((key) => drawOf(key, random));
-  const bounds = filledBounds(boundsOf(settings), draws);
-  const sides = draws.map((draw) => sideAt(draw, bounds));
-  const firstSides = createFirstSides<string>();
-  for (const [index, { key }] of keys.entries()) firstSides.add(key, sides[index]!);
+  const draws = keys.map((key) => drawOf(key, settings));
+  const sideAtDraw = splitterOf(settings, draws);
+  /** The highest draw of the groups that have a text, which is the side that keeps it. */
+  const highest = new Map<string, number>();
+  for (const [index, { key }] of keys.entries()) highest.set(key, Math.max(draws[index]!, highest.get(key) ?? 0));
   const found: SidedRows<Item> = { train: [], validation: [], test: [], leftOut: [] };
   for (const [index, row] of rows.entries()) {
-    const side = sides[index]!;
-    found[firstSides.of(keys[index]!.key) === side ? side : 'leftOut'].push(row);
+    const side = sideAtDraw(draws[index]!);
+    found[sideAtDraw(highest.get(keys[index]!.key)!) === side ? side : 'leftOut'].push(row);
   }
   return found;
 }
@@ -85,29 +99,6 @@ export function splitHeldOut<Item extends TaskRow>(
 ): SplitRows<Item> {
   const { train, validation } = splitRows(rows, { validation: fraction, seed });
   return { train, heldOut: validation };
-}
-
-/** Remembers the first side, in the order of {@link splitSides}, on which a text stands; `Key` is the text or what stands for it. */
-export function createFirstSides<Key extends string | number>(): {
-  add(key: Key, side: SplitSide): void;
-  of(key: Key): SplitSide | undefined;
-} {
-  const first = new Map<Key, SplitSide>();
-  return {
-    add: (key, side) => {
-      const known = first.get(key);
-      if (known === undefined || splitSides.indexOf(side) < splitSides.indexOf(known)) first.set(key, side);
-    },
-    of: (key) => first.get(key),
-  };
-}
-
-function streamOf({ seed }: SplitSettings): SeededRandom {
-  return seededRandom(seed, 'held-out');
-}
-
-function drawOf({ key, group }: SplitKeys, random: SeededRandom): number {
-  return (group === undefined ? random.fork(key) : random.fork('group', group)).uniform();
 }
 
 /** Draws below the first bound are for the test, those below the second for validation, the rest for training. */
@@ -128,9 +119,9 @@ function sideAt(draw: number, { test, validation }: Bounds): SplitSide {
 }
 
 /** The bounds themselves, or the nearest that leave something on every side that has a share. */
-function filledBounds(bounds: Bounds, draws: readonly number[]): Bounds {
+function filledBounds(bounds: Bounds, distinctDraws: readonly number[]): Bounds {
   const [hasTest, hasValidation] = [bounds.test > 0, bounds.validation > bounds.test];
-  const sorted = [...new Set(draws)].sort((left, right) => left - right);
+  const sorted = [...distinctDraws].sort((left, right) => left - right);
   if (sorted.length <= Number(hasTest) + Number(hasValidation)) return bounds;
   /** `bound`, moved so that at least and at most so many draws lie below it. */
   const moved = (bound: number, atLeast: number, atMost: number): number =>

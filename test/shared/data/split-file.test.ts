@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readRecords } from '../../../shared/data/records.node.ts';
@@ -73,13 +73,22 @@ describe('splitFile', () => {
     );
   });
 
+  it('[SPF-7] leaves no part empty that has a share, however few the groups are', async () => {
+    for (let seed = 0; seed < 10; seed++) {
+      const few = rows.map((row, index) => JSON.stringify({ ...row, patient: `p${index % 3}` })).join('\n');
+      const settings = { validation: 0.1, test: 0.1, seed };
+      const { train, validation, test } = await split({ groupColumn: 'patient', settings }, few);
+      assert.ok(train > 0 && validation > 0 && test > 0, `seed ${seed}: ${train} ${validation} ${test}`);
+    }
+  });
+
   it('[SPF-3] writes no part that has no share, and nothing at all when a row is bad', async () => {
     await split({ settings: { validation: 0.1, seed: 1 } });
     assert.deepEqual(readdirSync(join(folder, 'parts')).sort(), ['train.jsonl.gz', 'validation.jsonl.gz']);
     rmSync(join(folder, 'parts'), { recursive: true });
     for (const bad of ['{"text":7}', '{"label":"a"}', '{']) {
       await assert.rejects(split({}, `{"text":"a"}\n${bad}\n`), /rows\.jsonl, line 2: /);
-      assert.deepEqual(readdirSync(join(folder, 'parts')), []);
+      assert.ok(!existsSync(join(folder, 'parts')));
     }
   });
 
