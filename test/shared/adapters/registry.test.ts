@@ -7,7 +7,7 @@ import { UsageError } from '../../../shared/core/errors.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { BaseModel } from '../../../shared/model/base-model.ts';
 import { layoutDigest, layoutOf } from '../../../shared/update/layout.ts';
-import { fixtureBase, fixtureBatch, fixtureFamilies } from '../model/fixtures.ts';
+import { allFixtures, fixtureBase, fixtureBatch } from '../model/fixtures.ts';
 import { bertLike } from './bases.ts';
 import { initialTensors } from './checks.ts';
 
@@ -105,7 +105,7 @@ describe('adapter registry', () => {
   }
 });
 
-for (const family of fixtureFamilies) {
+for (const family of allFixtures) {
   describe(`adapters before training on ${family}`, () => {
     let model: BaseModel;
     before(async () => {
