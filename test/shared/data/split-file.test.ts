@@ -67,6 +67,14 @@ describe('splitFile', () => {
       [true, false, false],
     );
     assert.ok(counts.leftOut > 0);
+    const inMemory = splitRows(
+      rows.map((row, index) => ({ ...row, group: row.patient, line: index + 1 })),
+      { validation: 0.1, test: 0.2, seed: 1, byGroup: true },
+    );
+    assert.deepEqual(
+      parts,
+      splitSides.map((side) => inMemory[side].map(({ line }) => rows[line - 1])),
+    );
     assert.equal(
       parts.reduce((sum, { length }) => sum + length, counts.leftOut),
       500,
