@@ -85,6 +85,11 @@ export function regularSelection(
   configuration: Configuration,
   { base, modules, source }: PeftReading,
 ): { readonly targets: LinearTarget[]; readonly layers: number[]; readonly selected: readonly Module[] } {
+  if (configuration.target_modules === undefined)
+    throw new FormatError(
+      'unsupported-adapter',
+      `${source}: target_modules must be ${targetNames.expected}, found nothing`,
+    );
   const selected = selectModules(modules, configuration as unknown as Parameters<typeof selectModules>[1], source);
   const targets = [...new Set(selected.map(({ site }) => site.target))];
   const layers = [...new Set(selected.map(({ site }) => site.layerIndex))];
