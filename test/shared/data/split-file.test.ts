@@ -15,7 +15,8 @@ describe('splitFile', () => {
   afterEach(() => rmSync(folder, { recursive: true }));
 
   const rows = Array.from({ length: 500 }, (_, index) => {
-    const text = index % 25 === 0 ? 'no complaints' : `visit ${index}`;
+    const phrase = index % 10 === 3 ? `phrase ${index % 9}` : `visit ${index}`;
+    const text = index % 25 === 0 ? 'no complaints' : phrase;
     return { text, label: 'a', patient: `p${index % 40}`, extra: [index] };
   });
   const split = (
