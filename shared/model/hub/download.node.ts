@@ -128,10 +128,11 @@ async function append(options: DownloadOptions, path: string, sums: Sums): Promi
 async function take(
   stream: ReadableStream<Uint8Array>,
   handle: FileHandle,
-  { file, path, sums, onProgress }: DownloadOptions & { readonly path: string; readonly sums: Sums },
+  { file, path, sums, signal, onProgress }: DownloadOptions & { readonly path: string; readonly sums: Sums },
 ): Promise<unknown> {
   const reader = stream.getReader();
   while (sums.done < file.size) {
+    signal.throwIfAborted();
     let value: Uint8Array | undefined;
     try {
       ({ value } = await reader.read());

@@ -34,6 +34,7 @@ describe('resolveBaseFolder', () => {
   let progress: string[];
   let waits: number[];
   let variables: Record<string, string>;
+  let onUpdate: (done: number) => void = () => undefined;
 
   beforeEach(async () => {
     hub = await startHub(
@@ -57,7 +58,10 @@ describe('resolveBaseFolder', () => {
       {
         log: (line) => lines.push(line),
         progress: ({ label, total }) => ({
-          update: (done) => progress.push(`${label} ${done}/${total}`),
+          update: (done) => {
+            progress.push(`${label} ${done}/${total}`);
+            onUpdate(done);
+          },
           finish: () => undefined,
         }),
         signal,
@@ -329,6 +333,22 @@ describe('resolveBaseFolder', () => {
     controller.abort(new Error('interrupted'));
     await assert.rejects(resolve('hf:owner/bert', controller.signal), /interrupted/);
     assert.match(await resolve('hf:owner/bert'), /owner--bert/);
+  });
+
+  it('[HUB-19] keeps what came before it was interrupted', async () => {
+    const controller = new AbortController();
+    const { length } = fixtureFiles('bert').get('model.safetensors')!;
+    onUpdate = (done) => {
+      // Behind the small files, in the middle of the weights.
+      if (done > 10_000) controller.abort(new Error('interrupted'));
+    };
+    await assert.rejects(resolve('hf:owner/bert', controller.signal), /interrupted/);
+    onUpdate = () => undefined;
+    const folder = join(cache, 'hub', new URL(hub.endpoint).host.replace(':', '_'), 'owner--bert', commit);
+    const { size } = statSync(join(folder, 'model.safetensors.part'));
+    assert.ok(size > 0 && size < length, `${size} of ${length}`);
+    await resolve('hf:owner/bert');
+    assert.ok(downloads().some((request) => request.endsWith(` bytes=${size}-${length - 1}`)));
   });
 
   it('[HUB-18] names the line that installs the client where it is not installed', async () => {
