@@ -82,6 +82,10 @@ describe('splitRows', () => {
       splitSides.reduce((sum, side) => sum + found[side].length, found.leftOut.length),
       400,
     );
+    const phrases = grouped.map((row, index) => ({ ...row, text: `phrase ${index % 23}` }));
+    const kept = splitRows(phrases, { ...settings, byGroup: true });
+    assert.deepEqual(new Set(kept.train.map(({ text }) => text)).size, 23, 'training keeps every text that it has');
+    assert.deepEqual([kept.validation, kept.test], [[], []]);
     assert.throws(() => splitRows(rows, { ...settings, byGroup: true }), { code: 'no-group' });
   });
 
