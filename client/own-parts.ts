@@ -4,6 +4,7 @@
  */
 import { bytesOf, float32Of } from '../shared/core/bytes.ts';
 import { StoreError } from '../shared/core/errors.ts';
+import type { Digest, FederationId } from '../shared/core/ids.ts';
 import type { Exchange } from '../shared/update/exchange.ts';
 import { personalDim, personalOf } from '../shared/update/training-start.ts';
 import type { PersonalParts } from './platform/ports.ts';
@@ -14,6 +15,11 @@ export interface OwnParts {
   readonly values: () => Float32Array | null;
   /** Takes them from what was trained, `start + delta`, and makes them durable. @throws StoreError. */
   keep(start: Float32Array, delta: Float32Array): Promise<void>;
+}
+
+/** Under which name the own parts of one plan of one federation are kept. */
+export function ownPartsName(federationId: FederationId, planHash: Digest): string {
+  return `${federationId}-${planHash}`;
 }
 
 /** Reads what was kept under `name`. @throws StoreError when it is damaged. */

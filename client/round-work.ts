@@ -27,7 +27,7 @@ import { firstNonFinite } from '../shared/update/vector.ts';
 import { openBaseFiles } from './base-files.ts';
 import type { ClientListener } from './events.ts';
 import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
-import { type OwnParts, openOwnParts } from './own-parts.ts';
+import { type OwnParts, openOwnParts, ownPartsName } from './own-parts.ts';
 import type { ContentCache, PersonalParts } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
 import { judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
@@ -150,7 +150,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     const learning = await learner.prepare(plan, base.files).finally(base.close);
     try {
       const exchange = exchangeOf(plan.aggregation, learning.layout, learning.trainedLayout);
-      const name = `${offer.roundParams.federationId}-${planHash}`;
+      const name = ownPartsName(offer.roundParams.federationId, planHash);
       const own = await openOwnParts(personal, { exchange, name });
       ready = { planHash, learning, exchange, own, seed: plan.training.seed };
       return ready;

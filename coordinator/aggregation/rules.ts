@@ -29,7 +29,7 @@ export function localNotes({ tensors }: AdapterLayout): string[] {
   if (first === undefined) return [];
   const others = local.length === 1 ? '' : ` and ${local.length - 1} more`;
   return [
-    `${first}${others} never leave the clients: this version holds the values that they began with, so alone it is not what any client measures or uses`,
+    `${first}${others} never leave the clients: this version holds the values that they began with, so alone it is not what any client measures or uses; a site puts its own in with: tributary personalise`,
   ];
 }
 

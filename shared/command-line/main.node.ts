@@ -28,7 +28,10 @@ const groups: readonly CommandGroup[] = [
     load: () => import('../../coordinator/commands/adapters.ts'),
   },
   {
-    commands: { client: 'take part in a federation with the data of this site' },
+    commands: {
+      client: 'take part in a federation with the data of this site',
+      personalise: 'put what this site kept for itself into an adapter of its federation',
+    },
     load: () => import('../../client/commands.ts'),
   },
   {
