@@ -120,7 +120,7 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
     if ((aggregationClass === 'mean' || aggregationClass === 'count-weighted') && isIn(settings.personal)) {
       return { ...specification, aggregationClass: 'local' };
     }
-    if (head === 'by-label' && isBelow(name, 'head') && aggregationClass === 'mean') {
+    if (head === 'by-label' && isOfLabels(name) && aggregationClass === 'mean') {
       return { ...specification, aggregationClass: 'count-weighted', countName: ownersName, countAxis: 'last' };
     }
     return isOpenPair(tensor)
@@ -143,6 +143,11 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
     );
   }
   return federated;
+}
+
+/** Whether a tensor has a part for every label: the head's, but for a dense map in front of it. */
+function isOfLabels(name: string): boolean {
+  return isBelow(name, 'head') && !isBelow(name, 'head.hidden');
 }
 
 /** Whether `pattern` is the beginning of `name`, word by word between dots; `*` is any word. */

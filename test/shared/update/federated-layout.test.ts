@@ -34,6 +34,15 @@ describe('federated layout', () => {
     assert.deepEqual(classesOf({ lowRank: 'svd' }), [...times(4, 'low-rank'), 'mean', 'mean']);
   });
 
+  it('[FLA-9] a dense map in front of a head has no part for a label: it is averaged as a whole', () => {
+    const dense = { name: 'head.hidden.kernel', shape: [4, 4], aggregationClass: 'mean', decays: true } as const;
+    const whole = layoutOf([dense, ...layout.tensors.slice(-2).map(specificationOf)]);
+    const classes = federatedLayout(whole, { ...plainExchange, head: 'by-label' }).tensors.map(
+      (tensor) => tensor.aggregationClass,
+    );
+    assert.deepEqual(classes, ['mean', 'count-weighted', 'count-weighted']);
+  });
+
   it('[FLA-2] personal parts are named by the beginning of their names, whole words only', () => {
     assert.deepEqual(classesOf({ personal: ['head'] }), [...times(4, 'mean'), 'local', 'local']);
     assert.deepEqual(classesOf({ personal: ['layers.1', 'head.bias'], lowRank: 'svd' }), [
