@@ -20,25 +20,39 @@ export interface ReadSetOptions {
   readonly split: 'validation' | 'test';
   readonly trainCount: number;
   readonly testCount: number;
+  /** Rows of the split that would be drawn first and are left out. */
+  readonly passedOver: number;
   readonly seed: number;
 }
 
 /** Reads and draws. Labels are those of the whole training file, so that every seed has the same task. @throws as `readRows` does. */
-export async function readSet({ folder, set, split, trainCount, testCount, seed }: ReadSetOptions): Promise<SetRows> {
+export async function readSet({
+  folder,
+  set,
+  split,
+  trainCount,
+  testCount,
+  passedOver,
+  seed,
+}: ReadSetOptions): Promise<SetRows> {
   const columns = { text: 'text', label: 'label' };
   const read = (part: string) =>
     readRows(join(folder, set, `${part}.jsonl.gz`), set === 'banking77' ? columns : { ...columns, group: 'client' });
   const train = await read('train');
   const test = await read(split);
-  return { train: drawRows(train, trainCount, seed), test: drawRows(test, testCount, 0), labels: labelsOf(train) };
+  return {
+    train: drawRows(train, trainCount, seed),
+    test: drawRows(test, testCount, 0, passedOver),
+    labels: labelsOf(train),
+  };
 }
 
-/** At most `count` rows, drawn without replacement, in their order. */
-export function drawRows(rows: readonly Row[], count: number, seed: number): Row[] {
-  if (count >= rows.length) return [...rows];
+/** At most `count` rows, drawn without replacement, in their order; the first `passedOver` that would be drawn are left out. */
+export function drawRows(rows: readonly Row[], count: number, seed: number, passedOver = 0): Row[] {
+  if (passedOver === 0 && count >= rows.length) return [...rows];
   const order = seededRandom(seed, 'draw-rows').shuffle(rows.map((_, index) => index));
   return order
-    .slice(0, count)
+    .slice(passedOver, passedOver + count)
     .sort((left, right) => left - right)
     .map((index) => rows[index]!);
 }

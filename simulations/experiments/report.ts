@@ -93,6 +93,32 @@ export function markdownOf(results: readonly CellResult[], settings: readonly st
   return `${lines.join('\n')}\n`;
 }
 
+/** What `--tune` found as Markdown: accuracy on validation rows by learning rate, the best of every method in bold. */
+export function tuningMarkdownOf(results: readonly CellResult[]): string {
+  const rates = [...new Set(results.map(({ cell }) => cell.settings.learningRate))].sort(
+    (left, right) => (left ?? 0) - (right ?? 0),
+  );
+  const groups = Map.groupBy(results, ({ cell }) => `${cell.set} | ${cell.method}`);
+  const lines = [...groups].map(([name, own]) => {
+    const best = Math.max(...own.map(({ accuracy }) => accuracy));
+    const cells = rates.map((rate) => {
+      const found = own.find(({ cell }) => cell.settings.learningRate === rate);
+      if (found === undefined) return '–';
+      return found.accuracy === best ? `**${percent(found.accuracy)}**` : percent(found.accuracy);
+    });
+    return `| ${name} | ${cells.join(' | ')} |`;
+  });
+  return [
+    'Accuracy in percent on validation rows by learning rate (seed 0, the first dealing of every set); the best rate of every method was taken for the',
+    'results. Reproduce: `npm run experiments -- --tune`.',
+    '',
+    `| data | method | ${rates.join(' | ')} |`,
+    `| --- | --- | ${rates.map(() => '---:').join(' | ')} |`,
+    ...lines,
+    '',
+  ].join('\n');
+}
+
 function verdicts(row: Row): string[] {
   const against: readonly (readonly [Method, string])[] = [
     ['federated-head', 'the federated head alone'],

@@ -44,6 +44,7 @@ export async function runCell({ cell, folder, base, onProgress }: RunCellOptions
     split: cell.split,
     trainCount: settings.rows,
     testCount: settings.testRows,
+    passedOver: settings.passedOver,
     seed: cell.seed,
   });
   const scores = cell.method === 'naive-bayes' ? bayes(rows) : await train({ cell, rows, base, onProgress });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CellResult } from '../../../simulations/experiments/cells.ts';
 import { cellKey, isPooled } from '../../../simulations/experiments/cells.ts';
-import { compare, markdownOf, rowsOf, spreadOf } from '../../../simulations/experiments/report.ts';
+import { compare, markdownOf, rowsOf, spreadOf, tuningMarkdownOf } from '../../../simulations/experiments/report.ts';
 import { appendResult, readResults } from '../../../simulations/experiments/results-file.ts';
 import { type Method, methods, sets } from '../../../simulations/experiments/settings.ts';
 
@@ -21,6 +21,7 @@ function result(method: Method, seed: number, accuracy: number): CellResult {
       settings: {
         rows: 10,
         testRows: 10,
+        passedOver: 0,
         clientCount: 9,
         rounds: 1,
         lengthMax: 8,
@@ -48,6 +49,24 @@ const accuracies: Readonly<Record<Method, readonly number[]>> = {
 const results = methods.flatMap((method) =>
   accuracies[method].map((accuracy, index) => result(method, index + 1, accuracy)),
 );
+
+describe('tuningMarkdownOf', () => {
+  it('[EXP-16] has a row for every method of every set, a column for every rate, and the best in bold', () => {
+    const tried = (method: Method, learningRate: number, accuracy: number): CellResult => {
+      const one = result(method, 0, accuracy);
+      return { ...one, cell: { ...one.cell, settings: { ...one.cell.settings, learningRate } } };
+    };
+    const markdown = tuningMarkdownOf([
+      tried('federated-head', 0.1, 0.4),
+      tried('federated-head', 1, 0.5),
+      tried('local-adapter', 0.1, 0.3),
+    ]);
+    const lines = markdown.split('\n');
+    assert.ok(lines.includes('| data | method | 0.1 | 1 |'));
+    assert.ok(lines.includes('| medquad | federated-head | 40.0 | **50.0** |'));
+    assert.ok(lines.includes('| medquad | local-adapter | **30.0** | – |'));
+  });
+});
 
 describe('spreadOf', () => {
   it('[EXP-6] is the mean and the sample standard deviation', () => {

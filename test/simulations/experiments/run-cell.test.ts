@@ -58,6 +58,7 @@ describe('runCell', () => {
     settings: {
       rows: 90,
       testRows: 1000,
+      passedOver: 0,
       clientCount: 9,
       rounds: 2,
       lengthMax: 32,
@@ -129,5 +130,13 @@ describe('drawRows', () => {
       drawn,
     );
     assert.deepEqual(drawRows(rows, 50, 1), rows);
+  });
+
+  it('[EXP-15] rows that were looked at before are passed over', () => {
+    const lines = (drawn: readonly { readonly line: number }[]) => drawn.map(({ line }) => line);
+    const [seen, fresh] = [lines(drawRows(rows, 20, 1)), lines(drawRows(rows, 20, 1, 20))];
+    assert.equal(fresh.length, 20);
+    assert.equal(new Set([...seen, ...fresh]).size, 40);
+    assert.equal(drawRows(rows, 50, 1, 20).length, 30);
   });
 });
