@@ -21,6 +21,9 @@ interface CombineOptions {
   readonly base?: string;
   readonly ids?: readonly string[];
   readonly settings?: string;
+  readonly like?: string;
+  readonly texts?: readonly string[];
+  readonly closest: number;
   readonly out: string;
 }
 
@@ -45,6 +48,12 @@ export function registerCombine(command: Command, context: CommandContext): void
     )
     .option('--ids <names>', 'of compositions: names of the members (default: those of the folders)', names)
     .option('--settings <json>', 'of compositions: further settings, such as \'{"rank": 16}\' of fuse')
+    .option(
+      '--like <file>',
+      'of average: weigh by similarity to these texts, of a task that no adapter was trained for',
+    )
+    .option('--texts <files>', 'with --like: texts of every adapter, in their order, separated by commas', names)
+    .option('--closest <count>', 'with --like: how many adapters are averaged', number, 2)
     .requiredOption('--out <folder>', 'where to write adapter.json and adapter.safetensors')
     .action((folders: string[], options: CombineOptions) => combine(folders, options, context));
 }
@@ -70,7 +79,7 @@ async function combine(folders: readonly string[], options: CombineOptions, cont
   const isMerge = (mergeKinds as readonly string[]).includes(kind);
   const { document, discarded } = isMerge
     ? await merge(documents, kind as MergeKind, options)
-    : { document: await compose(folders, documents, kind, await onFolder(options, context)), discarded: null };
+    : { document: await compose({ folders, documents, method: kind, options }, context), discarded: null };
   await writeAdapterFolder(options.out, document);
   const { method } = document.adapter;
   const lines = [
@@ -98,30 +107,48 @@ async function merge(documents: readonly AdapterDocument[], kind: MergeKind, opt
   return mergeDocuments(documents, { kind, weights, density, seed, ...(rank === undefined ? {} : { rank }) });
 }
 
-/** The options with a base on the hub in place as a folder. */
-async function onFolder(options: CombineOptions, context: CommandContext): Promise<CombineOptions> {
-  if (options.base === undefined) return options;
-  const { resolveBaseFolder } = await import('../../shared/model/hub.node.ts');
-  return { ...options, base: await resolveBaseFolder(options.base, context) };
+interface Composing {
+  readonly folders: readonly string[];
+  readonly documents: readonly AdapterDocument[];
+  readonly method: string;
+  readonly options: CombineOptions;
 }
 
-async function compose(
-  folders: readonly string[],
-  documents: readonly AdapterDocument[],
-  method: string,
-  { base: folder, ids, settings, weights, seed }: CombineOptions,
-): Promise<AdapterDocument> {
-  if (folder === undefined)
+/** The weights that were asked for, or those that similarity gives; undefined for neither. */
+async function weightsOf(
+  base: string,
+  { folders, method, options: { like, texts = [], closest, weights } }: Composing,
+  context: CommandContext,
+): Promise<readonly number[] | undefined> {
+  if (like === undefined) return weights;
+  const refuse = (problem: string): never => {
+    throw new UsageError('bad-option', problem);
+  };
+  if (method !== 'average') refuse(`--like is for --kind average, found ${method}`);
+  if (weights !== undefined) refuse('--like gives the weights, so --weights must be left out');
+  if (texts.length !== folders.length)
+    refuse(`--like needs --texts with a file for each of the ${folders.length} adapters, found ${texts.length}`);
+  const { similarWeights } = await import('./adapters-similar.ts');
+  return similarWeights({ base, texts, like, closest }, context);
+}
+
+async function compose(composing: Composing, context: CommandContext): Promise<AdapterDocument> {
+  const { folders, documents, method, options } = composing;
+  const { base: named, ids, settings, seed } = options;
+  if (named === undefined)
     throw new UsageError(
       'missing-base',
       `${method} needs --base with the folder of the base for which the adapters were made`,
     );
   if (ids !== undefined && ids.length !== folders.length)
     throw new UsageError('bad-ids', `--ids must name each of the ${folders.length} adapters, found ${ids.length}`);
-  const [{ describeBase }, { composeDocuments }] = await Promise.all([
+  const [{ resolveBaseFolder }, { describeBase }, { composeDocuments }] = await Promise.all([
+    import('../../shared/model/hub.node.ts'),
     import('../../shared/model/load.node.ts'),
     import('../../shared/adapters/composition/compose-documents.ts'),
   ]);
+  const folder = await resolveBaseFolder(named, context);
+  const weights = await weightsOf(folder, composing, context);
   const further = settings === undefined ? {} : parseSettings(settings);
   const members = documents.map((document, index) => {
     return { id: ids?.[index] ?? basename(resolve(folders[index]!)), document };

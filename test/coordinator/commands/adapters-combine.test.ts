@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAdapterDocument } from '../../../shared/adapters/adapter-document.ts';
@@ -87,6 +87,27 @@ describe('tributary adapters combine', () => {
     );
   });
 
+  it('[CMB-5] averages the adapters whose texts are most like those of a task that none was trained for', async () => {
+    const texts = (letters: string) =>
+      Array.from({ length: 12 }, (_, index) => JSON.stringify({ text: letters.slice(index % 3) + letters })).join('\n');
+    await writeFile(at('one.jsonl'), texts('abcabc'));
+    await writeFile(at('two.jsonl'), texts('XYZXYZ'));
+    await writeFile(at('new.jsonl'), texts('bcabca'));
+    const argv = ['--kind', 'average', '--base', at('base'), '--like', at('new.jsonl'), '--closest', '1'];
+    const files = ['--texts', `${at('one.jsonl')},${at('two.jsonl')}`, '--out', at('soup')];
+    const { code, errors } = await run([
+      'adapters',
+      'combine',
+      at('bottleneck1'),
+      at('bottleneck2'),
+      ...argv,
+      ...files,
+    ]);
+    assert.equal(code, 0, errors);
+    assert.match(errors, /one\.jsonl: similarity 0\.\d+, weight 1\.00/);
+    assert.deepEqual((await readAdapterFolder(at('soup'))).adapter.weights, [1, 0]);
+  });
+
   const faults: readonly [string, () => string[], RegExp][] = [
     ['a base', () => [at('bottleneck1'), '--kind', 'stack'], /stack needs --base with the folder of the base/],
     ['other methods', () => [at('low1'), at('bottleneck1')], /the method must be the same, found lora and bottleneck/],
@@ -96,6 +117,11 @@ describe('tributary adapters combine', () => {
       'names',
       () => [at('bottleneck1'), '--kind', 'stack', '--base', at('base'), '--ids', 'a,b'],
       /--ids must name each of the 1/,
+    ],
+    [
+      'texts',
+      () => [at('bottleneck1'), '--kind', 'average', '--base', at('base'), '--like', 'x.jsonl'],
+      /--like needs --texts with a file for each of the 1 adapters, found 0/,
     ],
     [
       'settings',
