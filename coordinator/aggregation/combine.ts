@@ -20,8 +20,8 @@ export interface Measure {
   readonly value: number;
 }
 
-/** Values of all updates together that are kept in memory for a mere measure: half a gigabyte. */
-const measuredValuesMax = 2 ** 27;
+/** Values of all updates together that are kept in memory for a mere measure: a quarter of a gigabyte. */
+const measuredValuesMax = 2 ** 26;
 
 /** Whether a rule, or its measure, looks at single updates; `clientCount` of them. */
 export function readsSingles(exchange: Exchange, clientCount: number): boolean {

@@ -2,7 +2,7 @@
 import { combine, type Measure, readsSingles } from '../../../coordinator/aggregation/combine.ts';
 import type { Contribution } from '../../../coordinator/aggregation/fold.ts';
 import { foldMean } from '../../../coordinator/aggregation/fold.ts';
-import { ruleOf } from '../../../coordinator/aggregation/rules.ts';
+import { type RuleOptions, ruleOf } from '../../../coordinator/aggregation/rules.ts';
 import { bytesOf } from '../../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
@@ -145,8 +145,13 @@ export async function runRound(
   clients: readonly LowRankClient[],
   {
     learningRate = 1,
+    rule: ruleName = 'fedavg',
     ids = clients.map((_, index) => index),
-  }: { readonly learningRate?: number; readonly ids?: readonly number[] } = {},
+  }: {
+    readonly learningRate?: number;
+    readonly rule?: RuleOptions['rule'];
+    readonly ids?: readonly number[];
+  } = {},
 ): Promise<{
   readonly next: Float32Array;
   readonly measures: ReadonlyMap<Measure['name'], number>;
@@ -168,7 +173,14 @@ export async function runRound(
     .sort((left, right) => ids[left]! - ids[right]!)
     .filter((index) => clients[index]!.weight > 0);
   const mean = await foldMean(contributions, exchange.uploaded.dim);
-  const rule = ruleOf({ rule: 'fedavg', serverLearningRate: learningRate, momentum: 0, beta1: 0, beta2: 0, tau: 1 });
+  const rule = ruleOf({
+    rule: ruleName,
+    serverLearningRate: learningRate,
+    momentum: 0,
+    beta1: 0.9,
+    beta2: 0.99,
+    tau: 1e-3,
+  });
   const { next, measures } = await combine({
     exchange,
     rule,
@@ -180,7 +192,7 @@ export async function runRound(
       : [],
     clientCount: order.length,
     roundHash,
-    learningRate,
+    learningRate: ruleName === 'fedavg' ? learningRate : 1,
     giveTurn: async () => undefined,
   });
   const before = mapsOf(exchange.published, published);

@@ -312,4 +312,20 @@ describe('low-rank aggregation', () => {
     const b = shared.published.tensors.find(({ pair }) => pair?.factor === 'b')!;
     assert.deepEqual(after.subarray(b.offset, b.offset + b.size), start.subarray(b.offset, b.offset + b.size));
   });
+
+  it('[LRA-12] a server optimiser moves what is linear and leaves products to their rule', async () => {
+    const exchange = exchangeFor({ lowRank: 'svd', publishedRank: 7 });
+    const published = publishedOf(exchange, 81);
+    const plain = await runRound(exchange, published, three);
+    const optimised = await runRound(exchange, published, three, { rule: 'fedadam', learningRate: 0.1 });
+    const head = exchange.published.tensors.at(-1)!;
+    assert.equal(exchange.stepDim, head.size);
+    assert.deepEqual(optimised.next.subarray(0, head.offset), plain.next.subarray(0, head.offset));
+    for (let index = head.offset; index < head.offset + head.size; index++) {
+      const delta = plain.next[index]! - published[index]!;
+      // The first step of Adam from v = tau²: 0.1 · 0.1 delta / (sqrt(0.99 tau² + 0.01 delta²) + tau).
+      const step = (0.1 * 0.1 * delta) / (Math.sqrt(0.99e-6 + 0.01 * delta * delta) + 1e-3);
+      close(Math.abs(optimised.next[index]! - published[index]! - step), 1e-6, `value ${index}`);
+    }
+  });
 });
