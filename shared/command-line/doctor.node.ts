@@ -3,6 +3,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import process from 'node:process';
 import type { Command } from 'commander';
 import { errorMessage, FederationError } from '../core/errors.ts';
+import { hubClientInstall } from '../model/hub/client.node.ts';
 import type { CommandContext } from './context.ts';
 import { formatBytes } from './progress.ts';
 import { formatTable } from './table.ts';
@@ -45,6 +46,8 @@ export interface Diagnosis {
   readonly backends: readonly BackendFinding[];
   /** What `--backend auto` takes: the first that works. */
   readonly auto: string | null;
+  /** The client of the hub, which fetches bases named `hf:owner/name`; the command that installs it, null when it is there. */
+  readonly hubClient: { readonly found: boolean; readonly install: string | null };
 }
 
 /** Makes a back end current after checking that it computes. @throws what stands in its way. */
@@ -67,6 +70,7 @@ export function register(program: Command, context: CommandContext): void {
 export async function diagnose(probe: BackendProbe): Promise<Diagnosis> {
   const findings: BackendFinding[] = [];
   for (const backend of backends) findings.push(await examine(backend, probe));
+  const hasHubClient = isInstalled('@huggingface/hub');
   return {
     node: { version: process.versions.node, supported: isSupported(process.versions.node) },
     cores: availableParallelism(),
@@ -74,6 +78,7 @@ export async function diagnose(probe: BackendProbe): Promise<Diagnosis> {
     sqlite: await sqliteVersion(),
     backends: findings,
     auto: findings.find(({ works }) => works)?.name ?? null,
+    hubClient: { found: hasHubClient, install: hasHubClient ? null : hubClientInstall },
   };
 }
 
@@ -85,7 +90,7 @@ export function isSupported(version: string): boolean {
 
 /** The diagnosis for people. */
 export function diagnosisText(diagnosis: Diagnosis): string {
-  const { node, cores, memoryBytes, sqlite, auto } = diagnosis;
+  const { node, cores, memoryBytes, sqlite, auto, hubClient } = diagnosis;
   const yes = (holds: boolean) => (holds ? 'yes' : 'no');
   const table = formatTable(
     [{ heading: 'back end' }, { heading: 'found' }, { heading: 'works' }, { heading: 'why not' }],
@@ -102,6 +107,7 @@ export function diagnosisText(diagnosis: Diagnosis): string {
     '',
     auto === null ? 'No back end works.' : `--backend auto takes ${auto}.`,
     ...installs.map(({ name, install }) => `To add ${name}: ${install}`),
+    ...(hubClient.install === null ? [] : [`To fetch bases named hf:owner/name: ${hubClient.install}`]),
   ].join('\n');
 }
 

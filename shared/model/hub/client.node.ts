@@ -28,7 +28,7 @@ export interface Hub {
 }
 
 /** The line that installs the client. */
-const installLine = 'npm install @huggingface/hub@2.17.5';
+export const hubClientInstall = 'npm install @huggingface/hub@2.17.5';
 const publicEndpoint = 'https://huggingface.co';
 
 /**
@@ -68,7 +68,7 @@ export async function openHub(
   const client = await load().catch((cause: unknown) => {
     throw new UsageError(
       'hub-client-missing',
-      `bases on the hub need its client, which does not load (${errorMessage(cause).split('\n')[0]}); install it with: ${installLine}`,
+      `bases on the hub need its client, which does not load (${errorMessage(cause).split('\n')[0]}); install it with: ${hubClientInstall}`,
       { cause },
     );
   });

@@ -7,6 +7,7 @@ import {
   isSupported,
 } from '../../../shared/command-line/doctor.node.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
+import { hubClientInstall } from '../../../shared/model/hub/client.node.ts';
 
 describe('diagnose', () => {
   it('[DOC-1] probes what is installed, says why the rest does not work, and takes the first that does', async () => {
@@ -28,6 +29,7 @@ describe('diagnose', () => {
     assert.equal(diagnosis.node.supported, true);
     assert.ok(diagnosis.cores >= 1 && diagnosis.memoryBytes > 0);
     assert.match(diagnosis.sqlite!, /^\d+\.\d+/);
+    assert.equal(diagnosis.hubClient.install === null, diagnosis.hubClient.found);
   });
 
   it('[DOC-2] finds that WebAssembly and the plain back end compute here', async () => {
@@ -60,6 +62,7 @@ describe('diagnosisText', () => {
       { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', found: true, works: true, reason: null, install: null },
     ],
     auto: 'wasm',
+    hubClient: { found: false, install: hubClientInstall },
   };
 
   it('[DOC-3] says what is missing and prints the exact line that installs it', () => {
@@ -72,6 +75,7 @@ describe('diagnosisText', () => {
       text,
       /To add node: npm install @tensorflow\/tfjs-node@\d+\.\d+\.\d+ && npm install-scripts approve @tensorflow\/tfjs-node && npm rebuild @tensorflow\/tfjs-node/,
     );
+    assert.match(text, /To fetch bases named hf:owner\/name: npm install @huggingface\/hub@\d+\.\d+\.\d+$/);
     assert.match(diagnosisText({ ...diagnosis, auto: null }), /No back end works\./);
   });
 });
