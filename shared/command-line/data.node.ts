@@ -35,6 +35,10 @@ export function registerData(program: Command, context: CommandContext, entries:
     .argument('<name>', 'a name of "data list"')
     .option('--out <folder>', 'where it goes (default: a folder of its name)')
     .option('--accept-licence', 'you have read the licence and will name the authors')
+    .addHelpText(
+      'after',
+      '\nTRIBUTARY_DATA_MIRROR in the environment names a server that has the paths of GitHub, in place of it.',
+    )
     .action(async (name: string, flags: GetFlags) => {
       const entry = entryOf(name, entries);
       requireAcceptance(entry, flags);

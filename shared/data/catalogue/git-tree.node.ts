@@ -6,6 +6,9 @@
 import { errorMessage, FormatError, TransportError } from '../../core/errors.ts';
 import { badObjects, type GitObject, hex, idBytes, latin1, objectsOf, packBytesMax } from './git-pack.node.ts';
 
+/** Answers of servers that do not have git's protocol there; any other failure may pass, and is none to be content with. */
+const withoutProtocol: readonly number[] = [403, 404, 405, 501];
+
 /** The files of a commit. */
 export interface CommitFiles {
   /** The object id of a file; null when the commit has no file there. */
@@ -43,7 +46,8 @@ export async function fetchCommitFiles({ url, commit, signal }: GitFetchOptions)
     });
     if (response.status !== 200) {
       await response.body?.cancel();
-      return null;
+      if (withoutProtocol.includes(response.status)) return null;
+      throw new Error(`the server answers ${response.status}`);
     }
     body = await bodyOf(response, url);
   } catch (cause) {
@@ -69,7 +73,7 @@ async function bodyOf(response: Response, url: string): Promise<Uint8Array> {
 function requestFor(commit: string): string {
   const line = (text: string): string => `${(text.length + 4).toString(16).padStart(4, '0')}${text}`;
   const options = ['no-progress', 'filter blob:none', 'deepen 1', `want ${commit}`, 'done'];
-  return `${line('command=fetch')}${line('object-format=sha1')}0001${options.map(line).join('')}0000`;
+  return `${line('command=fetch')}0001${options.map(line).join('')}0000`;
 }
 
 /** The pack within the answer, whose lines after "packfile" carry a channel number: 1 the pack, 2 progress, 3 a failure. */

@@ -109,10 +109,14 @@ describe('fetchCommitFiles', () => {
       assert.throws(() => files!.idOf('a'), /did not send the tree/);
     });
 
-    it('[GTR-4] is null where the server does not speak the protocol', async () => {
+    it('[GTR-4] is null where the server does not speak the protocol, a failure where it is only busy', async () => {
       for (const status of [404, 403, 405]) {
         answer = status;
         assert.equal(await fetchFrom(commitObject.id), null);
+      }
+      for (const status of [429, 500, 503]) {
+        answer = status;
+        await assert.rejects(fetchFrom(commitObject.id), { code: 'download-failed' });
       }
     });
   });
