@@ -69,8 +69,7 @@ export function importFiles(files: FolderFiles, base: OpenBase, options: ImportO
   const format = files.has(peftFiles.tensors) ? 'peft' : 'adapterhub';
   const read = format === 'peft' ? fromPeft(files, base) : fromAdapterHub(files, base);
   const notes = [...read.notes];
-  if (manifest === null)
-    notes.push('the files do not say on which base they were trained: names and shapes fit the one named');
+  if (manifest === null) notes.push(foreignNote(read.baseName));
   const task = taskOf(read, base, manifest, options, notes);
   const layout = taskLayout(read.adapter, base.description, task);
   const values = new Map([...read.values, ...(read.head === null ? [] : headTensors(read.head.values))]);
@@ -91,7 +90,15 @@ function requireDigest(metadata: Readonly<Record<string, string>>, { description
   );
 }
 
+/** What is known of the base of a foreign adapter. */
+function foreignNote(baseName: string): string {
+  const called = baseName === '' ? '' : `, but that they call it ${JSON.stringify(baseName)}`;
+  return `the files do not say on which base they were trained${called}: names and shapes fit the one named`;
+}
+
 interface ReadFiles {
+  /** What the files call their base; empty where they do not. */
+  readonly baseName: string;
   readonly adapter: BoundAdapter;
   readonly values: ReadonlyMap<string, Float32Array>;
   readonly head: {
@@ -114,13 +121,13 @@ function fromPeft(files: FolderFiles, base: OpenBase): ReadFiles {
   const { description, tensor } = base;
   const pair = { configuration: fileOf(files, peftFiles.configuration), tensors: fileOf(files, peftFiles.tensors) };
   const content = readPeft(pair, description, tensor);
-  const { adapter, values, notes, taskType } = content;
+  const { adapter, values, notes, taskType, baseName } = content;
   if (taskType === 'SEQ_2_SEQ_LM' || taskType === 'QUESTION_ANS')
     throw new FormatError(
       'unsupported-adapter',
       `${peftFiles.configuration}: task_type ${taskType} is no task of this version`,
     );
-  return { adapter, values, notes, head: peftHead(content, base) };
+  return { adapter, values, notes, baseName, head: peftHead(content, base) };
 }
 
 /** The head among saved modules. @throws FormatError for tensors that are missing, surplus, or of another shape. */
@@ -157,15 +164,16 @@ function fromAdapterHub(files: FolderFiles, base: OpenBase): ReadFiles {
     configuration: fileOf(files, adapterHubFiles.configuration),
     tensors: fileOf(files, adapterHubFiles.tensors),
   };
-  const { adapter, values, notes } = readAdapterHub(pair, base.description);
+  const { adapter, values, notes, baseName } = readAdapterHub(pair, base.description);
   const headConfiguration = files.get(adapterHubFiles.headConfiguration);
-  if (headConfiguration === undefined) return { adapter, values, notes, head: null };
+  if (headConfiguration === undefined) return { adapter, values, notes, baseName, head: null };
   const headPair = { configuration: headConfiguration, tensors: fileOf(files, adapterHubFiles.headTensors) };
   const head: AdapterHubHead = readAdapterHubHead(headPair, base.description);
   return {
     adapter,
     values,
     notes: [...notes, ...head.notes],
+    baseName,
     head: {
       kind: head.kind === 'tokens' ? 'tokens' : 'text',
       values: head.head,

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { readAnyAdapter, writeAdapterFiles } from '../../../../shared/adapters/formats/adapter-folders.node.ts';
 import { readAdapterHub } from '../../../../shared/adapters/formats/adapterhub.ts';
 import { importFiles } from '../../../../shared/adapters/formats/import-files.ts';
+import { narrowBytes } from '../../../../shared/adapters/formats/narrow-floats.ts';
 import { contentOfFiles, type OpenBase, openBase } from '../../../../shared/adapters/formats/open-base.ts';
 import { peftFiles, readPeft } from '../../../../shared/adapters/formats/peft.ts';
-import { utf8 } from '../../../../shared/core/bytes.ts';
+import { concatBytes, utf8 } from '../../../../shared/core/bytes.ts';
 import { readSafetensors, tensorValues, writeSafetensors } from '../../../../shared/model/safetensors.ts';
 import { fixture, parsed } from './fixtures.ts';
 
@@ -105,6 +106,38 @@ describe('strictness of adapter files', () => {
       ['attention.self.query', 'self.value'],
     ])
       assert.deepEqual(lora({ target_modules: targets }).values, wanted);
+  });
+
+  it('[STR-11] values of half width are read exactly', () => {
+    const wanted = tensorsOf(fixture('peft_bert_lora', peftFiles.tensors));
+    for (const dtype of ['F16', 'BF16'] as const) {
+      // The same file with two bytes to a value, as PEFT saves adapters of half-precision models.
+      const parts = [...wanted].map(([name, { shape, values }]) => ({
+        name,
+        shape,
+        bytes: narrowBytes(values, dtype, name),
+      }));
+      let offset = 0;
+      const header = Object.fromEntries(
+        parts.map(({ name, shape, bytes }) => {
+          const start = offset;
+          offset += bytes.length;
+          return [name, { dtype, shape, data_offsets: [start, offset] }];
+        }),
+      );
+      const text = utf8(JSON.stringify(header));
+      const length = new Uint8Array(new BigUint64Array([BigInt(text.length)]).buffer);
+      const tensors = concatBytes(length, text, ...parts.map(({ bytes }) => bytes));
+      const files = { configuration: fixture('peft_bert_lora', peftFiles.configuration), tensors };
+      const read = readPeft(files, base.description).values;
+      for (const { name, bytes, shape } of parts) {
+        const own = name.replace(
+          /^.*layer\.(\d)\.attention\.self\.(\w).*lora_([AB]).*$/,
+          (_, layer, target, part) => `layers.${layer}.${target}.lora.${String(part).toLowerCase()}`,
+        );
+        assert.deepEqual(read.get(own), tensorValues({ dtype, shape, bytes }).slice());
+      }
+    }
   });
 
   const bottleneck = (changes: Record<string, unknown>, envelope: Record<string, unknown> = {}) => {
