@@ -3,6 +3,7 @@
  * large base is never in memory beside the model that is made of it.
  */
 
+import { releaseBytes } from '../shared/core/bytes.ts';
 import { type ByteSource, digestOfSource } from '../shared/model/byte-source.ts';
 import type { BaseFiles } from '../shared/model/load.ts';
 import type { BlobReference, Offer } from '../shared/protocol/messages.ts';
@@ -19,7 +20,7 @@ const openBytesMin = 1024 * 1024;
 
 /**
  * Fetches what is missing of a base and opens it.
- * @param fetch the checked bytes of a file, which it has put into the cache.
+ * @param fetch the checked bytes of a file, which it has put into the cache; nobody else uses them.
  * @throws what `fetch` and the cache throw.
  */
 export async function openBaseFiles(
@@ -52,7 +53,10 @@ export async function openBaseFiles(
       const bytes = await fetch(name, blob);
       // Fetched just now and checked; a cache that did not keep it is no reason to fail.
       const fresh = await open(blob);
-      files.set(name, fresh?.size === blob.size ? fresh : bytes);
+      const isKept = fresh?.size === blob.size;
+      files.set(name, isKept ? fresh : bytes);
+      // Else the collector takes its time, and the model would stand beside its own file.
+      if (isKept) releaseBytes(bytes);
     }
     return { files, close };
   } catch (thrown) {

@@ -53,7 +53,10 @@ export interface OpenContent extends ByteSource {
 export interface ContentCache {
   /** The bytes of a digest, or null. Who uses them checks them again. @throws StoreError. */
   get(digest: Digest): Promise<Uint8Array | null>;
-  /** The same without reading it; absent where everything is in memory anyway. Who uses it checks it again. @throws StoreError. */
+  /**
+   * The same without reading it, from a copy that is the cache's own; absent where everything is in memory anyway. Who uses it checks it
+   * again. @throws StoreError.
+   */
   open?(digest: Digest): Promise<OpenContent | null>;
   /** Keeps bytes; the caller has checked their digest. @throws StoreError. */
   put(digest: Digest, bytes: Uint8Array): Promise<void>;

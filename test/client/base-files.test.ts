@@ -20,6 +20,7 @@ function cacheOf(
 ) {
   const { opens = true, keeps = true } = options;
   const fetched: string[] = [];
+  const handed: Uint8Array[] = [];
   let openCount = 0;
   const cache: ContentCache = {
     get: async (digest) => content.get(digest) ?? null,
@@ -39,9 +40,11 @@ function cacheOf(
     fetched.push(name);
     const bytes = name === 'config.json' ? small : large;
     if (keeps) content.set(digestOf(bytes), bytes);
-    return bytes;
+    const given = bytes.slice();
+    handed.push(given);
+    return given;
   };
-  return { cache, fetch, fetched, openCount: () => openCount };
+  return { cache, fetch, fetched, handed, openCount: () => openCount };
 }
 
 const bytesOf = (files: Awaited<ReturnType<typeof openBaseFiles>>['files'], name: string): Uint8Array => {
@@ -51,13 +54,18 @@ const bytesOf = (files: Awaited<ReturnType<typeof openBaseFiles>>['files'], name
 
 describe('openBaseFiles', () => {
   it('[CBF-1] fetches what is missing, reads large files from the cache, and closes them', async () => {
-    const { cache, fetch, fetched, openCount } = cacheOf(new Map());
+    const { cache, fetch, fetched, handed, openCount } = cacheOf(new Map());
     const { files, close } = await openBaseFiles(base, { cache, fetch });
     assert.deepEqual(fetched, ['config.json', 'model.safetensors']);
     assert.ok(files.get('config.json') instanceof Uint8Array);
     assert.ok(!(files.get('model.safetensors') instanceof Uint8Array));
     assert.deepEqual(bytesOf(files, 'model.safetensors'), large);
     assert.equal(openCount(), 1);
+    // What was fetched is given back at once where the cache has it, and only there.
+    assert.deepEqual(
+      handed.map(({ length }) => length),
+      [small.length, 0],
+    );
     close();
     assert.equal(openCount(), 0);
   });
@@ -81,7 +89,7 @@ describe('openBaseFiles', () => {
     for (const options of [{ opens: false }, { keeps: false }]) {
       const { cache, fetch } = cacheOf(new Map(), options);
       const { files, close } = await openBaseFiles(base, { cache, fetch });
-      assert.equal(bytesOf(files, 'model.safetensors'), large);
+      assert.deepEqual(bytesOf(files, 'model.safetensors'), large);
       close();
     }
   });
