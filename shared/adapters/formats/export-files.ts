@@ -170,6 +170,10 @@ function adapterHubExport(request: ExportRequest, manifest: Uint8Array): Exporte
     [manifestName, manifest],
   ]);
   if (head !== null && 'labels' in task) {
+    if (document.adapter.method === 'prompt')
+      refuse(
+        'the head of AdapterHub may read a token of the prompt; export the adapter alone with --lora-only, or take --format tributary',
+      );
     requirePooling(task, description.family, 'export the adapter alone with --lora-only, or take --format tributary');
     const written = writeAdapterHubHead(head, task, { base: description, name, baseName, metadata });
     files.set(adapterHubFiles.headConfiguration, written.configuration);

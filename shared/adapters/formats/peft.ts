@@ -177,6 +177,12 @@ export function writePeft(writing: PeftWriting): { readonly configuration: Uint8
       `PEFT has no place for the method ${writing.adapter.method}; it can hold ${known}. Try --format adapterhub or tributary`,
     );
   }
+  if (!method.hasSavedModules && saved.size > 0) {
+    throw new UsageError(
+      'not-exportable',
+      `PEFT saves the head beside a ${method.type} under other names, and reads virtual tokens with it; export the adapter alone with --lora-only, or take --format tributary`,
+    );
+  }
   const filled = { adapter: writing.adapter, values: writing.values };
   const { adapter, values } = method.toFile?.(filled, base, writing.baseTensor ?? noBase) ?? filled;
   const configuration: Record<string, PythonValue> = {

@@ -184,6 +184,22 @@ describe('adapters in files of other libraries', () => {
       });
   });
 
+  it('[DOC-8] a head beside virtual tokens, which other libraries would read with it, is refused', () => {
+    const base = bases.get('bert')!;
+    for (const [format, adapter] of [
+      ['peft', { method: 'prompt', length: 2 }],
+      ['peft', { method: 'prefix', length: 2, positions: 'shifted' }],
+      ['adapterhub', { method: 'prompt', length: 2, place: 'embeddings' }],
+    ] as const) {
+      const document = documentOn(base, adapter, byFirst);
+      assert.throws(() => exportFiles({ document, base, format, ...names }), {
+        code: 'not-exportable',
+        message: /--lora-only/,
+      });
+      assert.ok(exportFiles({ document, base, format, loraOnly: true, ...names }).files.size >= 3);
+    }
+  });
+
   it('[DOC-6] names are those of the published classes, labels those of the task', () => {
     const base = bases.get('bert')!;
     const document = documentOn(base, { method: 'bottleneck', size: 4 }, byFirst);
