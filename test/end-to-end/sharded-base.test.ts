@@ -53,7 +53,7 @@ describe('a federation on a sharded base', () => {
         task: { kind: 'classification', labels: ['no', 'yes'], pooling: 'last', lengthMax: 8 },
         adapter: { method: 'none' },
         training: { localSteps: 1 },
-        rounds: { count: 1, quorum: 1, recruitSeconds: 20, trainSeconds: 20 },
+        rounds: { count: 1, quorum: 1, cohortSize: 1, recruitSeconds: 20, trainSeconds: 20 },
         aggregation: { rule: 'fedavg' },
         evaluation: { everyRounds: 0 },
       },
