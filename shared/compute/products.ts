@@ -15,6 +15,7 @@ import {
   tidy,
   transpose,
 } from '@tensorflow/tfjs-core';
+import { isConstant } from './constants.ts';
 import { withGradient } from './custom-gradient.ts';
 import { releaseValues } from './wasm-kernels.ts';
 
@@ -162,10 +163,11 @@ export function trainableMatMul(x: Tensor2D, w: Tensor2D): Tensor2D {
 }
 
 /**
- * Linear map `x w + c` in which everything may be trained: `[rows, in] × [in, out] + [out]`. The gradient of the bias is a product with a row
+ * Linear map `x w + c` in which everything may be trained, unless it is marked as constant: `[rows, in] × [in, out] + [out]`. The gradient of the bias is a product with a row
  * of ones: summing columns costs the library a transposition of all of `g`.
  */
 export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D {
+  if (isConstant(w) && isConstant(c)) return constantLinear(x, w, c);
   return withGradient([x, w, c], (...inputs: [Tensor2D, Tensor2D, Tensor1D]) => {
     const [input, weight, bias] = inputs;
     return {
@@ -179,6 +181,15 @@ export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D
       },
     };
   });
+}
+
+/** `x w + c` with a gradient of x alone. */
+function constantLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D {
+  return withGradient([x], (input: Tensor2D) => ({
+    value: product(input, w, c),
+    saved: [w],
+    backward: (upstream: Tensor2D, saved) => [matMul(upstream, transpose(saved[0] as Tensor2D))],
+  }));
 }
 
 /** x Eᵀ in which both sides may be trained. */

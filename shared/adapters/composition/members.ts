@@ -11,6 +11,7 @@
  * aggregation class `frozen`: they are part of the layout and its digest, and no update changes them.
  */
 import * as z from 'zod/mini';
+import { markConstant } from '../../compute/constants.ts';
 import { UsageError } from '../../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../../core/random.ts';
 import type { BaseDescription, SiteHooks } from '../../model/base-model.ts';
@@ -206,9 +207,11 @@ function placed({ id: prefix, frozen }: Member, tensor: TensorSpecification): Te
 function memberContext({ id: prefix, frozen }: Member, context: AdapterContext): AdapterContext {
   const { parameters, random, training, addLoss, observe, ...rest } = context;
   const start = `${prefix}.`;
+  const own = tensorsBelow(prefix, parameters);
+  if (frozen) for (const tensor of own.values()) markConstant(tensor);
   return {
     ...rest,
-    parameters: tensorsBelow(prefix, parameters),
+    parameters: own,
     training: training && !frozen,
     random: random.fork('member', prefix),
     ...(addLoss === undefined || frozen ? {} : { addLoss: (name, loss) => addLoss(`${start}${name}`, loss) }),
