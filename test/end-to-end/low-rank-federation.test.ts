@@ -91,17 +91,14 @@ function randomLearner(exchange: Exchange, seed: number, { rankMax = 2, exampleC
   return { learner, seen, measured };
 }
 
-async function federate(rule: LowRankRule, { ranks = [2, 2, 2] } = {}) {
+async function federate(rule: LowRankRule, { ranks = [2, 2, 2], serverLearningRate = 1 } = {}) {
   const exchange = exchangeFor(settings[rule]);
   const start = publishedOf(exchange, 71, true);
   const world = await startWorld({
     plan: testPlan({
       adapter: { method: 'lora' },
       rounds: { count: 2, cohortSize: 3, quorum: 3 },
-      aggregation: {
-        ...exchange.settings,
-        ...(exchange.settings.publishedRank === undefined ? { publishedRank: undefined } : {}),
-      },
+      aggregation: { ...exchange.settings, serverLearningRate },
     }),
     layout: exchange.published,
     trainedLayout: exchange.trained,
@@ -256,5 +253,21 @@ describe('federations of low-rank adapters', () => {
     await world.coordinator.ended;
     await ended;
     assert.match(problems.join('\n'), /no-held-out-rows/);
+  });
+
+  it('[LRF-7] the server learning rate is the step of products too', async () => {
+    const { exchange, learners, adapters } = await federate('svd', { serverLearningRate: 0.5 });
+    const [before, after] = [0, 1].map((version) => mapsOf(exchange.published, adapters[version]!));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const target = before!.map((map, at) =>
+      map.map((value, place) => {
+        const mean = learners.reduce(
+          (sum, { seen }, index) => sum + (weights[index]! / total) * seen[0]!.maps[at]![place]!,
+          0,
+        );
+        return value + 0.5 * (mean - value);
+      }),
+    );
+    assert.ok(relativeError(after!, target) < 1e-5);
   });
 });

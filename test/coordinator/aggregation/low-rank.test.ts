@@ -328,4 +328,21 @@ describe('low-rank aggregation', () => {
       close(Math.abs(optimised.next[index]! - published[index]! - step), 1e-6, `value ${index}`);
     }
   });
+
+  it('[LRA-13] ranks that are not in use are 0 on both sides: an export may leave them out', async () => {
+    for (const settings of [roomy.stack!, roomy.residual!, { lowRank: 'svd', publishedRank: 9 } as const]) {
+      const exchange = exchangeFor(settings);
+      const { next, measures } = await runRound(exchange, publishedOf(exchange, 91), three.slice(0, 1));
+      const used = measures.get('rank')!;
+      for (const { published } of exchange.pairs) {
+        const { a, b, inSize, outSize, rank } = published;
+        assert.ok(used < rank);
+        assert.ok(next.subarray(a.offset + used * inSize, a.offset + a.size).every((value) => value === 0));
+        for (let row = 0; row < outSize; row++) {
+          const place = b.offset + row * rank;
+          assert.ok(next.subarray(place + used, place + rank).every((value) => value === 0));
+        }
+      }
+    }
+  });
 });
