@@ -6,11 +6,15 @@ import { importFiles } from '../../../../shared/adapters/formats/import-files.ts
 import { contentOfFiles, type OpenBase, openBase } from '../../../../shared/adapters/formats/open-base.ts';
 import { peftFiles } from '../../../../shared/adapters/formats/peft.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
-import { utf8 } from '../../../../shared/core/bytes.ts';
+import { bytesOf, toHex, utf8 } from '../../../../shared/core/bytes.ts';
+import { parseDigest, parseFederationId } from '../../../../shared/core/ids.ts';
 import { seededRandom } from '../../../../shared/core/random.ts';
+import { digestOf } from '../../../../shared/crypto/hash.ts';
+import { identityFromSeed } from '../../../../shared/crypto/identity.ts';
 import { readSafetensors } from '../../../../shared/model/safetensors.ts';
 import type { Plan } from '../../../../shared/plan/plan.ts';
 import type { Task } from '../../../../shared/plan/task.ts';
+import { sealVersionRecord } from '../../../../shared/protocol/version-record.ts';
 import { taskLayout } from '../../../../shared/training/initial-adapter.ts';
 import { completeCheckpoint } from '../../../parity/complete-checkpoint.ts';
 import { fixture, parsed } from './fixtures.ts';
@@ -197,6 +201,50 @@ describe('adapters in files of other libraries', () => {
         message: /--lora-only/,
       });
       assert.ok(exportFiles({ document, base, format, loraOnly: true, ...names }).files.size >= 3);
+    }
+  });
+
+  it('[DOC-9] a signed lineage goes through files of other libraries, for the values it was signed for', () => {
+    const base = bases.get('bert')!;
+    for (const [format, adapter] of [
+      ['peft', { method: 'lora', rank: 2 }],
+      ['adapterhub', { method: 'bottleneck', size: 4 }],
+    ] as const) {
+      const plain = documentOn(base, adapter, byFirst);
+      const identity = identityFromSeed(new Uint8Array(32).fill(7));
+      const { record, signature } = sealVersionRecord(identity, {
+        federationId: parseFederationId('fe'.repeat(32)),
+        versionIndex: 0,
+        round: null,
+        modelHash: plain.modelHash,
+        parentModelHash: null,
+        baseDigest: base.description.digest,
+        planHash: parseDigest('aa'.repeat(32)),
+        layoutHash: plain.layoutHash,
+        adapterDigest: digestOf(bytesOf(plain.parameters)),
+        aggregationRule: 'fedavg',
+        contributors: [],
+        cohort: [],
+        survivorCount: 0,
+        rejections: [],
+        totalWeight: 0,
+        metrics: null,
+        measures: [],
+        privacy: 'none',
+        createdAtMs: 0,
+      });
+      const coordinatorKey = toHex(identity.publicKey);
+      const document = { ...plain, lineage: { record: toHex(record), signature: toHex(signature), coordinatorKey } };
+      const { files } = exportFiles({ document, base, format, ...names });
+      assert.deepEqual(importFiles(files, base).document, document);
+      const forged = {
+        ...parsed(files.get(manifestName)!),
+        lineage: { ...document.lineage, signature: 'ab'.repeat(64) },
+      };
+      assert.throws(() => importFiles(new Map([...files, [manifestName, utf8(JSON.stringify(forged))]]), base), {
+        code: 'bad-adapter-folder',
+        message: /lineage is refused/,
+      });
     }
   });
 
