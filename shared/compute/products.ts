@@ -163,8 +163,8 @@ export function trainableMatMul(x: Tensor2D, w: Tensor2D): Tensor2D {
 }
 
 /**
- * Linear map `x w + c` in which everything may be trained, unless it is marked as constant: `[rows, in] × [in, out] + [out]`. The gradient of the bias is a product with a row
- * of ones: summing columns costs the library a transposition of all of `g`.
+ * Linear map `x w + c` in which everything may be trained, unless it is marked as constant: `[rows, in] × [in, out] + [out]`. The gradient of
+ * the bias is a product with a row of ones: summing columns costs the library a transposition of all of `g`.
  */
 export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D {
   if (isConstant(w) && isConstant(c)) return constantLinear(x, w, c);
