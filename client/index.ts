@@ -22,6 +22,7 @@ export type {
   Platform,
 } from './platform/ports.ts';
 export { emptyJournal } from './platform/ports.ts';
+export type { ExampleKeeper, KeptExamples, RecordFeed } from './record-feed.ts';
 export type { FinishReason } from './session/machine.ts';
 export type { TaskLearnerOptions } from './task-learner.ts';
 export { taskLearner } from './task-learner.ts';

@@ -3,11 +3,12 @@ import { withTask } from '../shared/adapters/with-task.ts';
 import type { BackendName } from '../shared/compute/backend.ts';
 import { useBackend } from '../shared/compute/backend.ts';
 import { FormatError, UsageError } from '../shared/core/errors.ts';
+import type { ExampleSource } from '../shared/data/example-source.ts';
 import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
 import { type BaseFiles, baseModelFrom } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { besideFrozen } from '../shared/training/beside-frozen.ts';
-import { encodeRows } from '../shared/training/encode-rows.ts';
+import { createRowEncoder } from '../shared/training/encode-rows.ts';
 import { evaluateCounts } from '../shared/training/evaluate.ts';
 import { ownersOf } from '../shared/training/label-owners.ts';
 import { type LaidOutAdapter, planAdapters } from '../shared/training/plan-adapters.ts';
@@ -15,12 +16,15 @@ import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/tra
 import { trainLocally } from '../shared/training/train.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import type { Learner, PreparedLearning } from './learner.ts';
+import { type ExampleKeeper, feedOf, type KeptExamples, keepInMemory, type RecordFeed } from './record-feed.ts';
 
 /** A site's records and where it computes. What a record means is decided by the task of the plan that comes. */
 export interface TaskLearnerOptions {
-  readonly train: readonly RecordView[];
+  readonly train: readonly RecordView[] | RecordFeed;
   /** Records that are never trained on; empty where the site evaluates nothing. */
-  readonly heldOut: readonly RecordView[];
+  readonly heldOut: readonly RecordView[] | RecordFeed;
+  /** Where the examples of a plan go; memory by default. */
+  readonly keep?: ExampleKeeper;
   /** Which column holds what, where they do not have the usual names of the task. */
   readonly columns?: ColumnMapping;
   readonly backend: BackendName | 'auto';
@@ -37,7 +41,7 @@ export interface TaskLearnerOptions {
 export function taskLearner(options: TaskLearnerOptions): Learner {
   const { train, backend: wanted, threads, onBackend } = options;
   return {
-    exampleCount: train.length,
+    exampleCount: asFeed(train).count,
     prepare: async (plan, baseFiles) => {
       const backend = await useBackend(wanted, threads === undefined ? {} : { threads });
       onBackend?.(backend.name);
@@ -46,12 +50,25 @@ export function taskLearner(options: TaskLearnerOptions): Learner {
   };
 }
 
+function asFeed(records: readonly RecordView[] | RecordFeed): RecordFeed {
+  return 'views' in records ? records : feedOf(records);
+}
+
 async function prepareTask(
   plan: Plan,
   baseFiles: BaseFiles,
-  { train, heldOut, columns = {}, adapterTask, onEncoded }: TaskLearnerOptions,
+  {
+    train: trainRecords,
+    heldOut: heldOutRecords,
+    columns = {},
+    keep = keepInMemory,
+    adapterTask,
+    onEncoded,
+  }: TaskLearnerOptions,
 ): Promise<PreparedLearning> {
-  if (train.length === 0) throw new UsageError('no-rows', 'training needs at least one row, found none');
+  const [train, heldOut] = [asFeed(trainRecords), asFeed(heldOutRecords)];
+  if (train.count === 0) throw new UsageError('no-rows', 'training needs at least one row, found none');
+  const held: KeptExamples[] = [];
   const { model: base, tokenizer } = await baseModelFrom(baseFiles);
   try {
     const { lengthMax } = plan.task;
@@ -70,29 +87,28 @@ async function prepareTask(
     const model = modelOf(beside.adapter, trained.layout);
     const measured = published === trained ? model : modelOf(published.adapter, published.layout);
     const { task } = model;
-    const encode = (views: readonly RecordView[]) =>
-      encodeRows(
-        views.map((view) => task.rows.read(view, columns)),
-        { task, tokenizer },
-      );
-    const [training, testing] = [encode(train), encode(heldOut)];
-    const { source } = training;
+    const encoder = createRowEncoder({ task, tokenizer });
+    async function* examplesOf(feed: RecordFeed) {
+      for await (const view of feed.views()) yield* encoder.encode(task.rows.read(view, columns));
+    }
+    const encode = async (feed: RecordFeed): Promise<ExampleSource> => {
+      const { vocabularySize } = base.description;
+      const kept = await keep(examplesOf(feed), Math.max(vocabularySize, task.shape.labelCount));
+      held.push(kept);
+      return kept.source;
+    };
+    const source = await encode(train);
+    const testing = await encode(heldOut);
     if (source.count === 0)
-      throw new UsageError(
-        'no-rows',
-        `all ${train.length} rows are too long for ${lengthMax} tokens to leave anything`,
-      );
+      throw new UsageError('no-rows', `all ${train.count} rows are too long for ${lengthMax} tokens to leave anything`);
     const owned = await ownersOf(published.layout, source);
-    onEncoded?.({
-      truncatedCount: training.truncatedCount + testing.truncatedCount,
-      droppedCount: training.droppedCount + testing.droppedCount,
-    });
+    onEncoded?.(encoder.counts());
     return {
       baseDigest: digest,
       layout: published.layout,
       trainedLayout: trained.layout,
       initialise: model.initialise,
-      heldOutCount: testing.source.count,
+      heldOutCount: testing.count,
       train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
         const { count } = plan.rounds;
         beside.use(frozen);
@@ -110,14 +126,21 @@ async function prepareTask(
         beside.use(null);
         return { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };
       },
-      evaluate: (parameters, signal) => evaluateCounts({ model: measured, parameters, source: testing.source, signal }),
+      evaluate: (parameters, signal) => evaluateCounts({ model: measured, parameters, source: testing, signal }),
       dispose: () => {
         beside.dispose();
         base.dispose();
+        closeAll(held);
       },
     };
   } catch (thrown) {
     base.dispose();
+    closeAll(held);
     throw thrown;
   }
+}
+
+/** Lets go of examples. Nobody waits: what is left of a temporary file goes with the process. */
+function closeAll(held: readonly KeptExamples[]): void {
+  for (const { close } of held) close().catch(() => {});
 }

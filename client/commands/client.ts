@@ -4,9 +4,6 @@ import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
-import { keyOfRecord, type RecordView } from '../../shared/data/row-fields.ts';
-import { readRowsAs } from '../../shared/data/rows.node.ts';
-import { splitHeldOut } from '../../shared/data/split.ts';
 import { defaultPolicy } from '../../shared/plan/policy.ts';
 import { readPolicy } from '../../shared/plan/read-plan.node.ts';
 import type { Client } from '../client.ts';
@@ -14,7 +11,8 @@ import { createClient } from '../client.ts';
 import { nodePlatform } from '../platform/node.node.ts';
 import type { FinishReason } from '../session/machine.ts';
 import type { ColumnOptions, ComputeOptions } from './options.ts';
-import { addColumnOptions, addComputeOptions, columnsOf, numberIn } from './options.ts';
+import { addColumnOptions, addComputeOptions, columnsOf, memoryRowsPreset, numberIn, wholeNumber } from './options.ts';
+import { heldOutShare, keepOnDisk, readSite } from './site-records.ts';
 import type { Tally } from './tally.ts';
 import { createTally } from './tally.ts';
 import { createWatch } from './watch.ts';
@@ -26,15 +24,11 @@ interface Options extends ComputeOptions, ColumnOptions {
   readonly inviteFile?: string;
   readonly heldOut?: string;
   readonly heldOutFraction?: number;
+  readonly memoryRows: number;
   readonly policy?: string;
   readonly name: string;
   readonly adapterTask?: string;
 }
-
-/** Share of rows that is held out when nobody says otherwise. */
-const heldOutShare = 0.1;
-/** Decides together with its text on which side a row stands, for ever: a row that was evaluated on is never trained on. */
-const heldOutSeed = 1;
 
 /** Adds `client`. */
 export function registerClient(program: Command, context: CommandContext): void {
@@ -55,6 +49,12 @@ export function registerClient(program: Command, context: CommandContext): void 
       `instead: share of the rows to hold out, 0 for none (default: ${heldOutShare})`,
       numberIn({ atLeast: 0, below: 1 }),
     )
+    .option(
+      '--memory-rows <count>',
+      'longer files are read anew for every plan, through a temporary file where they do not fit into memory',
+      wholeNumber(0),
+      memoryRowsPreset,
+    )
     .option('--policy <file>', 'what this site agrees to (.yaml, .yml or .json); without it the default policy counts')
     .option('--name <name>', "name of this site in the coordinator's lists", 'client')
     .option('--adapter-task <name>', 'task of this site, where the adapter of a plan serves several')
@@ -65,8 +65,8 @@ export function registerClient(program: Command, context: CommandContext): void 
 async function runClient(options: Options, context: CommandContext): Promise<void> {
   const invite = await readInvite(options);
   const policy = options.policy === undefined ? defaultPolicy : await readPolicy(options.policy);
-  const rows = await readSite(options);
-  context.log(`${rows.train.length} rows to train on, ${rows.heldOut.length} held out`);
+  const records = await readSite({ ...options, columns: columnsOf(options) });
+  context.log(`${records.train.count} rows to train on, ${records.heldOut.count} held out`);
   context.signal.throwIfAborted();
   // Loaded here: models and tokenizers cost time that a wrong option does not need.
   const { taskLearner } = await import('../task-learner.ts');
@@ -75,7 +75,8 @@ async function runClient(options: Options, context: CommandContext): Promise<voi
   const client = await createClient({
     platform: await nodePlatform(options.state),
     learner: taskLearner({
-      ...rows,
+      ...records,
+      keep: keepOnDisk,
       columns: columnsOf(options),
       ...(options.adapterTask === undefined ? {} : { adapterTask: options.adapterTask }),
       backend: options.backend,
@@ -109,24 +110,6 @@ async function readInvite({ invite, inviteFile }: Options): Promise<string | und
   return readFile(inviteFile, 'utf8').catch((cause: unknown) => {
     throw new UsageError('unreadable-file', `cannot read the enrolment code: ${errorMessage(cause)}`, { cause });
   });
-}
-
-/** The records of this site as they are: what they mean is known when a plan comes. */
-async function readSite(options: Options): Promise<Record<'train' | 'heldOut', readonly RecordView[]>> {
-  const { train, heldOut, heldOutFraction } = options;
-  const read = (path: string) => readRowsAs(path, (view) => view);
-  if (heldOut === undefined) {
-    const keyed = (await read(train)).map((view) => ({
-      view,
-      line: view.line,
-      text: keyOfRecord(view, columnsOf(options)),
-    }));
-    const split = splitHeldOut(keyed, heldOutFraction ?? heldOutShare, heldOutSeed);
-    return { train: split.train.map(({ view }) => view), heldOut: split.heldOut.map(({ view }) => view) };
-  }
-  if (heldOutFraction !== undefined)
-    throw new UsageError('bad-option', 'give one of --held-out and --held-out-fraction, found both');
-  return { train: await read(train), heldOut: await read(heldOut) };
 }
 
 /** The document of `client --json`. */

@@ -57,6 +57,9 @@ export function addComputeOptions(command: Command): Command {
     .option('--threads <count>', 'threads, where the back end has any', wholeNumber(1), 1);
 }
 
+/** Rows that stay in memory when nobody says otherwise: some hundred megabytes of ordinary texts. */
+export const memoryRowsPreset = 200_000;
+
 /** Which columns hold what; absent means the usual names of the task. */
 export interface ColumnOptions {
   readonly textColumn?: string;

@@ -20,6 +20,7 @@ import {
   type ColumnOptions,
   type ComputeOptions,
   columnsOf,
+  memoryRowsPreset,
   metricOf,
   numberIn,
   wholeNumber,
@@ -83,9 +84,6 @@ export interface TrainReport {
   readonly seconds: number;
   readonly backend: string;
 }
-
-/** Rows that stay in memory when nobody says otherwise: some hundred megabytes of ordinary texts. */
-const memoryRowsPreset = 200_000;
 
 /** Adds `train`. */
 export function register(program: Command, context: CommandContext): void {

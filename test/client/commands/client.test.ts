@@ -17,7 +17,7 @@ import { fakeTerminal } from '../../shared/command-line/fake-terminal.ts';
 /** Runs `client` in this process, as the root of the command line does. */
 async function run(argv: readonly string[], signal = new AbortController().signal) {
   const terminal = fakeTerminal();
-  const groups = [{ commands: { client: 'take part' }, load: async () => ({ register }) }];
+  const groups = [{ commands: { client: 'take part', personalise: 'own parts' }, load: async () => ({ register }) }];
   const code = await runCommandLine({ groups, argv: ['client', ...argv], version: '0', terminal, signal });
   return { code, output: terminal.output.join(''), errors: terminal.errors.join('') };
 }

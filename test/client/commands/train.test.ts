@@ -54,7 +54,7 @@ describe('train and evaluate', () => {
       assert.equal(trained.code, 0, trained.errors);
       const report = JSON.parse(trained.output);
       assert.ok(report.heldOut.accuracy > 0.9, `${method}: ${report.heldOut.accuracy}`);
-      assert.deepEqual(report.rows, { train: 80, heldOut: 40, truncated: 0 });
+      assert.deepEqual(report.rows, { train: 80, heldOut: 40, truncated: 0, dropped: 0 });
       assert.equal(report.steps, 30);
       parameters.set(method, report.parameters.trainable);
       const measured = await evaluate(method, '--data', at('test.jsonl'), '--json');
@@ -92,7 +92,10 @@ describe('train and evaluate', () => {
     assert.equal(made.digest, (await describeBase(base)).digest);
     assert.equal(lineage, null);
     assert.match(output, /trained none on \d+ rows of 2 labels/);
-    assert.match(output, /held out +accuracy [\d.]+ %, macro-F1 [\d.]+ %, loss [\d.]+, AUROC [\d.]+ on \d+ rows/);
+    assert.match(
+      output,
+      /held out +accuracy [\d.]+ %, macro-F1 [\d.]+ %, AUROC [\d.]+, loss [\d.]+, calibration error [\d.]+, Brier score [\d.]+ on \d+ rows/,
+    );
     assert.match(output, /tributary evaluate --adapter/);
     assert.match(errors, /on cpu/);
     assert.match(errors, /training .*steps.*loss/);
