@@ -20,6 +20,8 @@ export const challengeLifetimeMs = 30_000;
 export const inviteLifetimeHours = 72;
 /** Bytes of a safetensors header: the published format's own bound. */
 export const safetensorsHeaderBytesMax = 100_000_000;
+/** Bytes of a base's settings, tokenizer or index, which are read whole: the largest published tokenizers have 35 MB. */
+export const settingsFileBytesMax = 128 * 1024 * 1024;
 /** Characters of one text field in a data row: longer rows are almost certainly a wrong column or a broken file. */
 export const textCharactersMax = 1_000_000;
 /** Characters (of JSON also bytes) of one data row as it stands in a file: the longest text with every character escaped, and columns beside it. */

@@ -4,12 +4,12 @@
  */
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
-import { type ByteSource, readRange, sourceOf } from './byte-source.ts';
+import { type ByteSource, sourceOf } from './byte-source.ts';
 import { type CheckpointTensors, computedShapes, matchCheckpoint } from './checkpoint.ts';
 import { type Configuration, parseJsonObject } from './configuration.ts';
 import { type DigestPart, digestPartsOf, hashParts } from './digest.ts';
 import { type ReadModel, readModel } from './family.ts';
-import { type BaseContent, readWeights } from './shards.ts';
+import { type BaseContent, readSmallFile, readWeights } from './shards.ts';
 import { valueCountOf } from './stored-tensor.ts';
 import { createTokenizer, type Tokenizer } from './tokenizer.ts';
 
@@ -66,11 +66,8 @@ export function describe({ facts, digestParts }: ExaminedBase): BaseDescription 
 /** Checks the files of a base against each other, without reading weights. @throws FormatError that names the file. */
 export function examineBase(content: BaseContent): ExaminedBase {
   const { names, where } = content;
-  const bytesOf = (name: string): Uint8Array | undefined => {
-    if (!names.includes(name)) return undefined;
-    const source = content.open(name);
-    return readRange(source, 0, source.size);
-  };
+  const bytesOf = (name: string): Uint8Array | undefined =>
+    names.includes(name) ? readSmallFile(content, name) : undefined;
   const settings = bytesOf('config.json');
   if (settings === undefined) {
     const found = names.join(', ') || 'no file';

@@ -3,6 +3,7 @@
  * exactly what the shards hold. Its `metadata.total_size` is not looked at: published ones count buffers that were never written.
  */
 import { FormatError } from '../core/errors.ts';
+import { settingsFileBytesMax } from '../core/limits.ts';
 import type { ByteSource } from './byte-source.ts';
 import { readRange } from './byte-source.ts';
 import { parseJsonObject } from './configuration.ts';
@@ -42,7 +43,7 @@ export function weightFilesOf(content: BaseContent): string[] {
   const { names, where } = content;
   if (names.includes(weightsName)) return [weightsName];
   if (!names.includes(indexName)) return refuseWithoutWeights(names, where);
-  const shards = shardNamesOf(readAll(content, indexName));
+  const shards = shardNamesOf(readSmallFile(content, indexName));
   const absent = shards.find((shard) => !names.includes(shard));
   if (absent !== undefined) throw badIndex(`names the shard ${absent}, which is not there`);
   return [indexName, ...shards];
@@ -55,7 +56,7 @@ export function weightFilesOf(content: BaseContent): string[] {
 export function readWeights(content: BaseContent): ReadonlyMap<string, StoredTensor> {
   const files = weightFilesOf(content);
   if (files[0] === weightsName) return readHeader(content.open(weightsName), weightsName).tensors;
-  const weightMap = weightMapOf(readAll(content, indexName));
+  const weightMap = weightMapOf(readSmallFile(content, indexName));
   const tensors = new Map<string, StoredTensor>();
   const holders = new Map<string, string>();
   for (const shard of files.slice(1)) {
@@ -99,7 +100,12 @@ function badIndex(problem: string): FormatError {
   return new FormatError('bad-index', `${indexName} ${problem}`);
 }
 
-function readAll(content: BaseContent, name: string): Uint8Array {
+/** One of the small files of a checkpoint, whole. @throws FormatError `file-too-large`. */
+export function readSmallFile(content: BaseContent, name: string): Uint8Array {
   const source = content.open(name);
-  return readRange(source, 0, source.size);
+  if (source.size <= settingsFileBytesMax) return readRange(source, 0, source.size);
+  throw new FormatError(
+    'file-too-large',
+    `${name} has ${source.size} bytes, expected at most ${settingsFileBytesMax}; it cannot be what its name says`,
+  );
 }

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { utf8 } from '../../../shared/core/bytes.ts';
 import { FormatError } from '../../../shared/core/errors.ts';
+import type { ByteSource } from '../../../shared/model/byte-source.ts';
 import { describeBase, loadBase, readBaseFiles } from '../../../shared/model/load.node.ts';
 import { describeFiles } from '../../../shared/model/load.ts';
 import { writeSafetensors } from '../../../shared/model/safetensors.ts';
@@ -145,5 +146,19 @@ describe('sharded checkpoints', () => {
     assert.match(refusal(kept, 'bad-checkpoint'), /missing /);
     assert.match(refusal(files), /which lacks it/);
     await inFolder(kept, (folder) => assert.rejects(loadBase(folder), /missing /));
+  });
+
+  it('[SHD-11] are not read into memory on the word of a name', () => {
+    const endless = { size: 2 ** 40, piece: () => assert.fail('it was read') };
+    for (const name of [indexName, 'config.json', 'tokenizer.json']) {
+      const files = new Map<string, Uint8Array | ByteSource>(sharded(fixtureFiles('bert'), 2)).set(name, endless);
+      assert.throws(
+        () => describeFiles(files),
+        (thrown) => {
+          assert.ok(thrown instanceof FormatError && thrown.code === 'file-too-large', String(thrown));
+          return thrown.message.startsWith(`${name} has 1099511627776 bytes, expected at most`);
+        },
+      );
+    }
   });
 });
