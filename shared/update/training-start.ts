@@ -46,7 +46,8 @@ export function trainingStartOf(exchange: Exchange, options: TrainingStartOption
   }
   for (const { published: whole, trained: own } of exchange.pairs) {
     const rank = Math.min(own.rank, rankMax ?? own.rank);
-    copyRanks(published, whole, frozen, whole, { from: 0, to: whole.rank });
+    // A client's own pair is not what others published: it begins where it was, and nothing of it acts beside it.
+    if (own.b.aggregationClass !== 'local') copyRanks(published, whole, frozen, whole, { from: 0, to: whole.rank });
     if (restarts(exchange)) {
       clearRanks(start, own, rank, own.rank);
     } else {
@@ -126,48 +127,51 @@ function copyTensor(source: Float32Array, from: Tensor, target: Float32Array, to
   }
 }
 
-/** Tensors that never leave the client, as trained. */
-function localTensors({ trained }: Exchange): readonly Tensor[] {
-  return trained.tensors.filter(({ aggregationClass }) => aggregationClass === 'local');
+/** A tensor that never leaves the client: as trained, as published, and where it lies in what the client keeps. */
+interface OwnTensor {
+  readonly trained: Tensor;
+  readonly published: Tensor;
+  readonly kept: Tensor;
+}
+
+/** What a client keeps is in the shape of what is published, so that whoever holds a version can put it in. */
+function ownTensors({ trained, published }: Exchange): OwnTensor[] {
+  let offset = 0;
+  return trained.tensors.flatMap((tensor, index) => {
+    if (tensor.aggregationClass !== 'local') return [];
+    const whole = published.tensors[index]!;
+    const kept = { ...whole, offset };
+    offset += whole.size;
+    return [{ trained: tensor, published: whole, kept }];
+  });
 }
 
 /** How many values a client keeps for itself. */
 export function personalDim(exchange: Exchange): number {
-  return localTensors(exchange).reduce((sum, { size }) => sum + size, 0);
+  return ownTensors(exchange).reduce((sum, { kept }) => sum + kept.size, 0);
 }
 
-/** A client's own parts of what it trained, one after the other. */
+/** A client's own parts of what it trained, one after the other in the order of the layout and the shape of what is published. */
 export function personalOf(exchange: Exchange, trained: Float32Array): Float32Array {
   const values = new Float32Array(personalDim(exchange));
-  let place = 0;
-  for (const { offset, size } of localTensors(exchange)) {
-    values.set(trained.subarray(offset, offset + size), place);
-    place += size;
-  }
+  for (const own of ownTensors(exchange)) copyTensor(trained, own.trained, values, own.kept);
   return values;
 }
 
 /** A new vector: `vector` as trained, with a client's own parts in their places. */
 function withPersonal(exchange: Exchange, vector: Float32Array, personal: Float32Array): Float32Array {
   assert(personal.length === personalDim(exchange), 'a client keeps its own parts whole');
-  const own = vector.slice();
-  let place = 0;
-  for (const { offset, size } of localTensors(exchange)) {
-    own.set(personal.subarray(place, place + size), offset);
-    place += size;
-  }
-  return own;
+  const changed = vector.slice();
+  for (const own of ownTensors(exchange)) copyTensor(personal, own.kept, changed, own.trained);
+  return changed;
 }
 
 /** What a client measures: what is published with its own parts in their places. A new vector, unless it has none. */
 export function personalised(exchange: Exchange, published: Float32Array, personal: Float32Array | null): Float32Array {
   if (personal === null || personal.length === 0) return published;
-  const own = published.slice();
-  const trained = withPersonal(exchange, new Float32Array(exchange.trained.dim), personal);
-  for (const [index, tensor] of exchange.trained.tensors.entries()) {
-    if (tensor.aggregationClass === 'local') copyTensor(trained, tensor, own, exchange.published.tensors[index]!);
-  }
-  return own;
+  const changed = published.slice();
+  for (const own of ownTensors(exchange)) copyTensor(personal, own.kept, changed, own.published);
+  return changed;
 }
 
 /** Names of pairs of which a client of this largest rank trains a part only. */
