@@ -44,6 +44,7 @@ interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly maskFraction?: number;
   readonly lengthMax?: number;
   readonly epochs: number;
+  readonly keep: 'last' | 'best';
   readonly batchSize: number;
   readonly learningRate: number;
   readonly schedule: ScheduleName;
@@ -79,6 +80,10 @@ export interface TrainReport {
   readonly trainLoss: number;
   /** The metric that counts. */
   readonly metric: MetricName;
+  /** Which pass over the rows is kept, from 1. */
+  readonly pass: number;
+  /** Whether the held-out rows chose the pass: then their metrics look better than those of other rows will. */
+  readonly isChosen: boolean;
   /** Metrics on the held-out rows; null when none were held out. */
   readonly heldOut: Metrics | null;
   readonly seconds: number;
@@ -137,6 +142,14 @@ export function register(program: Command, context: CommandContext): void {
       wholeNumber(1),
     )
     .option('--epochs <count>', 'passes over the rows', wholeNumber(1), 3)
+    .addOption(
+      new Option(
+        '--keep <pass>',
+        'which pass over the rows is kept: the last, or the best by --metric on the held-out rows',
+      )
+        .choices(['last', 'best'])
+        .default('last'),
+    )
     .option('--batch-size <rows>', 'rows per step', wholeNumber(1), defaultTraining.batchSize)
     .option('--learning-rate <rate>', 'highest learning rate', numberIn({ above: 0 }), defaultTraining.learningRate)
     .addOption(
@@ -228,8 +241,25 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
       `${options.train}: none of ${train.rowCount} training rows leaves anything to score within ${task.lengthMax} tokens`,
     );
   }
+  if (options.keep === 'best' && heldOut.source.count === 0)
+    throw new UsageError(
+      'no-rows',
+      '--keep best needs held-out rows to choose by; give --held-out or --held-out-fraction',
+    );
+  const keepBy = options.keep === 'best' ? metric : null;
   const trained = await training.trainModel(
-    { model, tokenizer, adapter, task, train: train.source, heldOut: heldOut.source, configuration, seed, start },
+    {
+      model,
+      tokenizer,
+      adapter,
+      task,
+      train: train.source,
+      heldOut: heldOut.source,
+      configuration,
+      seed,
+      keepBy,
+      start,
+    },
     context,
   );
   const { layout, parameters, result } = trained;
@@ -260,6 +290,8 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
     steps: result.steps,
     trainLoss: result.meanLoss,
     metric,
+    pass: trained.pass,
+    isChosen: keepBy !== null,
     heldOut: trained.heldOut,
     seconds: result.seconds,
     backend: backend.name,
@@ -272,7 +304,7 @@ function reportText(report: TrainReport): string {
   return [
     `trained ${report.method} on ${rows.train} rows${what} in ${report.steps} steps and ${report.seconds.toFixed(1)} s (${report.backend})${cutText(rows)}`,
     `  parameters  ${parameters.trainable} trained, ${parameters.frozen} frozen`,
-    `  held out    ${report.heldOut === null ? 'nothing' : metricsText(report.heldOut, report.metric)}`,
+    `  held out    ${report.heldOut === null ? 'nothing' : metricsText(report.heldOut, report.metric)}${report.isChosen ? `, after pass ${report.pass}, which these rows chose` : ''}`,
     `  adapter     ${report.adapter}`,
     `Measure it on other rows: tributary evaluate --adapter ${report.adapter} --data FILE`,
   ].join('\n');

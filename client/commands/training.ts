@@ -8,7 +8,7 @@ import type { LoadedBase } from '../../shared/model/load.ts';
 import type { Task } from '../../shared/plan/task.ts';
 import type { TrainingConfiguration } from '../../shared/training/configuration.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
-import type { Metrics } from '../../shared/training/metrics.ts';
+import { isBetter, type MetricName, type Metrics } from '../../shared/training/metrics.ts';
 import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
 import { localStepCount, type TrainingResult, trainLocally } from '../../shared/training/train.ts';
 import type { AdapterLayout } from '../../shared/update/layout.ts';
@@ -21,6 +21,8 @@ export interface TrainModelOptions extends LoadedBase {
   readonly heldOut: ExampleSource;
   readonly configuration: TrainingConfiguration;
   readonly seed: number;
+  /** The metric by which the best pass is kept; null keeps the last. */
+  readonly keepBy: MetricName | null;
   /** The adapter whose values training starts from; null for the start values of the seed. */
   readonly start: AdapterDocument | null;
 }
@@ -31,13 +33,22 @@ export interface TrainedModel {
   /** `[dim]` in layout order. */
   readonly parameters: Float32Array;
   readonly result: TrainingResult;
-  /** Metrics on the held-out rows; null without any. */
+  /** Metrics on the held-out rows; null without any. Those of a best pass look better than they will be, since the rows chose it. */
   readonly heldOut: Metrics | null;
+  /** Which pass is kept, from 1. */
+  readonly pass: number;
+}
+
+/** A pass that is kept. */
+interface Kept {
+  readonly pass: number;
+  readonly parameters: Float32Array;
+  readonly metrics: Metrics;
 }
 
 /** Trains from `start`, or from the start values of `seed`, and measures on the held-out rows. @throws as `trainLocally` does. */
 export async function trainModel(
-  { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed, start }: TrainModelOptions,
+  { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed, keepBy, start }: TrainModelOptions,
   context: CommandContext,
 ): Promise<TrainedModel> {
   const model = createTaskModel({ base, adapter, task, tokenizer });
@@ -46,6 +57,11 @@ export async function trainModel(
     unit: 'steps',
     total: localStepCount(configuration, train.count),
   });
+  let best: Kept | null = null;
+  const judge = async (by: MetricName, pass: number, parameters: Float32Array): Promise<void> => {
+    const metrics = await evaluate({ model, parameters, source: heldOut, signal: context.signal });
+    if (best === null || isBetter(by, metrics[by], best.metrics[by])) best = { pass, parameters, metrics };
+  };
   const result = await trainLocally({
     model,
     start:
@@ -54,14 +70,19 @@ export async function trainModel(
     configuration,
     seed,
     onProgress: ({ step, loss }) => line.update(step, `loss ${loss.toFixed(3)}`),
+    ...(keepBy === null ? {} : { onPass: ({ index, parameters }) => judge(keepBy, index + 1, parameters) }),
     signal: context.signal,
   }).finally(() => line.finish());
-  const { parameters } = result;
+  const kept = best as Kept | null;
+  const parameters = kept?.parameters ?? result.parameters;
+  const measured = async () =>
+    heldOut.count === 0 ? null : await measure({ model, parameters, source: heldOut }, context);
   return {
     layout: model.layout,
     parameters,
     result,
-    heldOut: heldOut.count === 0 ? null : await measure({ model, parameters, source: heldOut }, context),
+    heldOut: kept?.metrics ?? (await measured()),
+    pass: kept?.pass ?? configuration.localEpochs ?? 1,
   };
 }
 

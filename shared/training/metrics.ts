@@ -95,6 +95,12 @@ export function metricsOf(counts: EvaluationCounts, names: readonly MetricName[]
   return { exampleCount, ...Object.fromEntries(values) } as Metrics;
 }
 
+/** Whether `left` is better than `right`; a metric that is not there is worse than any other. */
+export function isBetter(name: MetricName, left: number | null, right: number | null): boolean {
+  if (left === null || right === null) return left !== null && right === null;
+  return metricFacts[name].higherIsBetter ? left > right : left < right;
+}
+
 /** F1 of one name of {@link NameCounts}; null where it neither occurs nor is predicted. */
 export function f1Of({ truth, predicted, correct }: NameCounts, index: number): number | null {
   const occurrences = truth[index]! + predicted[index]!;

@@ -49,6 +49,8 @@ export interface TrainingOptions {
   /** Which of how many equal stretches of the learning-rate schedule this is: round `index` of `count`. Default: the only one. */
   readonly round?: { readonly index: number; readonly count: number };
   readonly onProgress?: (progress: TrainingProgress) => void;
+  /** Called after every pass over the examples, the last too; training waits for it. `parameters` `[dim]` belong to the listener. */
+  readonly onPass?: (pass: { readonly index: number; readonly parameters: Float32Array }) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -78,7 +80,8 @@ export function localStepCount(configuration: TrainingConfiguration, exampleCoun
  * @throws FederationError `training-diverged` when the loss is not finite; the reason of `signal` when it aborts.
  */
 export async function trainLocally(options: TrainingOptions): Promise<TrainingResult> {
-  const { model, start, source, configuration, seed, round = { index: 0, count: 1 }, onProgress, signal } = options;
+  const { model, start, source, configuration, seed, round = { index: 0, count: 1 } } = options;
+  const { onProgress, onPass, signal } = options;
   assert(start.length === model.layout.dim, `start has ${start.length} values, the layout ${model.layout.dim}`);
   assert(source.count > 0, 'training needs at least one example');
   const startedMs = performance.now();
@@ -95,7 +98,13 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
   let targetCount = 0;
   try {
     const batches = batchesForEver(source.lengths, configuration.batchSize, random);
-    const fetch = (indices: readonly number[]) => ({ indices, examples: source.read(indices) });
+    const fetch = (indices: readonly number[]) => {
+      const examples = source.read(indices);
+      // Whoever waits for it hears of a failure; nobody waits when the step before it fails.
+      examples.catch(() => {});
+      return { indices, examples };
+    };
+    const stepsPerPass = Math.ceil(source.count / configuration.batchSize);
     let next = fetch(batches.next().value);
     for (let step = 0; step < stepCount; step++) {
       signal?.throwIfAborted();
@@ -112,6 +121,8 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
       lossSum += loss * arranged.targets.length;
       targetCount += arranged.targets.length;
       onProgress?.({ step: step + 1, stepCount, loss });
+      if (onPass !== undefined && (step + 1) % stepsPerPass === 0)
+        await onPass({ index: (step + 1) / stepsPerPass - 1, parameters: await trainer.parameters() });
       await nextTurn();
     }
     const parameters = await trainer.parameters();

@@ -162,6 +162,20 @@ describe('train and evaluate by task', () => {
     assert.match(language.errors, /the task causal is measured by its perplexity/);
   });
 
+  it('[TCT-7] keeps the best pass by the metric that counts, or the last', async () => {
+    const flags = ['--held-out', at('answers-test.jsonl'), '--epochs', '4', '--learning-rate', '0.3', '--json'];
+    const kept = await document(train('causal', 'answers', ...flags, '--keep', 'best', '--out', at('best')));
+    const last = await document(train('causal', 'answers', ...flags, '--out', at('last')));
+    assert.equal(last.pass, 4);
+    assert.ok(kept.pass >= 1 && kept.pass <= 4);
+    assert.ok(kept.heldOut.perplexity <= last.heldOut.perplexity);
+    const data = ['--base', base, '--backend', 'cpu', '--data', at('answers-test.jsonl'), '--json'];
+    const measured = await document(run(['evaluate', '--adapter', at('best'), ...data]));
+    assert.ok(Math.abs(measured.perplexity - kept.heldOut.perplexity) < 1e-3, 'what is written is what was chosen');
+    const none = await train('causal', 'answers', '--keep', 'best', '--held-out-fraction', '0', '--out', at('never'));
+    assert.match(none.errors, /--keep best needs held-out rows/);
+  });
+
   it('[TCT-5] says what is wrong with task, metric and options, and exits with 2', async () => {
     const cases: readonly (readonly [string, string, string[], RegExp])[] = [
       ['causal', 'texts', ['--pooling', 'mean'], /--pooling belongs to the task classification and multi-label/],

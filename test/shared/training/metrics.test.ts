@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { type EvaluationCounts, mergeCounts, noCounts, startCounts } from '../../../shared/training/counts.ts';
 import { countExclusive, countIndependent } from '../../../shared/training/decisions.ts';
-import { metricFacts, metricNames, metricsOf, metricText } from '../../../shared/training/metrics.ts';
+import { isBetter, metricFacts, metricNames, metricsOf, metricText } from '../../../shared/training/metrics.ts';
 import { bindTask } from '../../../shared/training/tasks/registry.ts';
 import { classificationOf } from '../../helpers/evaluation-counts.ts';
 
@@ -141,6 +141,8 @@ describe('metric facts', () => {
   it('[MET-10] know which direction is better, and how a value is shown', () => {
     const higher = metricNames.filter((name) => metricFacts[name].higherIsBetter);
     assert.deepEqual(higher, ['accuracy', 'macroF1', 'microF1', 'entityF1', 'auroc']);
+    assert.ok(isBetter('perplexity', 3, 4) && !isBetter('accuracy', 0.3, 0.4));
+    assert.ok(isBetter('loss', 1, null) && !isBetter('loss', null, 1) && !isBetter('loss', 1, 1));
     assert.deepEqual(
       [
         metricText('accuracy', 0.8125),
