@@ -9,6 +9,7 @@ import { registerCombine } from './adapters-combine.ts';
 import type { ExportOptions } from './adapters-export.ts';
 import type { ImportOptions } from './adapters-import.ts';
 import type { MergeOptions } from './adapters-merge.ts';
+import { registerMethods } from './adapters-methods.ts';
 import { list, show, showFolder } from './adapters-show.ts';
 
 /** Adds `adapters` with its subcommands. */
@@ -75,6 +76,7 @@ export function register(program: Command, context: CommandContext): void {
       await mergeAdapter(options, context);
     });
   registerCombine(withSwitches(adapters.command('combine <folders...>')), context);
+  registerMethods(withSwitches(adapters.command('methods')), context);
 }
 
 function addExport(
