@@ -1,7 +1,10 @@
 import { strict as assert } from 'node:assert';
+import { messageBytesMax } from '../../../shared/core/limits.ts';
+import { evaluationFormat } from '../../../shared/protocol/bodies.ts';
+import { encodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { checkEvaluation } from '../../../shared/protocol/check-evaluation.ts';
 import type { Evaluation } from '../../../shared/protocol/messages.ts';
-import { type EvaluationCounts, scoreBinCount, startCounts } from '../../../shared/training/counts.ts';
+import { type EvaluationCounts, noCounts, scoreBinCount, startCounts } from '../../../shared/training/counts.ts';
 import { countExclusive, countIndependent } from '../../../shared/training/decisions.ts';
 import { countEntities } from '../../../shared/training/entities.ts';
 import { bindTask } from '../../../shared/training/tasks/registry.ts';
@@ -79,5 +82,13 @@ describe('evaluation of a site', () => {
     assert.match(faultOf({ calibration: { ...calibration, decisions } })!, /10 decisions, the bins count 11/);
     const right = moved(calibration.right, 0, 1);
     assert.match(faultOf({ calibration: { ...calibration, right } })!, /more right decisions/);
+  });
+
+  it('[EVL-3] of the largest task that has all counts fits one message', () => {
+    const labels = Array.from({ length: 16_384 }, (_, index) => (index === 0 ? 'O' : `B-${index}`));
+    const largest = noCounts(bindTask({ kind: 'tokens', labels, lengthMax: 8 }).shape);
+    const several = bindTask({ kind: 'multi-label', labels: labels.slice(0, 64), pooling: 'mean', lengthMax: 8 });
+    for (const counts of [largest, noCounts(several.shape)])
+      assert.ok(encodeCanonical(evaluationFormat, evaluationOf(counts)).length < messageBytesMax - 10_000);
   });
 });

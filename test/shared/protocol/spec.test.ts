@@ -14,11 +14,13 @@ import {
   messageDepthMax,
 } from '../../../shared/core/limits.ts';
 import { signatureTypes } from '../../../shared/crypto/signature-input.ts';
+import { taskKinds } from '../../../shared/plan/task.ts';
 import { declineCodes } from '../../../shared/protocol/bodies.ts';
 import { envelopeTypes } from '../../../shared/protocol/envelope.ts';
 import { callNames, coordinatorEvents } from '../../../shared/protocol/messages.ts';
 import { protocolVersion } from '../../../shared/protocol/version.ts';
 import { violationMeanings } from '../../../shared/protocol/violations.ts';
+import { calibrationBinCount, scoreBinCount } from '../../../shared/training/counts.ts';
 import { root } from '../../house-rules/sources.ts';
 import { protocolVectors } from '../../vectors/vectors.ts';
 
@@ -106,5 +108,15 @@ describe('SPEC.md', () => {
     );
     const inSpec = new Set([...spec.matchAll(/"(TRIB-[A-Za-z0-9-]+)/g)].map(([, name]) => name));
     assert.deepEqual(inSpec, inCode);
+  });
+
+  it('[SPC-9] says for every kind of task what an evaluation counts, with the bins of the code', () => {
+    const table = spec.slice(spec.indexOf('| kind | targets |'), spec.indexOf('Entities are those of'));
+    assert.deepEqual(
+      rowsOf(table.trimEnd()).flatMap(([kind]) => quoted(kind!)),
+      [...taskKinds],
+    );
+    assert.match(spec, new RegExp(`Histograms have ${scoreBinCount} bins`));
+    assert.match(spec, new RegExp(`calibration ${calibrationBinCount} bins`));
   });
 });
