@@ -47,6 +47,9 @@ export const violationMeanings = {
   'bad-dealer': 'the shares of a dealer do not give the secret that it committed to',
   'below-threshold': 'too few clients are left to open the sum',
   'out-of-range': 'the sum holds a value that no honest clients can reach',
+  'log-fork': 'the log of the coordinator does not go on from what was seen of it',
+  'bad-certificate': 'the certificate of membership is not good',
+  'stale-revocations': 'the list of revocations is too old',
 } as const;
 
 /** Name of a violation. */
