@@ -9,6 +9,7 @@ import type { BaseDescription } from '../model/base-model.ts';
 import type { Plan } from '../plan/plan.ts';
 import { federatedLayout, refusePlan } from '../update/federated-layout.ts';
 import type { AdapterLayout } from '../update/layout.ts';
+import { checkTraining } from './check-configuration.ts';
 import { taskLayout } from './initial-adapter.ts';
 
 /** An adapter on a base and the layout of all that is learned with it. */
@@ -23,13 +24,17 @@ export interface PlanAdapters {
   readonly trained: LaidOutAdapter;
 }
 
-/** The adapters of a plan on a base. @throws UsageError `bad-adapter` or `bad-plan`. */
-export function planAdapters({ adapter: settings, aggregation, task }: Plan, base: BaseDescription): PlanAdapters {
+/** The adapters of a plan on a base. @throws UsageError `bad-adapter`, `bad-plan` or `bad-training`. */
+export function planAdapters(
+  { adapter: settings, aggregation, task, training }: Plan,
+  base: BaseDescription,
+): PlanAdapters {
   const layOut = (adapter: BoundAdapter): LaidOutAdapter => {
     return { adapter, layout: federatedLayout(taskLayout(adapter, base, task), aggregation) };
   };
   const bound = parseAdapter(settings, base);
   const trained = layOut(bound);
+  checkTraining(training, trained.layout);
   const { publishedRank } = aggregation;
   if (publishedRank === undefined) return { published: trained, trained };
   if (bound.method !== 'lora') {

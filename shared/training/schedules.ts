@@ -10,6 +10,8 @@ export interface ScheduleOptions {
   readonly name: ScheduleName;
   /** Share of the steps that warm up, in [0, 1). */
   readonly warmupFraction: number;
+  /** Steps that warm up, in place of their share. */
+  readonly warmupSteps?: number | undefined;
   /** All steps of the schedule: for a federation, those of all rounds. */
   readonly stepCount: number;
 }
@@ -19,10 +21,10 @@ export interface ScheduleOptions {
  * is never 0 and the last one is small but above 0, so no step is wasted: warm-up step s of w has factor (s + 1) / w, and decay step s
  * of d has the decay's value at s / d.
  */
-export function scheduleOf({ name, warmupFraction, stepCount }: ScheduleOptions): Schedule {
+export function scheduleOf({ name, warmupFraction, warmupSteps, stepCount }: ScheduleOptions): Schedule {
   assert(stepCount >= 1, `a schedule needs at least one step, found ${stepCount}`);
   assert(warmupFraction >= 0 && warmupFraction < 1, `the warm-up fraction ${warmupFraction} is not in [0, 1)`);
-  const warmupCount = Math.round(warmupFraction * stepCount);
+  const warmupCount = warmupSteps ?? Math.round(warmupFraction * stepCount);
   const decayCount = Math.max(1, stepCount - warmupCount);
   return (step) => {
     if (step < warmupCount) return (step + 1) / warmupCount;

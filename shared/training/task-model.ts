@@ -29,6 +29,7 @@ import type { ExampleSource } from '../data/example-source.ts';
 import type { BaseModel, SiteHooks } from '../model/base-model.ts';
 import type { Pooling, Task } from '../plan/task.ts';
 import type { AdapterLayout, TensorSpecification } from '../update/layout.ts';
+import { withWordChange } from './adversarial.ts';
 import { type EvaluationCounts, startCounts } from './counts.ts';
 import { initialValues, taskLayout } from './initial-adapter.ts';
 import { binaryCrossEntropy, crossEntropy } from './loss.ts';
@@ -57,7 +58,10 @@ export interface TaskAdapter {
 const headLosses = { 'cross-entropy': crossEntropy, 'binary-cross-entropy': binaryCrossEntropy } as const;
 
 /** How a forward pass runs: training switches adapter dropout on, which draws from `random`, and takes auxiliary losses. */
-export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'step' | 'addLoss' | 'observe'>;
+export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'step' | 'addLoss' | 'observe'> & {
+  /** Added to the word vectors, in the shape that {@link TaskModel.wordShape} says. */
+  readonly wordChange?: Tensor3D;
+};
 
 /** What {@link createTaskModel} needs. */
 export interface TaskModelOptions {
@@ -91,6 +95,8 @@ export interface TaskModel {
   initialise(seed: number): Float32Array;
   /** What is read and scored of a batch. Pure. */
   arrange(examples: readonly EncodedExample[], draw: Draw): Arranged;
+  /** Shape `[batch, sequence, hidden]` of the word vectors that are read. */
+  wordShape(arranged: Arranged): [number, number, number];
   /** The scored states. */
   states(parameters: Parameters, arranged: Arranged, mode: PassMode): ScoredStates;
   /** Mean loss over scored states. */
@@ -113,14 +119,15 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
   const layout = taskLayout(adapter, description, settings);
   const { readout } = task;
   const { padId = 0, maskId = null } = tokenizer;
-  const states: TaskModel['states'] = (parameters, { examples, places }, mode) => {
+  const states: TaskModel['states'] = (parameters, { examples, places }, { wordChange, ...mode }) => {
     const batch = batchOf(examples, padId, textTokensMax);
     const { sequenceLength } = batch;
     const shape: [number, number] = [batch.rowCount, sequenceLength];
     const inputIds = tensor2d(batch.ids, shape, 'int32');
     const attentionMask = tensor2d(maskOf(batch), shape, 'int32');
     const dropped = mode.training || dropLowest === 0 ? {} : { dropLowest };
-    const hooks = adapter.hooks({ parameters, attentionMask, ...mode, ...dropped });
+    const own = adapter.hooks({ parameters, attentionMask, ...mode, ...dropped });
+    const hooks = wordChange === undefined ? own : withWordChange(own, wordChange);
     const all = base.encode({ inputIds, attentionMask }, hooks);
     // What an adapter puts in front of the text is not scored.
     assert(
@@ -165,6 +172,10 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
       const arranged = task.arrange(examples, draw, { vocabularySize, maskId });
       assert(arranged.targets.length > 0, 'every example has something to score');
       return arranged;
+    },
+    wordShape: ({ examples }) => {
+      const { rowCount, sequenceLength } = batchOf(examples, padId, textTokensMax);
+      return [rowCount, sequenceLength, hiddenSize];
     },
     states,
     scores,

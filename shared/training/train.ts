@@ -10,25 +10,30 @@ import {
   sub,
   type Tensor,
   type Tensor1D,
+  type Tensor3D,
   tensor1d,
   tidy,
   valueAndGrads,
+  zeros,
 } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { FederationError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
 import { epochBatches } from '../data/batches.ts';
 import type { ExampleSource } from '../data/example-source.ts';
-import { trainsLocally } from '../update/layout.ts';
+import { createActivity } from './activity.ts';
+import { ascend, ascentOf } from './adversarial.ts';
+import { checkTraining } from './check-configuration.ts';
 import type { TrainingConfiguration } from './configuration.ts';
 import { type Features, featuresOf } from './features.ts';
 import { type AdamState, adamW, clipByGlobalNorm, decayMaskOf } from './optimisers.ts';
+import { learningRatesOf } from './parameter-groups.ts';
 import { nameTensors, splitFlat } from './parameters.ts';
 import { scheduleOf } from './schedules.ts';
 import type { TaskModel } from './task-model.ts';
 import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
-import { countUses } from './use-counts.ts';
+import { countUses, type UseCounts } from './use-counts.ts';
 
 /** Where local training stands: `step` of `stepCount` done, the last with mean `loss` per target. */
 export interface TrainingProgress {
@@ -77,22 +82,27 @@ export function localStepCount(configuration: TrainingConfiguration, exampleCoun
 /**
  * Trains the adapter and head with AdamW and returns the new parameters and their delta. Gives the event loop a turn after every step, and reads the
  * next batch while one is computed.
- * @throws FederationError `training-diverged` when the loss is not finite; the reason of `signal` when it aborts.
+ * @throws UsageError `bad-training` when settings name what is not trained; FederationError `training-diverged` when the loss is not finite; the
+ * reason of `signal` when it aborts.
  */
 export async function trainLocally(options: TrainingOptions): Promise<TrainingResult> {
   const { model, start, source, configuration, seed, round = { index: 0, count: 1 } } = options;
   const { onProgress, onPass, signal } = options;
   assert(start.length === model.layout.dim, `start has ${start.length} values, the layout ${model.layout.dim}`);
   assert(source.count > 0, 'training needs at least one example');
+  checkTraining(configuration, model.layout);
   const startedMs = performance.now();
   const stepCount = localStepCount(configuration, source.count);
   const schedule = scheduleOf({
     name: configuration.schedule,
     warmupFraction: configuration.warmupFraction,
+    warmupSteps: configuration.warmupSteps,
     stepCount: stepCount * round.count,
   });
-  const features = await featuresOf(model, source, signal);
+  // States of texts that are kept do not know what changed words would make of them.
+  const features = configuration.adversarial === undefined ? await featuresOf(model, source, signal) : null;
   const random = seededRandom(seed, 'training');
+  const totalSteps = stepCount * round.count;
   const trainer = createTrainer({ model, features, start, configuration });
   let lossSum = 0;
   let targetCount = 0;
@@ -113,7 +123,7 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
       if (step + 1 < stepCount) next = fetch(batches.next().value);
       const place = round.index * stepCount + step;
       const loss = await trainer.step(
-        { arranged, indices, step: place },
+        { arranged, indices, step: place, progress: place / totalSteps },
         schedule(place),
         random.fork('dropout', step),
       );
@@ -162,6 +172,15 @@ interface Batch {
   readonly indices: readonly number[];
   /** Local steps before this one, over all rounds. */
   readonly step: number;
+  /** Their share of all steps, in [0, 1). */
+  readonly progress: number;
+}
+
+/** One way through the network: what it draws from, who counts uses in it, and how word vectors are changed. */
+interface Pass {
+  readonly random: SeededRandom;
+  readonly observe?: UseCounts['observe'];
+  readonly wordChange?: Tensor3D;
 }
 
 interface TrainerOptions {
@@ -174,36 +193,57 @@ interface TrainerOptions {
 /** The tensors of one training: parameters and moments live across steps, all else ends with its step. */
 function createTrainer({ model, features, start, configuration }: TrainerOptions) {
   const { layout } = model;
-  const { gradientClipNorm, proximalMu } = configuration;
+  const { gradientClipNorm, proximalMu, adversarial } = configuration;
   const decayMask = tensor1d(decayMaskOf(layout));
   const anchor = proximalMu > 0 ? tensor1d(start) : null;
-  const optimiser = adamW({ ...configuration, decayMask });
+  const rates = learningRatesOf(layout, configuration.groups);
+  const ratesTensor = rates === null ? undefined : tensor1d(rates);
+  const optimiser = adamW({ ...configuration, decayMask, ...(ratesTensor && { rates: ratesTensor }) });
+  const activity = createActivity(layout, configuration);
   let parameters = tensor1d(start.slice());
   let state = optimiser.init(parameters);
   const uses = countUses(layout);
 
-  const gradientAt = (batch: Batch, random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
+  /** Loss and gradient of one pass in the flat vector, and in a change of the word vectors where there is one. */
+  const passAt = (batch: Batch, pass: Pass): { loss: Tensor; gradient: Tensor1D; changeGradient?: Tensor3D } => {
     const constants = splitFlat(parameters, layout);
     // The gradient is that of the flat vector, so that parts that a pass does not reach (dropped layers, idle experts) have zero.
-    const lossOf = (flat: Tensor) => {
+    const lossOf = (flat: Tensor, wordChange?: Tensor) => {
       const leaves = splitFlat(flat as Tensor1D, layout);
-      const tensors = layout.tensors.map(({ aggregationClass }, index) => {
-        return trainsLocally(aggregationClass) ? leaves[index]! : constants[index]!;
-      });
-      return batchLoss(nameTensors(tensors, layout), batch, random);
+      const tensors = layout.tensors.map((_, index) => (activity.trains(index) ? leaves[index]! : constants[index]!));
+      const changed = wordChange === undefined ? {} : { wordChange: wordChange as Tensor3D };
+      return batchLoss(nameTensors(tensors, layout), batch, { ...pass, ...changed });
     };
-    const { value, grads } = valueAndGrads(lossOf)([parameters]);
-    const gradient = grads[0] as Tensor1D;
-    return { loss: value, gradient };
+    const { wordChange } = pass;
+    const { value, grads } = valueAndGrads(lossOf)(wordChange === undefined ? [parameters] : [parameters, wordChange]);
+    const [gradient, changeGradient] = grads as [Tensor1D, Tensor3D?];
+    return { loss: value, gradient, ...(changeGradient && { changeGradient }) };
+  };
+
+  const gradientAt = (batch: Batch, random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
+    if (adversarial === undefined) return passAt(batch, { random, observe: uses.observe });
+    const { steps, stepSize } = ascentOf(adversarial);
+    const { radius } = adversarial;
+    const none: Tensor3D = zeros(model.wordShape(batch.arranged));
+    const { loss, gradient, changeGradient } = passAt(batch, { random, observe: uses.observe, wordChange: none });
+    let change = ascend(none, changeGradient!, { radius, stepSize });
+    for (let step = 1; step < steps; step++) {
+      const uphill = passAt(batch, { random: random.fork('ascent', step), wordChange: change }).changeGradient!;
+      change = ascend(change, uphill, { radius, stepSize });
+    }
+    // The change is a constant of the last pass.
+    const worst = passAt(batch, { random: random.fork('ascent', steps), wordChange: change });
+    return { loss, gradient: mul(add(gradient, worst.gradient), 0.5) };
   };
 
   /** The loss of the task and what the adapter adds to it. */
-  const batchLoss = (named: Map<string, Tensor>, { arranged, indices, step }: Batch, random: SeededRandom): Scalar => {
+  const batchLoss = (named: Map<string, Tensor>, { arranged, indices, step }: Batch, pass: Pass): Scalar => {
     const added: Scalar[] = [];
-    const { observe } = uses;
+    const { random, observe, wordChange } = pass;
     // A loss is formed in the middle of the network, whose blocks free what they computed.
     const addLoss = (_: string, loss: Scalar): void => void added.push(keep(loss));
-    const mode = { training: true, random, step, addLoss, ...(observe === undefined ? {} : { observe }) };
+    const changed = wordChange === undefined ? {} : { wordChange };
+    const mode = { training: true, random, step, addLoss, ...changed, ...(observe === undefined ? {} : { observe }) };
     const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
     const whole = added.reduce<Scalar>((sum, loss) => add(sum, loss), model.loss(named, scored, arranged));
     for (const loss of added) loss.dispose();
@@ -211,20 +251,26 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
   };
 
   const advance = (batch: Batch, scale: number, random: SeededRandom) => {
-    const [loss, moved, firstMoment, secondMoment] = tidy((): Tensor[] => {
+    const active = activity.at(batch.progress);
+    const advanced = tidy(() => {
       const { loss, gradient } = gradientAt(batch, random);
       // FedProx (Li 2020, equation 2): the gradient of mu / 2 ||w - w_global||² is added before clipping.
       const pulled: Tensor1D = anchor ? add(gradient, mul(sub(parameters, anchor), proximalMu)) : gradient;
-      const clipped = gradientClipNorm > 0 ? clipByGlobalNorm(pulled, gradientClipNorm) : pulled;
-      const { change, state: next } = optimiser.update({ gradient: clipped, state, parameters, scale });
-      return [loss, add(parameters, change), next.firstMoment, next.secondMoment];
-    }) as [Tensor, Tensor1D, Tensor1D, Tensor1D];
-    return { loss, parameters: moved, state: { stepCount: state.stepCount + 1, firstMoment, secondMoment } };
+      const own = active === null ? pulled : mul<Tensor1D>(pulled, active);
+      const clipped = gradientClipNorm > 0 ? clipByGlobalNorm(own, gradientClipNorm) : own;
+      const input = { gradient: clipped, state, parameters, scale };
+      const { change, state: next } = optimiser.update(active === null ? input : { ...input, active });
+      const { stepCount: _, ...moments } = next;
+      return { loss, parameters: add<Tensor1D>(parameters, change), ...moments };
+    });
+    const { loss, parameters: moved, ...moments } = advanced;
+    return { loss, parameters: moved, state: { stepCount: state.stepCount + 1, ...moments } };
   };
 
   const disposeState = (old: AdamState) => {
     old.firstMoment.dispose();
     old.secondMoment.dispose();
+    old.ownSteps?.dispose();
   };
 
   return {
@@ -247,6 +293,8 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
       parameters.dispose();
       disposeState(state);
       decayMask.dispose();
+      ratesTensor?.dispose();
+      activity.dispose();
       anchor?.dispose();
       uses.dispose();
     },

@@ -151,7 +151,7 @@ function isOfLabels(name: string): boolean {
 }
 
 /** Whether `pattern` is the beginning of `name`, word by word between dots; `*` is any word. */
-function isBelow(name: string, pattern: string): boolean {
+export function isBelow(name: string, pattern: string): boolean {
   const words = name.split('.');
   return pattern.split('.').every((word, index) => (word === '*' ? index < words.length : word === words[index]));
 }
