@@ -64,9 +64,10 @@ export const memoryRowsPreset = 200_000;
 export interface ColumnOptions {
   readonly textColumn?: string;
   readonly labelColumn?: string;
+  readonly labelNames?: readonly string[];
 }
 
-/** Adds `--text-column` and `--label-column`; the parsed options are {@link ColumnOptions}. */
+/** Adds `--text-column`, `--label-column` and `--label-names`; the parsed options are {@link ColumnOptions}. */
 export function addColumnOptions(command: Command): Command {
   return command
     .option(
@@ -76,12 +77,17 @@ export function addColumnOptions(command: Command): Command {
     .option(
       '--label-column <name>',
       'column or key of what is learned (default: label, labels, tags or answer, by task)',
+    )
+    .option(
+      '--label-names <names>',
+      'names of labels or tags that stand as whole numbers, from 0 up, separated by commas: O,B-PER,I-PER',
+      (text: string) => text.split(',').map((name) => name.trim()),
     );
 }
 
 /** The columns of the options, as readers take them. */
-export function columnsOf({ textColumn, labelColumn }: ColumnOptions): ColumnMapping {
-  return { text: textColumn, label: labelColumn };
+export function columnsOf({ textColumn, labelColumn, labelNames }: ColumnOptions): ColumnMapping {
+  return { text: textColumn, label: labelColumn, names: labelNames };
 }
 
 /** Adds `--metric`; without it the first metric of the task counts. */

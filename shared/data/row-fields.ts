@@ -12,6 +12,8 @@ export interface ColumnMapping {
   readonly label?: string | undefined;
   /** The natural owner of a row, for partitions. */
   readonly group?: string | undefined;
+  /** What whole numbers stand for as labels or tags, from 0 up, as published sets list them; absent means that a number is its own name. */
+  readonly names?: readonly string[] | undefined;
 }
 
 /** A record and how to refuse it. */
@@ -45,27 +47,45 @@ export function textIn(view: RecordView, column: string): string {
   return bounded(view, text, column);
 }
 
-/** A label: text, a whole number or a truth value, as text. */
-export function nameIn(view: RecordView, column: string): string {
+/** A label: text, a whole number or a truth value, as text; where `names` are given, a whole number is the place of its name. */
+export function nameIn(view: RecordView, column: string, names?: readonly string[]): string {
   const value = view.value[column];
   if (!isName(value))
     return view.fail(`expected text, a whole number or a truth value in "${column}", found ${kindOf(value)}`);
-  const name = String(value);
+  const name = named(view, column, value, names);
   return name.trim() === '' ? view.fail(`the column "${column}" is empty`) : name;
 }
 
-/** A list of labels; in CSV one text, whose labels are separated by `|`. */
-export function namesIn(view: RecordView, column: string): string[] {
+function named(
+  { fail }: RecordView,
+  column: string,
+  value: string | number | boolean,
+  names: readonly string[] | undefined,
+): string {
+  // CSV has numbers as text.
+  const place = typeof value === 'string' && /^\d{1,6}$/.test(value) ? Number(value) : value;
+  if (names === undefined || typeof place !== 'number') return String(value);
+  return (
+    names[place] ?? fail(`expected a number below ${names.length}, the count of names, in "${column}", found ${place}`)
+  );
+}
+
+/** How labels are written in one text, and what numbers stand for. */
+export interface NameListOptions {
+  /** What stands between labels in CSV, which has no lists. */
+  readonly separator: string | RegExp;
+  readonly names?: readonly string[] | undefined;
+}
+
+/** A list of labels or tags, which may be empty. */
+export function namesIn(view: RecordView, column: string, { separator, names }: NameListOptions): string[] {
   const value = view.value[column];
-  if (typeof value === 'string')
-    return value
-      .split('|')
-      .map((name) => name.trim())
-      .filter((name) => name !== '');
-  if (!Array.isArray(value)) return view.fail(`expected a list in "${column}", found ${kindOf(value)}`);
-  return value.map((item: unknown) =>
+  const items: unknown =
+    typeof value === 'string' ? value.split(separator).filter((part) => part.trim() !== '') : value;
+  if (!Array.isArray(items)) return view.fail(`expected a list in "${column}", found ${kindOf(items)}`);
+  return items.map((item: unknown) =>
     isName(item) && String(item).trim() !== ''
-      ? String(item)
+      ? named(view, column, typeof item === 'string' ? item.trim() : item, names)
       : view.fail(`expected labels in the list "${column}", found ${kindOf(item)}`),
   );
 }
@@ -134,7 +154,7 @@ export function keyOfRecord(view: RecordView, columns: ColumnMapping): string {
 export function labelledRow(view: RecordView, columns: ColumnMapping): Row {
   return {
     text: textIn(view, columnOf(view, [columns.text ?? 'text'])),
-    label: nameIn(view, columnOf(view, [columns.label ?? 'label'])),
+    label: nameIn(view, columnOf(view, [columns.label ?? 'label']), columns.names),
     ...placeOf(view, columns),
   };
 }

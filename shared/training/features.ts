@@ -11,8 +11,8 @@ import { nextTurn } from './turn.ts';
 
 /** Examples per forward pass: without gradients, memory allows more than a training batch. */
 const rowsPerPass = 32;
-/** Values that are kept per source, 1 GB of float32; a larger source is read anew in every epoch. */
-const valuesMax = 2 ** 28;
+/** Values that are kept per source, 256 MB of float32; a larger source goes through the base anew in every epoch. */
+const valuesMax = 2 ** 26;
 
 /** The states of a source's examples by index. */
 export interface Features {

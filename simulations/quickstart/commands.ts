@@ -118,13 +118,19 @@ function defaultPartition({ task }: Flags, data: DataFiles | null): string {
   return task === 'classification' || task === 'multi-label' ? 'dirichlet:0.5' : 'iid';
 }
 
-function dataOf({ train, test, textColumn, labelColumn }: Flags): DataFiles | null {
+function dataOf({ train, test, textColumn, labelColumn, labelNames }: Flags): DataFiles | null {
   if (train === undefined && test === undefined) return null;
   if (train === undefined || test === undefined) {
     const [given, missing] = train === undefined ? ['--test', '--train'] : ['--train', '--test'];
     throw new UsageError('missing-data', `${given} needs ${missing}: give both files, or neither for the sample`);
   }
-  return { train, test, textColumn: textColumn ?? null, labelColumn: labelColumn ?? null };
+  return {
+    train,
+    test,
+    textColumn: textColumn ?? null,
+    labelColumn: labelColumn ?? null,
+    labelNames: labelNames ?? null,
+  };
 }
 
 /** Where things are, and a command that works as it stands. */

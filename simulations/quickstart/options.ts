@@ -21,6 +21,8 @@ export interface DataFiles {
   /** Null for the usual names of the task. */
   readonly textColumn: string | null;
   readonly labelColumn: string | null;
+  /** What whole numbers stand for as labels; null where they are names themselves. */
+  readonly labelNames: readonly string[] | null;
 }
 
 /** Everything that a run depends on. */

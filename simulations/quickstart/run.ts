@@ -167,6 +167,7 @@ async function readData({ data, partition, task }: QuickstartOptions): Promise<R
   const mapping: ColumnMapping = {
     text: data.textColumn ?? undefined,
     label: data.labelColumn ?? undefined,
+    names: data.labelNames ?? undefined,
     group: partition.kind === 'natural' ? partition.column : undefined,
   };
   const readAll = (path: string) => readRowsAs(path, (view) => read(view, mapping));

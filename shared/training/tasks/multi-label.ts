@@ -14,7 +14,7 @@ const histogramsMax = 64;
 export const multiLabelRows: RowForm<MultiLabelRow> = {
   read: (view, columns) => ({
     text: textIn(view, columnOf(view, [columns.text ?? 'text'])),
-    labels: namesIn(view, columnOf(view, [columns.label ?? 'labels'])),
+    labels: namesIn(view, columnOf(view, [columns.label ?? 'labels']), { separator: '|', names: columns.names }),
     ...placeOf(view, columns),
   }),
   write: (row) => ({ text: row.text, labels: row.labels, ...writeGroup(row) }),

@@ -18,7 +18,7 @@ export const taggedRows: RowForm<TaggedRow> = {
     const column = columnOf(view, columns.text === undefined ? ['tokens', 'words'] : [columns.text]);
     const words = wordsIn(view, column);
     const tagColumn = columnOf(view, columns.label === undefined ? ['tags', 'ner_tags', 'labels'] : [columns.label]);
-    const tags = isText(view.value[tagColumn]) ? wordsIn(view, tagColumn) : namesIn(view, tagColumn);
+    const tags = namesIn(view, tagColumn, { separator: /\s+/, names: columns.names });
     if (tags.length !== words.length)
       return view.fail(
         `expected one tag in "${tagColumn}" for each of the ${words.length} words, found ${tags.length}`,
@@ -105,10 +105,6 @@ export function tokens(task: TokensTask): BoundTask<TaggedRow> {
       for (const sequence of sequences) countEntities(counts, types, sequence);
     },
   };
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string';
 }
 
 /**

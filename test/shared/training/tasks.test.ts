@@ -102,6 +102,15 @@ describe('tokens task', () => {
       group: 'north',
     });
     assert.deepEqual(read(view({ text: 'a  b', tag: 'O O' }), { text: 'text', label: 'tag' }).line, 1);
+    const names = ['O', 'B-X'];
+    const numbered = read(view({ tokens: ['a', 'b'], ner_tags: [1, 0] }), { names });
+    assert.deepEqual(numbered, { words: ['a', 'b'], tags: ['B-X', 'O'], line: 1 });
+    assert.throws(
+      () => read(view({ tokens: ['a'], tags: [7] }), { names }),
+      /a number below 2, the count of names, .*found 7/,
+    );
+    const labelled = rowForms.classification.read(view({ text: 'x', label: '1' }), { names: ['no', 'yes'] });
+    assert.deepEqual(labelled, { text: 'x', label: 'yes', line: 1 });
     assert.throws(
       () => read(view({ tokens: ['a'], tags: ['O', 'O'] }), {}),
       /one tag in "tags" for each of the 1 words, found 2/,

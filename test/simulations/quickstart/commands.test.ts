@@ -27,7 +27,7 @@ describe('quickstart flags', () => {
   it('[QFL-2] files of the user are dealt with skewed labels unless another partition is asked for', () => {
     const files = { train: 'a.jsonl', test: 'b.csv', textColumn: 'body', labelColumn: 'kind' };
     const options = optionsOf({ ...flags, ...files, base: 'folder' });
-    assert.deepEqual(options.data, files);
+    assert.deepEqual(options.data, { ...files, labelNames: null });
     assert.deepEqual(options.partition, { kind: 'dirichlet', alpha: 0.5 });
     assert.equal(options.baseFolder, 'folder');
     assert.deepEqual(optionsOf({ ...flags, ...files, partition: 'iid' }).partition, { kind: 'iid' });

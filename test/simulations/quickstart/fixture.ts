@@ -12,7 +12,7 @@ import { tinyBaseFiles } from '../../helpers/tiny-base.ts';
 /** Options of a run on the user's files. */
 export const fixtureOptions: QuickstartOptions = {
   baseFolder: '/bases/tiny',
-  data: { train: 'train.jsonl', test: 'test.jsonl', textColumn: 'text', labelColumn: 'label' },
+  data: { train: 'train.jsonl', test: 'test.jsonl', textColumn: 'text', labelColumn: 'label', labelNames: null },
   clientCount: 2,
   partition: { kind: 'dirichlet', alpha: 0.5 },
   rounds: 2,

@@ -62,7 +62,7 @@ describe('the quickstart', function () {
     ];
     options = {
       baseFolder: join(folder, 'base'),
-      data: { train, test, textColumn: 'body', labelColumn: 'kind' },
+      data: { train, test, textColumn: 'body', labelColumn: 'kind', labelNames: null },
       clientCount: 2,
       partition: { kind: 'iid' },
       rounds: 2,
@@ -140,7 +140,10 @@ describe('the quickstart', function () {
   it('[QST-4] a run that cannot begin names the fault and empties no folder', async () => {
     const outFolder = join(folder, 'kept');
     await assert.rejects(
-      runQuickstart({ ...options, data: { ...options.data!, labelColumn: 'absent' }, outFolder }, silentHooks()),
+      runQuickstart(
+        { ...options, data: { ...options.data!, labelColumn: 'absent', labelNames: null }, outFolder },
+        silentHooks(),
+      ),
       /the column "absent" is missing/,
     );
     assert.ok(!existsSync(outFolder));

@@ -47,6 +47,7 @@ describe('quickstart by task', function () {
       test: join(folder, `${task}-test.jsonl`),
       textColumn: null,
       labelColumn: null,
+      labelNames: null,
     };
     const own = { baseFolder: join(folder, 'base'), data, task, outFolder: join(folder, `out-${task}`) };
     const partition = { kind: 'iid' } as const;
