@@ -51,7 +51,7 @@ const results = methods.flatMap((method) =>
 );
 
 describe('tuningMarkdownOf', () => {
-  it('[EXP-16] has a row for every method of every set, a column for every rate, and the best in bold', () => {
+  it('[EXP-18] has a row for every method of every set, a column for every rate, and the best in bold', () => {
     const tried = (method: Method, learningRate: number, accuracy: number): CellResult => {
       const one = result(method, 0, accuracy);
       return { ...one, cell: { ...one.cell, settings: { ...one.cell.settings, learningRate } } };

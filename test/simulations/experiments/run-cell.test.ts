@@ -132,7 +132,7 @@ describe('drawRows', () => {
     assert.deepEqual(drawRows(rows, 50, 1), rows);
   });
 
-  it('[EXP-15] rows that were looked at before are passed over', () => {
+  it('[EXP-17] rows that were looked at before are passed over', () => {
     const lines = (drawn: readonly { readonly line: number }[]) => drawn.map(({ line }) => line);
     const [seen, fresh] = [lines(drawRows(rows, 20, 1)), lines(drawRows(rows, 20, 1, 20))];
     assert.equal(fresh.length, 20);
