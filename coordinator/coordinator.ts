@@ -19,6 +19,7 @@ import { exchangeOf } from '../shared/update/exchange.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import { layoutDigest, specificationOf } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
+import { openAudit } from './audit/open-audit.ts';
 import { createDesk } from './desk.ts';
 import { createGate } from './enrolment/gate.ts';
 import type { InviteRequest } from './enrolment/invites.ts';
@@ -116,16 +117,19 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
 
 async function start(options: CoordinatorOptions, state: CoordinatorState): Promise<Coordinator> {
   const { plan, host, port = 0, clock = systemClock, entropy = systemEntropy, onEvent = () => undefined } = options;
-  const { store, blobs, identity } = state;
+  const { blobs, identity } = state;
+  const audit = await openAudit(state, plan, clock);
+  const { store } = audit;
   const exchange = exchangeOf(plan.aggregation, options.layout, options.trainedLayout);
-  const record = await matchFederation(options, state, clock, entropy);
+  const record = await matchFederation(options, { ...state, store }, clock, entropy);
   const served = serveBlobs(blobs);
   const base = [];
   for (const [name, content] of options.baseFiles) base.push({ name, blob: await served.announce(content) });
   const planReference = await served.announce(planBytes(plan));
   const wanted = [planReference, ...base.map(({ blob }) => blob)].map(({ digest }) => digest);
   const kept = (await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState ?? adapter]);
-  await blobs.retain(new Set([...wanted, ...kept]));
+  await blobs.retain(new Set([...wanted, ...kept, ...(await store.log.retained())]));
+  await audit.start(record.planHash);
   const rounds = { plan, record, exchange, base, planReference, served, store, blobs, identity, clock, entropy };
   const federation = await openFederation({ ...rounds, onEvent });
   const { hearing } = federation;
@@ -141,7 +145,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   });
   const { handlers, traffic } = countTraffic({
     ...gate,
-    ...createDesk({ hearing, store, served, clock }),
+    ...createDesk({ hearing, store, served, clock, keepEvidence: audit.keepEvidence, prove: audit.prover(record.federationId) }),
     health: async () => ({ status: 200, body: { status: federation.status(), phase: federation.state().phase.name } }),
     connected: federation.joined,
     disconnected: federation.left,

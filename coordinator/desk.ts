@@ -18,6 +18,7 @@ import type { CallName, PlainCall } from '../shared/protocol/messages.ts';
 import { envelopeCalls, plainCalls } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
+import type { Audit, ProofRequest } from './audit/open-audit.ts';
 import type { Hearing } from './hearing.ts';
 import type { ClientRecord, CoordinatorStore } from './store/store.ts';
 import type { ServedBlobs } from './transport/served-blobs.ts';
@@ -42,8 +43,12 @@ export function createDesk(options: {
   readonly store: CoordinatorStore;
   readonly served: ServedBlobs;
   readonly clock: Clock;
+  /** Keeps what a client signed when it announced an update. */
+  readonly keepEvidence: Audit['keepEvidence'];
+  /** Bytes of a proof from the log. */
+  readonly prove: (request: ProofRequest) => Promise<Uint8Array>;
 }): Desk {
-  const { hearing, store, served, clock } = options;
+  const { hearing, store, served, clock, keepEvidence, prove } = options;
   const turns = new Map<ClientId, Promise<unknown>>();
   const answers = new Map<ClientId, Map<Digest, Reply>>();
 
@@ -105,6 +110,7 @@ export function createDesk(options: {
         if (!opened.ok) return refused(opened.error);
         const { envelope: sealed, body } = opened.value;
         const missing = await hearing.announced(clientId, sealed.bodyHash, body);
+        if (missing.ok) keepEvidence(clientId, opened.value.evidence);
         return missing.ok ? succeed({ missing: missing.value }) : missing;
       }
       case 'evaluation': {
@@ -156,6 +162,8 @@ export function createDesk(options: {
         const stored = await hearing.uploaded(clientId, roundHash, index, attachment);
         return [stored.ok ? done : stored];
       }
+      case 'prove':
+        return [succeed({ proof: await prove(call.body) })];
       case 'commit': {
         const member = await memberOf(clientId);
         if (!member.ok) return [refuse(hearing.rejected(clientId, member.error))];

@@ -1,6 +1,7 @@
 /** A store in memory, for tests and simulations. */
 import { StoreError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
+import { createMemoryLog } from '../audit/log-memory.ts';
 import type {
   ClientRecord,
   CoordinatorStore,
@@ -33,6 +34,7 @@ export function createMemoryStore(): CoordinatorStore {
       .sort((left, right) => (left.clientId < right.clientId ? -1 : 1));
 
   return {
+    log: createMemoryLog(),
     federation: async () => federation,
     createFederation: async (record) => {
       if (federation !== null) throw new StoreError('federation-exists', 'this state already holds a federation');

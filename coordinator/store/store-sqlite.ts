@@ -9,6 +9,7 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
+import { sqliteLog } from '../audit/log-sqlite.ts';
 import { createGroupCommit } from './group-commit.ts';
 import type {
   ClientRecord,
@@ -91,6 +92,7 @@ export function openSqliteStore(path: string): CoordinatorStore {
     });
 
   return {
+    log: sqliteLog(database, { guard, together }),
     federation: () => guard(() => one<FederationRecord>('SELECT record FROM federation')),
     createFederation: (record) =>
       together(() => {

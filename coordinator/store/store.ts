@@ -5,6 +5,7 @@
  */
 import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
 import type { TensorSpecification } from '../../shared/update/layout.ts';
+import type { LogStore } from '../audit/log-store.ts';
 
 /** The one federation of a state folder. `plan` is the plan's canonical JSON. */
 export interface FederationRecord {
@@ -76,6 +77,8 @@ export interface VersionRow {
 
 /** Durable state of one coordinator. @throws StoreError from every method when the storage fails. */
 export interface CoordinatorStore {
+  /** The log of what happened, durable like everything here. */
+  readonly log: LogStore;
   federation(): Promise<FederationRecord | null>;
   /** Writes the federation once. @throws StoreError `federation-exists`. */
   createFederation(record: FederationRecord): Promise<void>;

@@ -85,7 +85,11 @@ export function createMerkleTree(): MerkleTree {
 
 /** Whether `path` proves that the leaf with this hash is number `index` of the tree of `size` leaves with `root` (RFC 9162, 2.1.3.2). */
 export function isIncluded(
-  { leafHash, index, path }: { readonly leafHash: Uint8Array; readonly index: number; readonly path: readonly Uint8Array[] },
+  {
+    leafHash,
+    index,
+    path,
+  }: { readonly leafHash: Uint8Array; readonly index: number; readonly path: readonly Uint8Array[] },
   { size, root }: { readonly size: number; readonly root: Uint8Array },
 ): boolean {
   if (!Number.isSafeInteger(index) || index < 0 || index >= size) return false;

@@ -2,17 +2,16 @@
  * What a client gets of the log after a round: the newest checkpoint, the proof that it goes on from the one that the client had, and its
  * receipt: the entries of its own update and of the version, each with its details and its path. Verified here, without trust in the sender.
  */
-import { fromHex } from '../core/bytes.ts';
-import type { ClientId, Digest, FederationId } from '../core/ids.ts';
+import { fromHex, utf8 } from '../core/bytes.ts';
+import type { Digest, FederationId } from '../core/ids.ts';
 import type { Result } from '../core/result.ts';
 import { refuse, succeed } from '../core/result.ts';
 import { digestOf } from '../crypto/hash.ts';
-import { utf8 } from '../core/bytes.ts';
 import { bytes, decodeCanonical, encodeCanonical, raw, type ValueOf } from '../protocol/canonical.ts';
 import { list, structure, text } from '../protocol/canonical-compound.ts';
 import { type Violation, violation } from '../protocol/violations.ts';
 import { type Checkpoint, goesOn, type LogHead, openCheckpoint, signedCheckpointFormat } from './checkpoint.ts';
-import { type Entry, entryFormat, type EntryType } from './entry.ts';
+import { type Entry, type EntryType, entryFormat } from './entry.ts';
 import { isIncluded, leafHashOf } from './merkle.ts';
 
 /** Hashes of a proof: two per level of the largest tree. */
@@ -68,7 +67,9 @@ export function openLogProof(encoded: Uint8Array, demands: ProofDemands): Result
   const { size, root } = checkpoint.value;
   const { known } = demands;
   if (!goesOn(known, checkpoint.value, consistency))
-    return fork(`the log of ${size} entries with root ${root} does not go on from that of ${known.size} with root ${known.root}`);
+    return fork(
+      `the log of ${size} entries with root ${root} does not go on from that of ${known.size} with root ${known.root}`,
+    );
   const judged: JudgedProof['entries'][number][] = [];
   for (const proven of entries) {
     const entry = openProvenEntry(proven, checkpoint.value);
@@ -98,16 +99,14 @@ export function openProvenEntry(
   }
 }
 
-/** The entry of a client's own update: what its receipt says is in the log. */
-export function findOwnUpdate(
-  { entries }: JudgedProof,
-  own: { readonly roundHash: Digest; readonly clientId: ClientId },
-): JudgedProof['entries'][number] | null {
+/** The entry of an update with this receipt, or null. */
+export function findReceipt({ entries }: JudgedProof, receipt: Digest): JudgedProof['entries'][number] | null {
   const type: EntryType = 'update-stored';
-  return (
-    entries.find(
-      ({ entry, payload }) =>
-        entry.type === type && payload.roundHash === own.roundHash && payload.clientId === own.clientId,
-    ) ?? null
-  );
+  return entries.find(({ entry, payload }) => entry.type === type && payload.receipt === receipt) ?? null;
+}
+
+/** The entry that publishes the round with this hash, or null. */
+export function findPublication({ entries }: JudgedProof, roundHash: Digest): JudgedProof['entries'][number] | null {
+  const type: EntryType = 'round-published';
+  return entries.find(({ entry, payload }) => entry.type === type && payload.roundHash === roundHash) ?? null;
 }

@@ -3,6 +3,7 @@ import * as z from 'zod/mini';
 import { cohortSizeMax } from '../core/limits.ts';
 import { defaultTraining } from '../training/configuration.ts';
 import { aggregationSchema } from './aggregation.ts';
+import { auditSchema } from './audit.ts';
 import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import { taskSchema } from './task.ts';
 
@@ -80,5 +81,6 @@ export const planSchema = sectionField({
   rounds,
   aggregation: z.prefault(aggregationSchema, {}),
   evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
+  audit: z.prefault(auditSchema, {}),
   secureAggregation: z.prefault(secureAggregation, {}),
 });

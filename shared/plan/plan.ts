@@ -49,6 +49,8 @@ export interface Plan {
   readonly aggregation: Aggregation;
   /** Federated evaluation after every so many published rounds and after the last; 0 never evaluates. */
   readonly evaluation: { readonly everyRounds: number };
+  /** Whether the updates of published rounds, masked ones as they were sent, are kept so that an auditor can replay the round. */
+  readonly audit: { readonly retainUpdates: boolean };
   /** This version has no masked rounds: the coordinator can read every delta. */
   readonly secureAggregation: { readonly mode: 'off' };
 }

@@ -75,6 +75,8 @@ export const plainCalls = {
   progress: z.strictObject({ roundHash: digestSchema, stepsDone: count, stepCount: count }),
   'upload-chunk': z.strictObject({ roundHash: digestSchema, index: count }),
   commit: z.strictObject({ roundHash: digestSchema }),
+  /** Asks for the log: `size` entries are known; `receipt` of the own update of the round, if there is one. */
+  prove: z.strictObject({ size: count, roundIndex: count, receipt: z.nullable(digestSchema) }),
 } as const;
 /** The content of a plain call. */
 export type PlainCall<Name extends keyof typeof plainCalls> = z.output<(typeof plainCalls)[Name]>;
@@ -93,6 +95,8 @@ export const replies = {
   'upload-chunk': done,
   /** `receipt`: what the client may show later as proof that its update was stored. */
   commit: z.strictObject({ ok: z.literal(true), receipt: digestSchema }),
+  /** `proof`: canonical bytes (`shared/audit/proof.ts`). */
+  prove: z.strictObject({ ok: z.literal(true), proof: z.instanceof(Uint8Array) }),
   accept: done,
   decline: done,
   /** `missing`: indices of chunks that are not stored yet, ascending. */

@@ -24,16 +24,18 @@ function killable(state: CoordinatorState, killAt: number, moment: Moment) {
     Object.fromEntries(
       Object.entries(part).map(([name, value]) => [
         name,
-        (...parameters: never[]) => {
-          const step = value as Step;
-          // Begins an upload in memory: no step on durable state.
-          if (name === 'stage') return wrap(step(...parameters) as StagedBlob);
-          count += 1;
-          names.push(name);
-          if (count > killAt || (count === killAt && moment === 'before')) return never();
-          const done = step(...parameters);
-          return count === killAt ? never() : done;
-        },
+        typeof value === 'object'
+          ? wrap(value as object)
+          : (...parameters: never[]) => {
+              const step = value as Step;
+              // Begins an upload in memory: no step on durable state.
+              if (name === 'stage') return wrap(step(...parameters) as StagedBlob);
+              count += 1;
+              names.push(name);
+              if (count > killAt || (count === killAt && moment === 'before')) return never();
+              const done = step(...parameters);
+              return count === killAt ? never() : done;
+            },
       ]),
     ) as Part;
   const doomed: CoordinatorState = { ...state, store: wrap(state.store), blobs: wrap(state.blobs) };
@@ -163,6 +165,8 @@ describe('durability', () => {
         'write',
         'commit',
         'addUpdate',
+        'append',
+        'addCheckpoint',
         'scan',
         'put',
         'publish',

@@ -1,0 +1,71 @@
+/** The log of a coordinator that runs: its store with a log of what changes, what it keeps for replay, and what it proves to clients. */
+
+import { toHex } from '../../shared/core/bytes.ts';
+import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
+import type { Clock } from '../../shared/core/ports.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
+import type { OpenedEnvelope } from '../../shared/protocol/envelope.ts';
+import type { CoordinatorState } from '../store/state.ts';
+import type { CoordinatorStore } from '../store/store.ts';
+import { type AuditLog, createAuditLog } from './audit-log.ts';
+import { createEvidenceBox } from './evidence.ts';
+import { entryOf, payloadOf } from './log-store.ts';
+import { happeningsOf, loggedStore } from './logged-store.ts';
+
+/** What a client asks about: how much of the log it knows, and the update of which round it has a receipt of. */
+export interface ProofRequest {
+  readonly size: number;
+  readonly roundIndex: number;
+  readonly receipt: Digest | null;
+}
+
+/** The log of one coordinator. */
+export interface Audit {
+  readonly log: AuditLog;
+  /** The store of the state; what changes in it is logged. */
+  readonly store: CoordinatorStore;
+  /** Keeps what a client signed, where the plan retains updates. */
+  readonly keepEvidence: (clientId: ClientId, evidence: OpenedEnvelope<unknown>['evidence']) => void;
+  /** Logs what is missing, and this start. */
+  start(planHash: Digest): Promise<void>;
+  /** Answers clients of a federation with bytes of a proof. */
+  readonly prover: (federationId: FederationId) => (request: ProofRequest) => Promise<Uint8Array>;
+}
+
+/** Takes the log of a state into use. `plan` null: by a command beside the coordinator, which ends no rounds. */
+export async function openAudit(
+  { store, identity }: Pick<CoordinatorState, 'store' | 'identity'>,
+  plan: Plan | null,
+  clock: Clock,
+): Promise<Audit> {
+  const log = createAuditLog({ store: store.log, identity, clock });
+  const retains = plan?.audit.retainUpdates ?? false;
+  const box = createEvidenceBox(retains);
+  const coordinatorKey = identity.publicKey;
+  return {
+    log,
+    store: loggedStore({ store, log, coordinatorKey, retains, takeEvidence: box.take }),
+    keepEvidence: box.keep,
+    start: async (planHash) => {
+      await log.record(...(await happeningsOf(store, coordinatorKey)));
+      const key = toHex(coordinatorKey);
+      const starts = (await store.log.rows(0)).filter((row) => entryOf(row).type === 'coordinator-started');
+      const before = starts.at(-1);
+      const startedMs = clock.nowMs();
+      const subject = `${starts.length}`;
+      await log.record(
+        ...(before === undefined || payloadOf(before).coordinatorKey === key
+          ? []
+          : [{ type: 'key-changed' as const, subject, payload: { coordinatorKey: key } }]),
+        { type: 'coordinator-started', subject, payload: { coordinatorKey: key, planHash, startedMs } },
+      );
+    },
+    prover:
+      (federationId) =>
+      ({ size, roundIndex, receipt }) =>
+        log.prove(federationId, size, [
+          { type: 'round-published', subject: String(roundIndex) },
+          ...(receipt === null ? [] : [{ type: 'update-stored' as const, subject: `${roundIndex}/${receipt}` }]),
+        ]),
+  };
+}
