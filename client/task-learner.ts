@@ -4,6 +4,7 @@ import type { BackendName } from '../shared/compute/backend.ts';
 import { useBackend } from '../shared/compute/backend.ts';
 import { FormatError, UsageError } from '../shared/core/errors.ts';
 import type { ExampleSource } from '../shared/data/example-source.ts';
+import { createParts, type PartsInWork } from '../shared/data/parts.ts';
 import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
 import { type BaseFiles, baseModelFrom } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
@@ -88,14 +89,18 @@ async function prepareTask(
     const measured = published === trained ? model : modelOf(published.adapter, published.layout);
     const { task } = model;
     const encoder = createRowEncoder({ task, tokenizer });
-    async function* examplesOf(feed: RecordFeed) {
-      for await (const view of feed.views()) yield* encoder.encode(task.rows.read(view, columns));
+    async function* examplesOf(feed: RecordFeed, parts: PartsInWork) {
+      for await (const view of feed.views()) {
+        const row = task.rows.read(view, columns);
+        yield* parts.tag(row.part, encoder.encode(row));
+      }
     }
     const encode = async (feed: RecordFeed): Promise<ExampleSource> => {
       const { vocabularySize } = base.description;
-      const kept = await keep(examplesOf(feed), Math.max(vocabularySize, task.shape.labelCount));
+      const parts = createParts();
+      const kept = await keep(examplesOf(feed, parts), Math.max(vocabularySize, task.shape.labelCount));
       held.push(kept);
-      return kept.source;
+      return parts.label(kept.source);
     };
     const source = await encode(train);
     const testing = await encode(heldOut);

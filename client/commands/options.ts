@@ -65,9 +65,10 @@ export interface ColumnOptions {
   readonly textColumn?: string;
   readonly labelColumn?: string;
   readonly labelNames?: readonly string[];
+  readonly partColumn?: string;
 }
 
-/** Adds `--text-column`, `--label-column` and `--label-names`; the parsed options are {@link ColumnOptions}. */
+/** Adds `--text-column`, `--label-column`, `--label-names` and `--part-column`; the parsed options are {@link ColumnOptions}. */
 export function addColumnOptions(command: Command): Command {
   return command
     .option(
@@ -82,12 +83,13 @@ export function addColumnOptions(command: Command): Command {
       '--label-names <names>',
       'names of labels or tags that stand as whole numbers, from 0 up, separated by commas: O,B-PER,I-PER',
       (text: string) => text.split(',').map((name) => name.trim()),
-    );
+    )
+    .option('--part-column <name>', 'column or key that tells data sets in the rows apart, such as languages or tasks');
 }
 
 /** The columns of the options, as readers take them. */
-export function columnsOf({ textColumn, labelColumn, labelNames }: ColumnOptions): ColumnMapping {
-  return { text: textColumn, label: labelColumn, names: labelNames };
+export function columnsOf({ textColumn, labelColumn, labelNames, partColumn }: ColumnOptions): ColumnMapping {
+  return { text: textColumn, label: labelColumn, names: labelNames, part: partColumn };
 }
 
 /** Adds `--metric`; without it the first metric of the task counts. */
@@ -120,23 +122,41 @@ export function metricOf(asked: MetricName | undefined, { metrics, task }: Bound
  */
 export async function adapterSettings(method: string, config: string | undefined): Promise<Plan['adapter']> {
   if (config === undefined) return { method };
-  const isInline = config.trimStart().startsWith('{');
-  const source = isInline ? '--adapter-config' : config;
-  const fail = (reason: string, cause?: unknown): never => {
-    throw new UsageError('bad-adapter-config', `${source}: ${reason}`, { cause });
-  };
-  const text = isInline
-    ? config
-    : await readFile(config, 'utf8').catch((cause: unknown) => fail(`cannot be read: ${errorMessage(cause)}`, cause));
-  let settings: unknown;
-  try {
-    settings = JSON.parse(text);
-  } catch (cause) {
-    fail(`expected a JSON object with the settings of ${method}: ${errorMessage(cause)}`, cause);
-  }
-  if (typeof settings !== 'object' || settings === null || Array.isArray(settings))
-    return fail(`expected a JSON object with the settings of ${method}`);
-  const named = 'method' in settings ? settings.method : method;
+  const { settings, fail } = await jsonSettings(config, {
+    option: '--adapter-config',
+    code: 'bad-adapter-config',
+    what: `the settings of ${method}`,
+  });
+  const named = 'method' in settings ? settings['method'] : method;
   if (named !== method) fail(`is for the method ${JSON.stringify(named)}, --adapter asks for ${method}`);
   return { ...settings, method };
+}
+
+/** A JSON object in an option, or in the file that it names. @throws UsageError `code` when it is neither. */
+export async function jsonSettings(
+  text: string,
+  { option, code, what }: { readonly option: string; readonly code: string; readonly what: string },
+): Promise<{
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Where they stand, for messages. */
+  readonly source: string;
+  readonly fail: (reason: string, cause?: unknown) => never;
+}> {
+  const isInline = text.trimStart().startsWith('{');
+  const source = isInline ? option : text;
+  const fail = (reason: string, cause?: unknown): never => {
+    throw new UsageError(code, `${source}: ${reason}`, { cause });
+  };
+  const json = isInline
+    ? text
+    : await readFile(text, 'utf8').catch((cause: unknown) => fail(`cannot be read: ${errorMessage(cause)}`, cause));
+  let settings: unknown;
+  try {
+    settings = JSON.parse(json);
+  } catch (cause) {
+    return fail(`expected a JSON object with ${what}: ${errorMessage(cause)}`, cause);
+  }
+  if (typeof settings !== 'object' || settings === null || Array.isArray(settings))
+    return fail(`expected a JSON object with ${what}`);
+  return { settings: settings as Readonly<Record<string, unknown>>, source, fail };
 }

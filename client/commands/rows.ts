@@ -3,6 +3,7 @@
  * read several times, row by row, and what does not fit into memory goes to a temporary file.
  */
 import { FormatError } from '../../shared/core/errors.ts';
+import { createParts } from '../../shared/data/parts.ts';
 import { keyOfRow, type TaskRow } from '../../shared/data/row.ts';
 import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import { streamViews } from '../../shared/data/rows.node.ts';
@@ -100,10 +101,11 @@ export async function collectRows(
   { task, tokenizer, vocabularySize, signal }: CollectOptions,
 ): Promise<CollectedRows> {
   const encoder = createRowEncoder({ task, tokenizer });
+  const parts = createParts();
   async function* examples() {
-    for await (const row of rows) yield* encoder.encode(row);
+    for await (const row of rows) yield* parts.tag(row.part, encoder.encode(row));
   }
   const { labelCount } = task.shape;
   const source = await collectExamples(examples(), { vocabularySize: Math.max(vocabularySize, labelCount), signal });
-  return { source, ...encoder.counts() };
+  return { source: parts.label(source), ...encoder.counts() };
 }

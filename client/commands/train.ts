@@ -7,6 +7,7 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import { labelsOfTask, type Pooling, type Task, type TaskKind, taskKinds } from '../../shared/plan/task.ts';
+import { parseTraining } from '../../shared/plan/training.ts';
 import { defaultTraining, type ScheduleName, type TrainingConfiguration } from '../../shared/training/configuration.ts';
 import type { MetricName, Metrics } from '../../shared/training/metrics.ts';
 import { bindTask, rowForms } from '../../shared/training/tasks/registry.ts';
@@ -20,6 +21,7 @@ import {
   type ColumnOptions,
   type ComputeOptions,
   columnsOf,
+  jsonSettings,
   memoryRowsPreset,
   metricOf,
   numberIn,
@@ -48,6 +50,7 @@ interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly batchSize: number;
   readonly learningRate: number;
   readonly schedule: ScheduleName;
+  readonly trainingConfig?: string;
   readonly memoryRows: number;
   readonly seed: number;
   readonly out: string;
@@ -158,16 +161,39 @@ export function register(program: Command, context: CommandContext): void {
         .default(defaultTraining.schedule),
     )
     .option(
+      '--training-config <json>',
+      "what else local training does: fields of a plan's section training, as a JSON object or a file that holds one",
+    )
+    .option(
       '--memory-rows <count>',
       'longer files are streamed, through a temporary file where they do not fit into memory',
       wholeNumber(0),
       memoryRowsPreset,
     )
     .option('--seed <number>', 'decides start values, batches, dropout, masks and what is held out', wholeNumber(0), 1);
-  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: TrainOptions) => {
-    const report = await trainAdapter(options, context);
+  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: TrainOptions, used: Command) => {
+    const isGiven = (option: string): boolean => used.getOptionValueSource(option) === 'cli';
+    const report = await trainAdapter(options, isGiven, context);
     context.report(report, reportText(report));
   });
+}
+
+/** Local training as `--training-config` says it; options that are given have the last word, presets the first. */
+async function trainingOf(
+  { epochs, batchSize, learningRate, schedule, seed, trainingConfig }: TrainOptions,
+  isGiven: (option: string) => boolean,
+): Promise<TrainingConfiguration & { readonly seed: number }> {
+  const presets = { batchSize, learningRate, schedule, seed };
+  if (trainingConfig === undefined) return { ...defaultTraining, ...presets, localEpochs: epochs };
+  const { settings, source } = await jsonSettings(trainingConfig, {
+    option: '--training-config',
+    code: 'bad-training',
+    what: 'fields of the section training of a plan',
+  });
+  const given = Object.fromEntries(Object.entries(presets).filter(([name]) => isGiven(name)));
+  const isOpen = settings['localEpochs'] === undefined && settings['localSteps'] === undefined;
+  const length = isGiven('epochs') || isOpen ? { localEpochs: epochs, localSteps: undefined } : {};
+  return parseTraining({ ...presets, ...settings, ...length, ...given }, source);
 }
 
 /** The adapter of `--start`; null without it. */
@@ -183,7 +209,11 @@ async function startOf({ start, adapterConfig }: TrainOptions): Promise<AdapterD
   return readAdapterFolder(start);
 }
 
-async function trainAdapter(options: TrainOptions, context: CommandContext): Promise<TrainReport> {
+async function trainAdapter(
+  options: TrainOptions,
+  isGiven: (option: string) => boolean,
+  context: CommandContext,
+): Promise<TrainReport> {
   // Loaded here: TensorFlow.js costs a second that a wrong option does not need.
   const [
     { readyBase },
@@ -204,8 +234,9 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
   ]);
   const start = await startOf(options);
   const settings = start?.adapter ?? (await adapterSettings(options.adapter, options.adapterConfig));
-  const { seed } = options;
-  const files: RowFiles = { ...options, columns: columnsOf(options) };
+  const configuration = await trainingOf(options, isGiven);
+  const { seed } = configuration;
+  const files: RowFiles = { ...options, seed, columns: columnsOf(options) };
   const form = rowForms[options.task];
   const survey = await rows.surveyRows(files, form);
   const { model, tokenizer, backend } = await readyBase(options, context);
@@ -215,13 +246,6 @@ async function trainAdapter(options: TrainOptions, context: CommandContext): Pro
   const metric = metricOf(options.metric, bound);
   if (start !== null) adapterOnBase(start, description);
   const adapter = parseAdapter(settings, description);
-  const configuration: TrainingConfiguration = {
-    ...defaultTraining,
-    localEpochs: options.epochs,
-    batchSize: options.batchSize,
-    learningRate: options.learningRate,
-    schedule: options.schedule,
-  };
   const collect = (side: 'train' | 'heldOut') =>
     rows.collectRows(rows.rowsOfSide(side, files, survey, form), {
       task: bound,

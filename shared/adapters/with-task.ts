@@ -22,8 +22,8 @@ export function withTask<Adapter extends Pick<BoundAdapter, 'configuration' | 'h
   return { ...adapter, hooks: (context) => adapter.hooks({ task, ...context }) };
 }
 
-/** Names under `tasks` in a configuration and in its members. */
-function tasksIn(configuration: Readonly<Record<string, unknown>>): readonly string[] {
+/** The tasks that an adapter serves by name: those under `tasks` in a configuration and in its members. */
+export function tasksIn(configuration: Readonly<Record<string, unknown>>): readonly string[] {
   const { tasks, members } = configuration;
   const own = Array.isArray(tasks) ? (tasks as readonly string[]) : [];
   const nested = Array.isArray(members) ? (members as readonly Readonly<Record<string, unknown>>[]) : [];

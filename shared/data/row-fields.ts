@@ -12,6 +12,8 @@ export interface ColumnMapping {
   readonly label?: string | undefined;
   /** The natural owner of a row, for partitions. */
   readonly group?: string | undefined;
+  /** The data set within the file that a row is of, such as a language or a task. */
+  readonly part?: string | undefined;
   /** What whole numbers stand for as labels or tags, from 0 up, as published sets list them; absent means that a number is its own name. */
   readonly names?: readonly string[] | undefined;
 }
@@ -33,10 +35,13 @@ export function columnOf({ value, fail }: RecordView, names: readonly string[]):
   return fail(`the column ${wanted} is missing; there are: ${present.join(', ') || 'none'}`);
 }
 
-/** The line of the record, and its owner where one is asked for. */
-export function placeOf(view: RecordView, { group }: ColumnMapping): RowPlace {
-  if (group === undefined) return { line: view.line };
-  return { line: view.line, group: nameIn(view, columnOf(view, [group])) };
+/** The line of the record, and its owner and part where they are asked for. */
+export function placeOf(view: RecordView, { group, part }: ColumnMapping): RowPlace {
+  return {
+    line: view.line,
+    ...(group === undefined ? {} : { group: nameIn(view, columnOf(view, [group])) }),
+    ...(part === undefined ? {} : { part: nameIn(view, columnOf(view, [part])) }),
+  };
 }
 
 /** Text with something in it, of bounded length. */

@@ -4,6 +4,8 @@
 export interface RowPlace {
   readonly line: number;
   readonly group?: string;
+  /** The data set within the file, such as a language or a task. */
+  readonly part?: string;
 }
 
 /** A text with its label. */

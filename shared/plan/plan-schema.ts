@@ -1,17 +1,16 @@
 /** The schema of a plan: fields, allowed values and defaults. What the fields mean stands at `Plan`. */
 import * as z from 'zod/mini';
 import { cohortSizeMax } from '../core/limits.ts';
-import { defaultTraining } from '../training/configuration.ts';
 import { aggregationSchema } from './aggregation.ts';
 import { auditSchema } from './audit.ts';
-import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
+import { digestField, sectionField, textField, wholeField } from './fields.ts';
 import { taskSchema } from './task.ts';
+import { trainingSchema } from './training.ts';
 
 /** Seconds of one phase: thirty days, for sites whose data are reviewed by hand. */
 const phaseSecondsMax = 30 * 24 * 3600;
-/** Rounds of one federation, and steps of one round: bounds what a typing error can cost. */
+/** Rounds of one federation: bounds what a typing error can cost. */
 const roundsMax = 100_000;
-const localStepsMax = 1_000_000;
 
 const json: z.ZodMiniType<unknown> = z.lazy(() =>
   z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(json), z.record(z.string(), json)], {
@@ -33,22 +32,6 @@ const cohortError = `all, or a whole number from 1 to ${cohortSizeMax}`;
 const cohortSize = z.union([z.literal('all'), wholeField(1, cohortSizeMax)], { error: cohortError });
 
 const seconds = (preset: number) => z._default(wholeField(1, phaseSecondsMax), preset);
-
-const training = sectionField({
-  localEpochs: z.optional(wholeField(1, 10_000)),
-  localSteps: z.optional(wholeField(1, localStepsMax)),
-  batchSize: z._default(wholeField(1, 65_536), defaultTraining.batchSize),
-  learningRate: z._default(numberField({ above: 0, atMost: 1 }), defaultTraining.learningRate),
-  schedule: z._default(choiceField(['constant', 'linear', 'cosine']), defaultTraining.schedule),
-  warmupFraction: z._default(numberField({ atLeast: 0, below: 1 }), defaultTraining.warmupFraction),
-  weightDecay: z._default(numberField({ atLeast: 0, atMost: 1 }), defaultTraining.weightDecay),
-  gradientClipNorm: z._default(numberField({ atLeast: 0 }), defaultTraining.gradientClipNorm),
-  beta1: z._default(numberField({ atLeast: 0, below: 1 }), defaultTraining.beta1),
-  beta2: z._default(numberField({ atLeast: 0, below: 1 }), defaultTraining.beta2),
-  epsilon: z._default(numberField({ above: 0 }), defaultTraining.epsilon),
-  proximalMu: z._default(numberField({ atLeast: 0 }), defaultTraining.proximalMu),
-  seed: z._default(wholeField(0, 2 ** 32 - 1), 1),
-});
 
 const rounds = sectionField({
   count: wholeField(1, roundsMax),
@@ -77,7 +60,7 @@ export const planSchema = sectionField({
   base: sectionField({ digest: digestField() }),
   task: taskSchema,
   adapter,
-  training: z.prefault(training, {}),
+  training: z.prefault(trainingSchema, {}),
   rounds,
   aggregation: z.prefault(aggregationSchema, {}),
   evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),

@@ -17,6 +17,7 @@ import { planSchema } from './plan-schema.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
 import { crossCheckTask, type Task } from './task.ts';
+import { completeTraining, crossCheckTraining } from './training.ts';
 
 /** A checked plan with all defaults filled in. */
 export interface Plan {
@@ -64,9 +65,7 @@ export interface Plan {
 export function parsePlan(value: unknown, source: string): Plan {
   const parsed = planSchema.safeParse(value);
   if (!parsed.success) throwProblems('bad-plan', 'the plan', source, describeProblems(parsed.error.issues, value));
-  const { training } = parsed.data;
-  const unset = training.localEpochs === undefined && training.localSteps === undefined;
-  const plan: Plan = { ...parsed.data, training: unset ? { ...training, localEpochs: 1 } : training };
+  const plan: Plan = { ...parsed.data, training: completeTraining(parsed.data.training) };
   const problems = crossCheck(plan);
   if (problems.length > 0) throwProblems('bad-plan', 'the plan', source, problems);
   return plan;
@@ -74,10 +73,7 @@ export function parsePlan(value: unknown, source: string): Plan {
 
 /** What no single field shows. */
 function crossCheck({ task, training, rounds, aggregation }: Plan): Problem[] {
-  const problems: Problem[] = crossCheckTask(task);
-  if (training.localEpochs !== undefined && training.localSteps !== undefined) {
-    problems.push({ path: 'training', sentence: 'must have one of localEpochs and localSteps, found both' });
-  }
+  const problems: Problem[] = [...crossCheckTask(task), ...crossCheckTraining(training)];
   if (rounds.cohortSize !== 'all' && rounds.quorum > rounds.cohortSize) {
     problems.push({
       path: 'rounds.quorum',

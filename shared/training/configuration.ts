@@ -31,6 +31,11 @@ export interface TrainingConfiguration extends FreezeSettings {
   readonly epsilon: number;
   /** Tensors with learning rates of their own; the first group that names a tensor counts. */
   readonly groups?: readonly ParameterGroup[] | undefined;
+  /**
+   * Where the data stand in parts (languages, tasks): T of p ∝ n^(1/T), the share of a part of n examples among the batches, above 0. Absent: parts
+   * are trained in proportion to their sizes, mixed within batches unless the adapter serves them as tasks.
+   */
+  readonly samplingTemperature?: number | undefined;
   /** Training on word vectors that are changed for the worse; absent: on the texts alone. */
   readonly adversarial?: AdversarialSettings | undefined;
   /** Strength of the proximal term (FedProx, Li 2020, equation 2); 0 is plain local training. */

@@ -10,6 +10,7 @@ import { featuresOf } from './features.ts';
 import { type Metrics, metricsOf } from './metrics.ts';
 import { nameTensors, splitFlat } from './parameters.ts';
 import type { Parameters, ScoredStates, TaskModel } from './task-model.ts';
+import { partsApart, sortedPartBatches, taskOf } from './task-sampling.ts';
 import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
 
@@ -66,12 +67,17 @@ export async function eachBatch(
   const masks = seededRandom(evaluationSeed, 'masks');
   let done = 0;
   try {
-    for (const indices of sortedBatches(source.lengths, batchSize)) {
+    const parts = partsApart(source, model);
+    const batches: readonly { readonly indices: readonly number[]; readonly part?: string }[] =
+      parts === null
+        ? sortedBatches(source.lengths, batchSize).map((indices) => ({ indices }))
+        : sortedPartBatches(source.lengths, parts, batchSize);
+    for (const { indices, part } of batches) {
       signal?.throwIfAborted();
       const arranged = model.arrange(await source.read(indices), (row) => masks.fork(indices[row]!));
       let hooks: SiteHooks = {};
       const states = tidy(() => {
-        const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
+        const scored = features?.gather(indices) ?? model.states(named, arranged, { ...mode, ...taskOf(model, part) });
         hooks = scored.hooks;
         return scored.states;
       });

@@ -18,6 +18,7 @@ import {
 } from '@tensorflow/tfjs-core';
 import { activate } from '../adapters/activations.ts';
 import type { AdapterContext } from '../adapters/method.ts';
+import { tasksIn } from '../adapters/with-task.ts';
 import { trainableLinear, trainableMatMul } from '../compute/products.ts';
 import { takeRows } from '../compute/rows.ts';
 import { assert } from '../core/assert.ts';
@@ -52,13 +53,15 @@ export interface TaskAdapter {
   hooks(context: AdapterContext): SiteHooks;
   /** Tokens that it puts in front of every text, which take positions from it. Absent means none. */
   readonly virtualTokens?: number;
+  /** Its settings, where it has some. */
+  readonly configuration?: Readonly<Record<string, unknown>>;
 }
 
 /** Losses of heads by name. */
 const headLosses = { 'cross-entropy': crossEntropy, 'binary-cross-entropy': binaryCrossEntropy } as const;
 
 /** How a forward pass runs: training switches adapter dropout on, which draws from `random`, and takes auxiliary losses. */
-export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'step' | 'addLoss' | 'observe'> & {
+export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'step' | 'task' | 'addLoss' | 'observe'> & {
   /** Added to the word vectors, in the shape that {@link TaskModel.wordShape} says. */
   readonly wordChange?: Tensor3D;
 };
@@ -91,6 +94,8 @@ export interface TaskModel {
   /** States `[count * hidden]` by source, filled by `features.ts` where only the head trains. */
   readonly textStates: WeakMap<ExampleSource, Float32Array>;
   readonly hiddenSize: number;
+  /** The tasks that the adapter serves by name; a pass over a part of the data that has such a name is of that task. */
+  readonly adapterTasks: readonly string[];
   /** Start values in layout order: identity for the adapter, small normal numbers for the head's kernel, zero for its bias. */
   initialise(seed: number): Float32Array;
   /** What is read and scored of a batch. Pure. */
@@ -165,6 +170,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     task,
     layout,
     hiddenSize,
+    adapterTasks: tasksIn(adapter.configuration ?? {}),
     isHeadAlone: adapter.tensors.length === 0 && readout.kind === 'text-head',
     textStates: new WeakMap(),
     initialise: (seed) => initialValues(layout, adapter, seed),

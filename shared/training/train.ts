@@ -31,6 +31,7 @@ import { learningRatesOf } from './parameter-groups.ts';
 import { nameTensors, splitFlat } from './parameters.ts';
 import { scheduleOf } from './schedules.ts';
 import type { TaskModel } from './task-model.ts';
+import { partsApart, type SampledBatch, sampledBatches, taskOf } from './task-sampling.ts';
 import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
 import { countUses, type UseCounts } from './use-counts.ts';
@@ -107,23 +108,23 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
   let lossSum = 0;
   let targetCount = 0;
   try {
-    const batches = batchesForEver(source.lengths, configuration.batchSize, random);
-    const fetch = (indices: readonly number[]) => {
+    const batches = batchesForEver({ model, source, configuration, random });
+    const fetch = ({ indices, part }: DrawnBatch) => {
       const examples = source.read(indices);
       // Whoever waits for it hears of a failure; nobody waits when the step before it fails.
       examples.catch(() => {});
-      return { indices, examples };
+      return { indices, part, examples };
     };
     const stepsPerPass = Math.ceil(source.count / configuration.batchSize);
     let next = fetch(batches.next().value);
     for (let step = 0; step < stepCount; step++) {
       signal?.throwIfAborted();
-      const { indices } = next;
+      const { indices, part } = next;
       const arranged = model.arrange(await next.examples, (row) => random.fork('masks', step, row));
       if (step + 1 < stepCount) next = fetch(batches.next().value);
       const place = round.index * stepCount + step;
       const loss = await trainer.step(
-        { arranged, indices, step: place, progress: place / totalSteps },
+        { arranged, indices, step: place, progress: place / totalSteps, ...taskOf(model, part) },
         schedule(place),
         random.fork('dropout', step),
       );
@@ -158,12 +159,23 @@ function divergence(loss: number, step: number, { learningRate }: TrainingConfig
   );
 }
 
-function* batchesForEver(
-  lengths: ArrayLike<number>,
-  batchSize: number,
-  random: SeededRandom,
-): Generator<number[], never> {
-  for (let epoch = 0; ; epoch++) yield* epochBatches(lengths, batchSize, random.fork('epoch', epoch));
+/** The examples of a batch, and their part where a batch is of one. */
+type DrawnBatch = Pick<SampledBatch, 'indices'> & Partial<SampledBatch>;
+
+function* batchesForEver({
+  model: { adapterTasks },
+  source,
+  configuration: { batchSize, samplingTemperature: temperature },
+  random,
+}: Pick<TrainingOptions, 'model' | 'source' | 'configuration'> & { readonly random: SeededRandom }): Generator<
+  DrawnBatch,
+  never
+> {
+  const { lengths } = source;
+  const parts = partsApart(source, { adapterTasks, temperature });
+  if (parts !== null) yield* sampledBatches({ parts, lengths, batchSize, temperature: temperature ?? 1, random });
+  for (let epoch = 0; ; epoch++)
+    for (const indices of epochBatches(lengths, batchSize, random.fork('epoch', epoch))) yield { indices };
 }
 
 /** A batch: what is read and scored, and the indices of its examples. */
@@ -174,6 +186,8 @@ interface Batch {
   readonly step: number;
   /** Their share of all steps, in [0, 1). */
   readonly progress: number;
+  /** The task of an adapter that serves several. */
+  readonly task?: string;
 }
 
 /** One way through the network: what it draws from, who counts uses in it, and how word vectors are changed. */
@@ -237,12 +251,13 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
   };
 
   /** The loss of the task and what the adapter adds to it. */
-  const batchLoss = (named: Map<string, Tensor>, { arranged, indices, step }: Batch, pass: Pass): Scalar => {
+  const batchLoss = (named: Map<string, Tensor>, batch: Batch, pass: Pass): Scalar => {
+    const { arranged, indices, step, task } = batch;
     const added: Scalar[] = [];
     const { random, observe, wordChange } = pass;
     // A loss is formed in the middle of the network, whose blocks free what they computed.
     const addLoss = (_: string, loss: Scalar): void => void added.push(keep(loss));
-    const changed = wordChange === undefined ? {} : { wordChange };
+    const changed = { ...(wordChange === undefined ? {} : { wordChange }), ...(task === undefined ? {} : { task }) };
     const mode = { training: true, random, step, addLoss, ...changed, ...(observe === undefined ? {} : { observe }) };
     const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
     const whole = added.reduce<Scalar>((sum, loss) => add(sum, loss), model.loss(named, scored, arranged));
