@@ -1,0 +1,110 @@
+/**
+ * What hostile clients send (security specification, section 4.2). They know the updates of all honest clients, which is the strongest case; every
+ * one of them sends the same vector, unless noise is the attack.
+ *
+ * Baruch 2019 (ALIE), Xie 2019 (IPM), Shejwalkar 2021 (Min-Max, Min-Sum), Bagdasaryan 2020 (model replacement).
+ */
+import type { SeededRandom } from '../../shared/core/random.ts';
+
+/** What hostile clients know. */
+export interface AttackInput {
+  /** Updates of the honest clients, `[dim]` each. */
+  readonly honest: readonly Float64Array[];
+  /** What a client whose labels are flipped would send. */
+  readonly flipped: Float64Array;
+  readonly hostileCount: number;
+  readonly random: SeededRandom;
+}
+
+/** What the hostile clients send, one vector each. */
+export type Attack = (input: AttackInput) => Float64Array[];
+
+/** The same vector from all. */
+const together =
+  (make: (input: AttackInput) => Float64Array): Attack =>
+  (input) => {
+    const vector = make(input);
+    return Array.from({ length: input.hostileCount }, () => vector);
+  };
+
+function momentsOf(honest: readonly Float64Array[]): { readonly mean: Float64Array; readonly deviation: Float64Array } {
+  const mean = honest[0]!.map((_, index) => honest.reduce((sum, one) => sum + one[index]!, 0) / honest.length);
+  const deviation = mean.map((centre, index) =>
+    Math.sqrt(honest.reduce((sum, one) => sum + (one[index]! - centre) ** 2, 0) / honest.length),
+  );
+  return { mean, deviation };
+}
+
+const distance2 = (left: Float64Array, right: Float64Array): number =>
+  left.reduce((sum, value, index) => sum + (value - right[index]!) ** 2, 0);
+
+/** μ + γ p for p = −σ with the largest γ that `holds` allows, by bisection. */
+function farthest(honest: readonly Float64Array[], holds: (candidate: Float64Array) => boolean): Float64Array {
+  const { mean, deviation } = momentsOf(honest);
+  const at = (gamma: number): Float64Array => mean.map((centre, index) => centre - gamma * deviation[index]!);
+  let [low, high] = [0, 1];
+  while (holds(at(high)) && high < 2 ** 20) high *= 2;
+  for (let step = 0; step < 30; step++) {
+    const middle = (low + high) / 2;
+    if (holds(at(middle))) low = middle;
+    else high = middle;
+  }
+  return at(low);
+}
+
+/** z for which Φ(z) = p, by bisection of the logistic approximation's bracket. */
+function normalQuantile(p: number): number {
+  const cdf = (x: number): number => {
+    // Series of Φ around 0: enough for the |z| < 3 of any real cohort.
+    let [term, sum] = [x, x];
+    for (let index = 1; index < 60; index++) {
+      term *= (x * x) / (2 * index + 1);
+      sum += term;
+    }
+    return 0.5 + (sum * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI);
+  };
+  let [low, high] = [-5, 5];
+  for (let step = 0; step < 60; step++) {
+    const middle = (low + high) / 2;
+    if (cdf(middle) < p) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The attacks by name. Those of `gatedAttacks` have an acceptance number; the others are reported. */
+export const attacks = {
+  'sign-flip-1': together(({ honest }) => momentsOf(honest).mean.map((value) => -value)),
+  'sign-flip-4': together(({ honest }) => momentsOf(honest).mean.map((value) => -4 * value)),
+  'sign-flip-10': together(({ honest }) => momentsOf(honest).mean.map((value) => -10 * value)),
+  'gaussian-100': ({ honest, hostileCount, random }) =>
+    Array.from({ length: hostileCount }, () => honest[0]!.map(() => 100 * random.normal())),
+  zero: together(({ honest }) => honest[0]!.map(() => 0)),
+  'same-value': together(({ honest }) => honest[0]!.map(() => 1)),
+  'label-flip': together(({ flipped }) => flipped),
+  'scaling-100': together(({ flipped }) => flipped.map((value) => 100 * value)),
+  'ipm-0.5': together(({ honest }) => momentsOf(honest).mean.map((value) => -0.5 * value)),
+  'ipm-0.1': together(({ honest }) => momentsOf(honest).mean.map((value) => -0.1 * value)),
+  alie: together(({ honest, hostileCount }) => {
+    const count = honest.length + hostileCount;
+    const supporters = Math.floor(count / 2 + 1) - hostileCount;
+    const z = normalQuantile((count - hostileCount - supporters) / (count - hostileCount));
+    const { mean, deviation } = momentsOf(honest);
+    return mean.map((centre, index) => centre - z * deviation[index]!);
+  }),
+  'min-max': together(({ honest }) => {
+    const most = Math.max(...honest.flatMap((left) => honest.map((right) => distance2(left, right))));
+    return farthest(honest, (candidate) => honest.every((one) => distance2(candidate, one) <= most));
+  }),
+  'min-sum': together(({ honest }) => {
+    const sumFrom = (vector: Float64Array): number => honest.reduce((sum, one) => sum + distance2(vector, one), 0);
+    const most = Math.max(...honest.map(sumFrom));
+    return farthest(honest, (candidate) => sumFrom(candidate) <= most);
+  }),
+} as const satisfies Record<string, Attack>;
+
+/** The name of an attack. */
+export type AttackName = keyof typeof attacks;
+
+/** Attacks under which accuracy may fall by at most five points. */
+export const gatedAttacks: readonly AttackName[] = ['sign-flip-10', 'gaussian-100', 'scaling-100', 'ipm-0.5'];
