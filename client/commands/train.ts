@@ -1,4 +1,5 @@
 /** `tributary train`: an adapter on the rows of this machine alone, without a federation; the result is an adapter folder and its metrics. */
+import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
@@ -6,6 +7,7 @@ import { soloMethodNames } from '../../shared/adapters/method-names.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
 import { UsageError } from '../../shared/core/errors.ts';
+import type { BaseDescription } from '../../shared/model/base-model.ts';
 import { labelsOfTask, type Pooling, type Task, type TaskKind, taskKinds } from '../../shared/plan/task.ts';
 import { parseTraining } from '../../shared/plan/training.ts';
 import { defaultTraining, type ScheduleName, type TrainingConfiguration } from '../../shared/training/configuration.ts';
@@ -38,6 +40,7 @@ interface TrainOptions extends ComputeOptions, ColumnOptions {
   readonly adapter: string;
   readonly adapterConfig?: string;
   readonly start?: string;
+  readonly beside?: readonly string[];
   readonly task: TaskKind;
   readonly metric?: MetricName;
   readonly pooling?: Pooling;
@@ -117,6 +120,11 @@ export function register(program: Command, context: CommandContext): void {
     )
     .option('--adapter-config <json>', "the method's settings: a JSON object, or a file that holds one")
     .option('--start <folder>', 'an adapter to go on from, with its method and settings in place of --adapter')
+    .option(
+      '--beside <folders>',
+      'earlier adapters, separated by commas, that act below the new one and stay as they are, bit for bit',
+      (text: string) => text.split(','),
+    )
     .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
     .option(
       '--class-weights <weights>',
@@ -197,8 +205,14 @@ async function trainingOf(
 }
 
 /** The adapter of `--start`; null without it. */
-async function startOf({ start, adapterConfig }: TrainOptions): Promise<AdapterDocument | null> {
+async function startOf({ start, beside, adapterConfig }: TrainOptions): Promise<AdapterDocument | null> {
   if (start === undefined) return null;
+  if (beside !== undefined) {
+    throw new UsageError(
+      'bad-option',
+      '--start goes on with one adapter, --beside begins a new one: give one of the two',
+    );
+  }
   if (adapterConfig !== undefined) {
     throw new UsageError(
       'bad-option',
@@ -207,6 +221,22 @@ async function startOf({ start, adapterConfig }: TrainOptions): Promise<AdapterD
   }
   const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
   return readAdapterFolder(start);
+}
+
+/** The start of a new adapter on top of those of `--beside`; null without any. */
+async function besideOf(
+  { adapter, adapterConfig, beside }: TrainOptions,
+  where: { readonly base: BaseDescription; readonly task: Task; readonly seed: number },
+): Promise<AdapterDocument | null> {
+  if (beside === undefined) return null;
+  const [{ readAdapterFolder }, { adapterBeside }] = await Promise.all([
+    import('../../shared/adapters/adapter-folder.node.ts'),
+    import('../../shared/adapters/composition/beside.ts'),
+  ]);
+  const earlier = await Promise.all(
+    beside.map(async (folder) => ({ id: basename(resolve(folder)), document: await readAdapterFolder(folder) })),
+  );
+  return adapterBeside({ earlier, adapter: await adapterSettings(adapter, adapterConfig), ...where });
 }
 
 async function trainAdapter(
@@ -232,8 +262,7 @@ async function trainAdapter(
     import('./training.ts'),
     import('./rows.ts'),
   ]);
-  const start = await startOf(options);
-  const settings = start?.adapter ?? (await adapterSettings(options.adapter, options.adapterConfig));
+  const given = await startOf(options);
   const configuration = await trainingOf(options, isGiven);
   const { seed } = configuration;
   const files: RowFiles = { ...options, seed, columns: columnsOf(options) };
@@ -244,7 +273,9 @@ async function trainAdapter(
   const task: Task = taskOf(options, { ...survey, base: description, source: options.train });
   const bound = bindTask(task);
   const metric = metricOf(options.metric, bound);
+  const start = given ?? (await besideOf(options, { base: description, task, seed }));
   if (start !== null) adapterOnBase(start, description);
+  const settings = start?.adapter ?? (await adapterSettings(options.adapter, options.adapterConfig));
   const adapter = parseAdapter(settings, description);
   const collect = (side: 'train' | 'heldOut') =>
     rows.collectRows(rows.rowsOfSide(side, files, survey, form), {

@@ -23,7 +23,7 @@ function parted() {
 describe('sampling of parts', () => {
   it('[SMP-1] shares are n^(1/T): in proportion at 1, alike at large T, and as the published example has them', () => {
     const near = (found: readonly number[], expected: readonly number[]) => {
-      for (const [index, share] of found.entries()) assert.ok(Math.abs(share - expected[index]!) < 1e-6, `${found}`);
+      for (const [index, share] of found.entries()) assert.ok(Math.abs(share - expected[index]!) < 1e-6, found.join());
     };
     near(temperatureShares([90, 9, 1], 1), [0.9, 0.09, 0.01]);
     near(temperatureShares([90, 9, 1], 1e6), [1 / 3, 1 / 3, 1 / 3]);
