@@ -28,6 +28,10 @@ const groups: readonly CommandGroup[] = [
     load: () => import('../../coordinator/commands/adapters.ts'),
   },
   {
+    commands: { audit: 'check the log of a coordinator and receipts of clients, replay rounds' },
+    load: () => import('../../coordinator/commands/audit.ts'),
+  },
+  {
     commands: {
       client: 'take part in a federation with the data of this site',
       personalise: 'put what this site kept for itself into an adapter of its federation',

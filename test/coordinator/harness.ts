@@ -76,6 +76,7 @@ export function testPlan(
     readonly rounds?: object;
     readonly aggregation?: object;
     readonly evaluation?: object;
+    readonly audit?: object;
   } = {},
 ): Plan {
   return parsePlan(
@@ -97,6 +98,7 @@ export function testPlan(
       },
       aggregation: { rule: 'fedavg', ...changes.aggregation },
       evaluation: { everyRounds: 1, ...changes.evaluation },
+      audit: { ...changes.audit },
     },
     'the test',
   );

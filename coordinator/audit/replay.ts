@@ -1,0 +1,134 @@
+/**
+ * Replays a published round from what its plan retained: every update is the one that its client signed, and the version is what the plan's
+ * rule makes of them. Trusts nothing but the signatures: the version that was published is compared with one made anew.
+ */
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { errorMessage, FederationError } from '../../shared/core/errors.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import { clientIdOf } from '../../shared/crypto/identity.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
+import { updateFormat } from '../../shared/protocol/bodies.ts';
+import { encodeMessage } from '../../shared/protocol/codec.ts';
+import { openEnvelope } from '../../shared/protocol/envelope.ts';
+import { transcriptHashOf, type VersionRecord } from '../../shared/protocol/version-record.ts';
+import { describe } from '../../shared/protocol/violations.ts';
+import type { Exchange } from '../../shared/update/exchange.ts';
+import { aggregate } from '../aggregation/aggregate.ts';
+import type { CheckedVersion } from '../library/lineage.ts';
+import type { CoordinatorBlobs } from '../store/blobs.ts';
+import type { UpdateRecord } from '../store/store.ts';
+import type { Evidence, Transcript } from './log-store.ts';
+
+/** What a replay works with. */
+export interface ReplaySource {
+  readonly plan: Plan;
+  readonly exchange: Exchange;
+  readonly transcript: Transcript;
+  /** All versions, checked: the round's own and the one that it started from are among them. */
+  readonly versions: readonly CheckedVersion[];
+  /** Public keys of clients, hex. */
+  readonly keys: ReadonlyMap<ClientId, string>;
+  readonly blobs: CoordinatorBlobs;
+}
+
+/** What a replay found. */
+export interface ReplayVerdict {
+  readonly roundIndex: number;
+  readonly version: number;
+  readonly updateCount: number;
+  readonly faults: readonly { readonly code: string; readonly detail: string }[];
+}
+
+/** Replays one round. Costs what aggregating it cost. @throws FederationError `no-such-round` when no version is of this round. */
+export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> {
+  const { transcript, versions } = source;
+  const { roundIndex, updates } = transcript;
+  const made = versions.find(({ row }) => row.roundIndex === roundIndex);
+  const before = made === undefined ? undefined : versions[made.row.version - 1];
+  if (made === undefined || before === undefined)
+    throw new FederationError('no-such-round', `no version is of round ${roundIndex}`);
+  const faults: { code: string; detail: string }[] = [];
+  const fault = (code: string, detail: string): void => void faults.push({ code, detail });
+  const { record } = made;
+  const signers = updates.map(({ clientId }) => clientId);
+  if (signers.join() !== record.contributors.join())
+    fault('aggregate-tamper', 'the retained updates are of other clients than the contributors of the version');
+  const { roundHash = null, transcriptHash = null } = record.round ?? {};
+  if (roundHash === null || transcriptHashOf(roundHash, updates) !== transcriptHash)
+    fault('aggregate-tamper', 'the retained updates are not those of the transcript that the version names');
+  for (const update of updates) {
+    const found = judgeUpdate(update, source, record);
+    if (found !== null) fault('unsigned-update', `client ${update.clientId.slice(0, 8)}: ${found}`);
+  }
+  try {
+    const again = await makeAgain(source, before, record);
+    if (again !== record.adapterDigest)
+      fault('aggregate-tamper', `the updates give the adapter ${again}, published was ${record.adapterDigest}`);
+  } catch (thrown) {
+    if (!(thrown instanceof FederationError)) throw thrown;
+    fault(thrown.code, errorMessage(thrown));
+  }
+  return { roundIndex, version: made.row.version, updateCount: updates.length, faults };
+}
+
+/** Digest of the adapter that the rule makes of the retained updates. */
+async function makeAgain(
+  { plan, exchange, transcript, blobs }: ReplaySource,
+  before: CheckedVersion,
+  { round }: VersionRecord,
+): Promise<string> {
+  const candidate = await aggregate({
+    plan,
+    exchange,
+    roundHash: round!.roundHash,
+    startBytes: await blobs.get(before.record.adapterDigest),
+    ruleState: before.row.ruleState,
+    updates: transcript.updates,
+    opened: null,
+    blobs,
+    accumulator: new Float64Array(exchange.uploaded.dim),
+  });
+  return digestOf(candidate.adapterBytes);
+}
+
+/** What is wrong with the evidence of an update, or null: its client signed this very delta with this weight, for this round. */
+function judgeUpdate(
+  update: UpdateRecord,
+  { transcript, keys }: ReplaySource,
+  { round }: VersionRecord,
+): string | null {
+  const { clientId } = update;
+  const key = keys.get(clientId);
+  const evidence = transcript.evidence.find((one) => one.clientId === clientId);
+  if (key === undefined || clientIdOf(fromHex(key)) !== clientId) return 'its key is not known';
+  if (evidence === undefined) return 'what it signed was not retained';
+  const opened = openEvidence(evidence, key);
+  if (!opened.ok) return describe(opened.error);
+  const { envelope, body } = opened.value;
+  if (envelope.bodyHash !== update.bodyHash) return 'it signed another announcement than the transcript names';
+  if (body.roundHash !== round?.roundHash) return 'it signed an update of another round';
+  if (body.vecRoot !== update.delta) return 'it signed another delta than the one that was retained';
+  return body.exampleCount === update.exampleCount ? null : 'it signed another example count';
+}
+
+function openEvidence({ clientId, envelope, body, signature }: Evidence, key: string) {
+  const frame = encodeMessage({ envelope: fromHex(envelope), body: fromHex(body), signature: fromHex(signature) });
+  // The time and the number of the envelope were judged when it arrived.
+  return openEnvelope(frame, {
+    type: 'UPDATE',
+    format: updateFormat,
+    clientId,
+    publicKey: fromHex(key),
+    nowMs: 0,
+    windowMs: Number.POSITIVE_INFINITY,
+    lastSequence: 0n,
+  });
+}
+
+/** Public keys as a log names them; a client id is the hash of its key, so that nothing here has to be believed. */
+export function keysOf(
+  clients: readonly { readonly clientId: ClientId; readonly publicKey: string }[],
+): ReadonlyMap<ClientId, string> {
+  return new Map(clients.map(({ clientId, publicKey }) => [clientId, toHex(fromHex(publicKey))]));
+}

@@ -1,0 +1,154 @@
+/**
+ * Checks a log as a stranger would, with nothing but the coordinator's public key: the chain, details, checkpoints, published versions, and
+ * receipts that clients hold. Every fault is found, not only the first.
+ */
+import { openCheckpoint } from '../../shared/audit/checkpoint.ts';
+import { type Entry, entryFormat, noEntry } from '../../shared/audit/entry.ts';
+import { createMerkleTree, leafHashOf, type MerkleTree } from '../../shared/audit/merkle.ts';
+import { logProofFormat, openProvenEntry } from '../../shared/audit/proof.ts';
+import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
+import { errorMessage } from '../../shared/core/errors.ts';
+import type { FederationId } from '../../shared/core/ids.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import { decodeCanonical } from '../../shared/protocol/canonical.ts';
+import { resultHashOf } from '../../shared/protocol/version-record.ts';
+import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
+import { checkLineage } from '../library/lineage.ts';
+import type { LogDocument } from './log-file.ts';
+
+/** A receipt of a client as its file holds it. */
+export interface ReceiptDocument {
+  readonly source: string;
+  /** Hex of the proof that the client got (`shared/audit/proof.ts`). */
+  readonly proof: string;
+}
+
+/** What a check found. */
+export interface LogVerdict {
+  readonly entryCount: number;
+  readonly checkpointCount: number;
+  readonly versionCount: number;
+  readonly receiptCount: number;
+  /** Hash of the whole log, hex. */
+  readonly root: string;
+  /** Everything that is wrong, in words; empty when nothing is. */
+  readonly faults: readonly { readonly code: string; readonly detail: string }[];
+}
+
+/** Checks a log, and that receipts of clients are in it. */
+export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocument[] = []): LogVerdict {
+  const faults: { code: string; detail: string }[] = [];
+  const fault = (code: string, detail: string): void => void faults.push({ code, detail });
+  const { entries, tree } = readEntries(document, fault);
+  checkCheckpoints(document, tree, fault);
+  checkVersions(document, entries, fault);
+  for (const receipt of receipts) {
+    const found = judgeReceipt(receipt, document, tree);
+    if (found !== null) fault(found.code, `${receipt.source}: ${describe(found)}`);
+  }
+  return {
+    entryCount: document.rows.length,
+    checkpointCount: document.checkpoints.length,
+    versionCount: document.versions.length,
+    receiptCount: receipts.length,
+    root: toHex(tree.root(tree.size())),
+    faults,
+  };
+}
+
+type Fault = (code: string, detail: string) => void;
+
+/** The entries with their details; the chain from one to the next. */
+function readEntries({ rows }: LogDocument, fault: Fault) {
+  const tree = createMerkleTree();
+  const entries: { readonly entry: Entry; readonly payload: Readonly<Record<string, unknown>> }[] = [];
+  let previous = noEntry;
+  for (const [index, row] of rows.entries()) {
+    const leaf = fromHex(row.entry);
+    tree.append(leafHashOf(leaf));
+    const decoded = decodeCanonical(entryFormat, leaf, `entry ${index}`);
+    const link = previous;
+    previous = digestOf(leaf);
+    if (!decoded.ok) {
+      fault('bad-entry', decoded.error.detail);
+      continue;
+    }
+    const entry = decoded.value;
+    if (entry.sequence !== index) fault('broken-chain', `entry ${index} says that it is number ${entry.sequence}`);
+    if (entry.previous !== link) fault('broken-chain', `entry ${index} does not follow the one before it`);
+    if (digestOf(utf8(row.payload)) !== entry.payloadHash)
+      fault('changed-details', `the details of entry ${index} (${entry.type}) are not those that it names`);
+    try {
+      entries.push({ entry, payload: JSON.parse(row.payload) as Record<string, unknown> });
+    } catch (thrown) {
+      fault('changed-details', `the details of entry ${index} are no JSON: ${errorMessage(thrown)}`);
+    }
+  }
+  return { entries, tree };
+}
+
+function checkCheckpoints({ checkpoints, ...document }: LogDocument, tree: MerkleTree, fault: Fault): void {
+  const pinned = pinnedOf(document);
+  for (const [index, { checkpoint, signature }] of checkpoints.entries()) {
+    const opened = openCheckpoint({ checkpoint: fromHex(checkpoint), signature: fromHex(signature) }, pinned);
+    if (!opened.ok) {
+      fault(opened.error.code, `checkpoint ${index}: ${opened.error.detail}`);
+      continue;
+    }
+    const { size, root } = opened.value;
+    if (size > tree.size()) fault('log-cut', `checkpoint ${index} is of ${size} entries, the log has ${tree.size()}`);
+    else if (toHex(tree.root(size)) !== root)
+      fault('log-fork', `checkpoint ${index} of ${size} entries has root ${root}, the log ${toHex(tree.root(size))}`);
+  }
+}
+
+const pinnedOf = ({ coordinatorKey, federation }: Pick<LogDocument, 'coordinatorKey' | 'federation'>) => ({
+  coordinatorKey: fromHex(coordinatorKey),
+  federationId: federation.federationId as FederationId,
+});
+
+/** Every version is logged, and every logged version is there. */
+function checkVersions(
+  { versions, federation, coordinatorKey }: LogDocument,
+  entries: ReturnType<typeof readEntries>['entries'],
+  fault: Fault,
+): void {
+  try {
+    checkLineage(versions, { coordinatorKey: fromHex(coordinatorKey), federation });
+  } catch (thrown) {
+    fault('version-damaged', errorMessage(thrown));
+  }
+  const logged = new Map(
+    entries.filter(({ entry }) => entry.type === 'round-published').map(({ payload }) => [payload.version, payload]),
+  );
+  for (const { version, record, modelHash, adapter } of versions) {
+    const payload = logged.get(version);
+    logged.delete(version);
+    const isLogged =
+      payload?.resultHash === resultHashOf(fromHex(record)) &&
+      payload.modelHash === modelHash &&
+      payload.adapterDigest === adapter;
+    if (!isLogged) fault('aggregate-tamper', `version ${version} is not the one that was logged when it was published`);
+  }
+  for (const version of logged.keys())
+    fault('version-missing', `version ${String(version)} was published, and is not there any more`);
+}
+
+/** What is wrong with a receipt, or null. */
+function judgeReceipt({ proof }: ReceiptDocument, document: LogDocument, tree: MerkleTree): Violation | null {
+  const decoded = decodeCanonical(logProofFormat, fromHex(proof), 'receipt');
+  if (!decoded.ok) return decoded.error;
+  const { signed, entries } = decoded.value;
+  const checkpoint = openCheckpoint(signed, pinnedOf(document));
+  if (!checkpoint.ok) return checkpoint.error;
+  const { size, root } = checkpoint.value;
+  if (size > tree.size())
+    return violation('log-fork', `the client was shown ${size} entries, the log has ${tree.size()}`);
+  if (toHex(tree.root(size)) !== root)
+    return violation('log-fork', `of the first ${size} entries the client was shown others than these`);
+  for (const proven of entries) {
+    const opened = openProvenEntry(proven, checkpoint.value);
+    if (!opened.ok) return opened.error;
+  }
+  return null;
+}
