@@ -16,6 +16,7 @@ import { type EvaluationCounts, mergeCounts } from '../../shared/training/counts
 import { metricsOf } from '../../shared/training/metrics.ts';
 import { bindTask } from '../../shared/training/tasks/registry.ts';
 import { closeWorlds, startWorld } from '../coordinator/harness.ts';
+import { writeSmallBert } from '../helpers/small-bert.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
 import { platformIn, published, runClient } from './memory-federation.ts';
 
@@ -31,12 +32,14 @@ const records: Readonly<Record<string, (site: number) => object>> = {
       tags: [isName ? 'B-NAME' : 'O', 'O'],
     };
   },
+  masked: (site) => ({ text: site === 0 ? 'ab'.repeat(1 + random.integer(3)) : 'xyz'.repeat(1 + random.integer(2)) }),
   causal: (site) => ({ prompt: `${letter('abc')}${site}`, answer: '=zz' }),
   'multi-label': (site) => ({ text: site === 0 ? 'aa bb' : `${letter('ab')} c`, labels: site === 0 ? ['a', 'b'] : [] }),
 };
 const tasks = {
   tokens: { kind: 'tokens', labels: ['B-NAME', 'O'], lengthMax: 16 },
   causal: { kind: 'causal', lengthMax: 16 },
+  masked: { kind: 'masked', lengthMax: 16 },
   'multi-label': { kind: 'multi-label', labels: ['a', 'b'], pooling: 'mean', lengthMax: 16 },
 } as const;
 
@@ -59,22 +62,26 @@ function watched(learner: Learner, counts: EvaluationCounts[]): Learner {
 }
 
 describe('federations of tasks', () => {
-  let folder = '';
+  let [folder, bert] = ['', ''];
   before(async () => {
     await useBackend('cpu');
     folder = mkdtempSync(join(tmpdir(), 'tributary-task-federation-'));
     await writeTinyBase(folder);
+    bert = join(folder, 'bert');
+    await writeSmallBert(bert);
   });
   afterEach(closeWorlds);
   after(() => rmSync(folder, { recursive: true }));
 
-  for (const kind of ['tokens', 'causal', 'multi-label'] as const) {
+  for (const kind of ['tokens', 'causal', 'masked', 'multi-label'] as const) {
     it(`[TFD-1] ${kind}: rounds make the model better, and the metrics of a version are those of the sites' rows together`, async () => {
+      // Only a model that sees both sides of a token has a head that guesses it.
+      const base = kind === 'masked' ? bert : folder;
       const plan = parsePlan(
         {
           format: 'tributary-plan-1',
           name: kind,
-          base: { digest: (await describeBase(folder)).digest },
+          base: { digest: (await describeBase(base)).digest },
           task: tasks[kind],
           adapter: { method: 'bottleneck', size: 4 },
           training: { localEpochs: 4, batchSize: 8, learningRate: 0.02, schedule: 'constant' },
@@ -82,7 +89,7 @@ describe('federations of tasks', () => {
         },
         'the test',
       );
-      const world = await startWorld(await prepareFederation(plan, folder, 'the test'));
+      const world = await startWorld(await prepareFederation(plan, base, 'the test'));
       const policy = parsePolicy({ cohortMin: 1, quorumMin: 1, discloseMetrics: true }, 'the test');
       const counts: EvaluationCounts[] = [];
       const ended: Promise<unknown>[] = [];
