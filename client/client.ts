@@ -2,10 +2,12 @@
  * A client of one federation in one call: opens its durable state, decides with whom it is enrolled, and runs the session to its end. Runs in
  * Node and, with another platform, elsewhere: nothing here uses a global of the engine.
  */
+import { utf8 } from '../shared/core/bytes.ts';
 import { UsageError } from '../shared/core/errors.ts';
 import type { ClientId, FederationId } from '../shared/core/ids.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import { fingerprint, identityFromSeed } from '../shared/crypto/identity.ts';
+import { deriveKey } from '../shared/crypto/key-derivation.ts';
 import type { Policy } from '../shared/plan/policy.ts';
 import { defaultPolicy } from '../shared/plan/policy.ts';
 import { parseEnrolmentCode } from '../shared/protocol/enrolment-code.ts';
@@ -71,7 +73,10 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   if (name.length < 1 || name.length > nameCharactersMax) {
     throw new UsageError('bad-name', `a name has 1 to ${nameCharactersMax} characters, found ${name.length}`);
   }
-  const identity = identityFromSeed(await platform.identitySeed());
+  const seed = await platform.identitySeed();
+  const identity = identityFromSeed(seed);
+  const roundingSecret = deriveKey({ secret: seed, salt: new Uint8Array(0), info: utf8('TRIB/rounding-secret') });
+  seed.fill(0);
   const { credentials: stored } = await platform.journal.read();
   const code = options.invite === undefined ? null : parseEnrolmentCode(options.invite);
   const credentials = chooseCredentials(stored, code === null ? null : credentialsOf(code, identity));
@@ -91,7 +96,19 @@ export async function createClient(options: ClientOptions): Promise<Client> {
       try {
         const ledger = await openLedger(platform.journal);
         const redeemed = ledger.credentials !== null;
-        const ports = { platform, learner, policy, name, identity, credentials, transport, link, onEvent, signal };
+        const ports = {
+          platform,
+          learner,
+          policy,
+          name,
+          identity,
+          roundingSecret,
+          credentials,
+          transport,
+          link,
+          onEvent,
+          signal,
+        };
         if (redeemed && ledger.credentials.url !== credentials.url) await ledger.enrol(credentials);
         return await runSession({ ...ports, ledger, code: redeemed ? null : code });
       } finally {

@@ -2,8 +2,10 @@
  * The driver of a client: performs the effects of the session machine (`session/machine.ts`) with the ports it was given and answers them
  * with events. What is decided is decided there; who does what stands in `presence.ts` and `round-effects.ts`.
  */
+import { fromHex } from '../shared/core/bytes.ts';
 import { errorMessage, TransportError } from '../shared/core/errors.ts';
 import type { Policy } from '../shared/plan/policy.ts';
+import { judgeVouchers } from '../shared/secure-aggregation/voucher.ts';
 import type { Learner } from './learner.ts';
 import { cautiousCache } from './platform/cautious-cache.ts';
 import type { PresenceOptions } from './presence.ts';
@@ -19,11 +21,13 @@ import { createCalls } from './transport/calls.ts';
 export interface SessionPorts extends Omit<PresenceOptions, 'knows' | 'dispatch' | 'fail'> {
   readonly learner: Learner;
   readonly policy: Policy;
+  /** Secret bytes of this client, from which it rounds in masked rounds. */
+  readonly roundingSecret: Uint8Array;
 }
 
 /** Runs a session to its end. @throws StoreError on a broken disk; whatever a bug or the listener throws. */
 export function runSession(ports: SessionPorts): Promise<FinishReason> {
-  const { platform, ledger, credentials, onEvent, signal: stopSignal } = ports;
+  const { platform, ledger, credentials, identity, onEvent, signal: stopSignal } = ports;
   const { clock } = platform;
   const { federationId } = credentials;
   const session = new AbortController();
@@ -31,7 +35,14 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const done = Promise.withResolvers<FinishReason>();
   const calls = createCalls({ ...ports, clock });
   const cache = cautiousCache(platform.cache, (detail) => onEvent({ type: 'problem', code: 'cache', detail }));
-  const work = createRoundWork({ ...ports, calls, cache, clock, personal: platform.personal });
+  const member = {
+    identity,
+    federationId,
+    certificate: new Uint8Array(0),
+    judgeCertificate: judgeVouchers(fromHex(credentials.coordinatorKey), federationId),
+    roundingSecret: ports.roundingSecret,
+  };
+  const work = createRoundWork({ ...ports, ...platform, calls, cache, clock, member });
   const tasks = createTasks();
 
   const lastRoundIndex = ledger.lastContribution(federationId)?.roundIndex ?? -1;

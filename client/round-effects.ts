@@ -89,6 +89,19 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
         ? { type: 'uploaded', roundHash }
         : { type: 'round-refused', roundHash, refused: receipt.error };
     });
+  const joinMasked = (offer: Offer): void =>
+    start(offer.roundHash, async (taskSignal) => {
+      assert(update !== null, 'a contribution follows training');
+      const { roundHash } = offer;
+      const journal = async ({ roundParams: { roundIndex, sessionId } }: Offer): Promise<boolean> => {
+        if (roundIndex <= (ledger.lastContribution(federationId)?.roundIndex ?? -1)) return false;
+        await ledger.recordContribution(federationId, { roundIndex, roundHash, sessionId });
+        dispatch({ type: 'contributed', roundHash });
+        return true;
+      };
+      const joined = await work.joinMasked(update, journal, taskSignal);
+      return joined.ok ? { type: 'uploaded', roundHash } : { type: 'round-refused', roundHash, refused: joined.error };
+    });
   const evaluate = (request: Evaluate): void =>
     start(request.roundHash, async (taskSignal) => {
       const { roundHash, modelHash } = request;
@@ -114,6 +127,12 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
         break;
       case 'contribute':
         contribute(effect.offer);
+        break;
+      case 'join-masked':
+        joinMasked(effect.offer);
+        break;
+      case 'take-stage':
+        work.takeStage(effect.stage);
         break;
       case 'note-contribution': {
         assert(update !== null, 'a contribution follows training');

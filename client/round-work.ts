@@ -9,24 +9,31 @@ import { float32Of } from '../shared/core/bytes.ts';
 import { errorMessage, FederationError, FormatError } from '../shared/core/errors.ts';
 import type { Digest } from '../shared/core/ids.ts';
 import { baseFileBytesMax, planBytesMax } from '../shared/core/limits.ts';
-import type { Clock } from '../shared/core/ports.ts';
+import type { Clock, Entropy } from '../shared/core/ports.ts';
 import type { Result } from '../shared/core/result.ts';
 import { refuse, succeed } from '../shared/core/result.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { parsePlan, planHashOf } from '../shared/plan/plan.ts';
 import type { Policy } from '../shared/plan/policy.ts';
 import { judgePlan } from '../shared/plan/policy.ts';
+import { isMasked } from '../shared/plan/secure-aggregation.ts';
 import type { BlobReference, Evaluate, Evaluation, Offer } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
+import type { Stage } from '../shared/secure-aggregation/stage.ts';
+import { drawHashOf, maskedTermsOf, scaleUses } from '../shared/secure-aggregation/terms.ts';
+import { type EvaluationCounts, noCounts } from '../shared/training/counts.ts';
+import { bindTask } from '../shared/training/tasks/registry.ts';
 import { type Exchange, exchangeOf } from '../shared/update/exchange.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { personalised, trainingStartOf } from '../shared/update/training-start.ts';
 import { uploadOf } from '../shared/update/upload.ts';
 import { firstNonFinite } from '../shared/update/vector.ts';
+import { weightOf } from '../shared/update/weight.ts';
 import { openBaseFiles } from './base-files.ts';
 import type { ClientListener } from './events.ts';
 import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
+import { createMaskedWork, hasNativeAes, type JournalUnmask, type MaskedMember } from './masking/masked-work.ts';
 import { type OwnParts, openOwnParts, ownPartsName } from './own-parts.ts';
 import type { ContentCache, PersonalParts } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
@@ -47,6 +54,9 @@ export interface RoundWorkOptions {
   readonly onEvent: ClientListener;
   /** Keeps what the plan leaves with this client. */
   readonly personal: PersonalParts;
+  readonly entropy: Entropy;
+  /** Who this client is in masked rounds. */
+  readonly member: MaskedMember;
 }
 
 /** Facts for the session's checks, or the reasons of the site's policy. */
@@ -60,6 +70,9 @@ export interface RoundWork {
   train(signal: AbortSignal): Promise<Result<LearnedUpdate, Violation>>;
   /** Sends the update of the prepared round: the receipt, or the coordinator's refusal. */
   upload(update: LearnedUpdate, signal: AbortSignal): Promise<Result<Digest, Violation>>;
+  /** Takes part in the masked round that was prepared: null once the shares that open its sum were taken, else why it ended. */
+  joinMasked(update: LearnedUpdate, journal: JournalUnmask, signal: AbortSignal): Promise<Result<null, Violation>>;
+  readonly takeStage: (stage: Stage) => void;
   /** Whether this round was prepared last. */
   readonly knows: (roundHash: Digest) => boolean;
   /** Evaluates a candidate and sends the counts, or that there is nothing to disclose: whether counts were sent, or the refusal. */
@@ -74,6 +87,7 @@ interface ReadyPlan {
   readonly learning: PreparedLearning;
   readonly exchange: Exchange;
   readonly own: OwnParts;
+  readonly plan: Plan;
   /** The seed of the plan, from which fresh start values come. */
   readonly seed: number;
 }
@@ -95,9 +109,12 @@ export function roundNameOf({ roundHash, roundParams }: Offer): RoundName {
 /** Nothing prepared yet. */
 export function createRoundWork(options: RoundWorkOptions): RoundWork {
   const { calls, cache, learner, policy, clock, onEvent, personal } = options;
+  const masking = createMaskedWork(options);
   const rankMax = policy.rankMax === 'none' ? null : policy.rankMax;
   let ready: ReadyPlan | null = null;
   let round: ReadyRound | null = null;
+  /** What was trained for a masked round, in case that its attempt is repeated. */
+  let trained: { readonly drawHash: Digest; readonly update: LearnedUpdate } | null = null;
   let adapter: { readonly digest: Digest; readonly bytes: Uint8Array } | null = null;
   /** Memory of the adapter before the last one: the next one is fetched into it, because nobody uses it any more. */
   let spare: Uint8Array | undefined;
@@ -152,7 +169,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const exchange = exchangeOf(plan.aggregation, learning.layout, learning.trainedLayout);
       const name = ownPartsName(offer.roundParams.federationId, planHash);
       const own = await openOwnParts(personal, { exchange, name });
-      ready = { planHash, learning, exchange, own, seed: plan.training.seed };
+      ready = { planHash, learning, exchange, own, plan, seed: plan.training.seed };
       return ready;
     } catch (thrown) {
       learning.dispose();
@@ -176,19 +193,26 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     };
   };
 
+  /** The counts of a candidate on this site's held-out rows. */
+  const measure = async (
+    { learning, exchange, own }: ReadyPlan,
+    { adapter: reference, modelHash }: Evaluate,
+    signal: AbortSignal,
+  ): Promise<EvaluationCounts> => {
+    const { bytes, modelHash: found } = await fetchAdapter(reference, modelHash, { learning, signal });
+    if (found !== modelHash) {
+      throw new FormatError('model-mismatch', `the candidate has model hash ${found}, the request says ${modelHash}`);
+    }
+    return learning.evaluate(personalised(exchange, float32Of(bytes), own.values()), signal);
+  };
+
   /** The counts that may leave this site, or null. */
   const countsOf = async (request: Evaluate, signal: AbortSignal): Promise<Omit<Evaluation, 'roundHash'>> => {
     const { modelHash } = request;
     if (!policy.discloseMetrics || ready === null || ready.learning.heldOutCount === 0) {
       return { modelHash, exampleCount: 0, metrics: null };
     }
-    const { learning, exchange, own } = ready;
-    const { bytes, modelHash: found } = await fetchAdapter(request.adapter, modelHash, { learning, signal });
-    if (found !== modelHash) {
-      throw new FormatError('model-mismatch', `the candidate has model hash ${found}, the request says ${modelHash}`);
-    }
-    const measured = personalised(exchange, float32Of(bytes), own.values());
-    const { exampleCount, ...metrics } = await learning.evaluate(measured, signal);
+    const { exampleCount, ...metrics } = await measure(ready, request, signal);
     return { modelHash, exampleCount, metrics };
   };
 
@@ -202,12 +226,15 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const { learning, exchange } = await makeReady(offer, plan, planHash, signal);
       const refusal = judgeRank(exchange, plan.adapter.method, rankMax) ?? judgeWeighting(exchange, learning);
       if (refusal !== null) return refuse(refusal);
+      if (offer.roundParams.suite === 2 && !hasNativeAes)
+        return refuse('suite 2 needs AES in hardware, which this site has not');
       const { baseDigest, layout } = learning;
       const expected = offer.roundParams.modelHash;
       const { bytes, modelHash } = await fetchAdapter(offer.adapter, expected, { learning, signal });
       round = { offer, start: float32Of(bytes) };
       const { dim } = exchange.uploaded;
-      return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash });
+      const terms = isMasked(plan) ? maskedTermsOf(plan, exchange) : null;
+      return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash, terms });
     },
     train: async (signal) => {
       assert(ready !== null && round !== null, 'training follows preparation');
@@ -216,6 +243,8 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const accepted = await calls.accept(roundNameOf(offer), signal);
       if (!accepted.ok) return accepted;
       const { roundIndex } = offer.roundParams;
+      const drawHash = drawHashOf(offer.roundParams);
+      if (trained?.drawHash === drawHash) return succeed(trained.update);
       const fresh = (): Float32Array => {
         assert(learning.initialise !== undefined, 'a learner of a plan that begins afresh has start values');
         return learning.initialise(seed + roundIndex);
@@ -228,10 +257,12 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const { delta, counts = new Map<string, Float32Array>() } = learned;
       const weighed = { given: policy.weight, learning, published: personalised(exchange, published, before) };
       const siteWeight = await siteWeightOf(exchange, weighed, signal);
-      const upload = uploadOf(exchange, { start, delta, counts, roundHash: offer.roundHash, siteWeight });
+      const upload = uploadOf(exchange, { start, delta, counts, roundHash: drawHash, siteWeight });
       checkFinite(upload);
       await own.keep(start, delta);
-      return succeed({ ...learned, delta: upload });
+      const update = { ...learned, delta: upload };
+      if (offer.roundParams.suite !== 0) trained = { drawHash, update };
+      return succeed(update);
     },
     upload: (update, signal) => {
       assert(round !== null, 'an update belongs to the prepared round');
@@ -246,9 +277,28 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
         onProgress: (bytes) => onEvent({ type: 'uploading', roundIndex, bytes, size }),
       });
     },
+    joinMasked: (update, journal, signal) => {
+      assert(ready !== null && round !== null, 'an update belongs to the prepared round');
+      const { plan, exchange } = ready;
+      const { delta, exampleCount, meanLoss } = update;
+      const { roundIndex } = round.offer.roundParams;
+      const values = delta.slice();
+      scaleUses(exchange, values, 1 / plan.task.lengthMax);
+      const weight = weightOf(plan.aggregation.weighting, exampleCount);
+      const onProgress = (bytes: number, size: number): void => onEvent({ type: 'uploading', roundIndex, bytes, size });
+      return masking.join(round.offer, { values, weight, exampleCount, meanLoss }, { journal, signal, onProgress });
+    },
+    takeStage: masking.take,
     knows: (roundHash) => round?.offer.roundHash === roundHash,
     evaluate: async (request, signal) => {
       assert(round?.offer.roundHash === request.roundHash, 'only the prepared round is evaluated');
+      if (round.offer.roundParams.suite !== 0) {
+        assert(ready !== null, 'a round that was prepared has its plan');
+        const measured = ready.learning.heldOutCount === 0 ? null : await measure(ready, request, signal);
+        const counts = measured ?? noCounts(bindTask(ready.plan.task).shape);
+        const sent = await masking.evaluate(round.offer, request, counts, signal);
+        return sent.ok ? succeed(false) : sent;
+      }
       const evaluation = await countsOf(request, signal);
       const sent = await calls.sendEvaluation(roundNameOf(round.offer), evaluation, signal);
       return sent.ok ? succeed(evaluation.metrics !== null) : sent;
@@ -274,7 +324,8 @@ function readPlan(bytes: Uint8Array): Plan {
 
 /** What no coordinator would take is not sent, and costs no contribution. @throws FederationError. */
 function checkLearned({ delta, exampleCount, meanLoss, seconds }: LearnedUpdate, dim: number, offer: Offer): void {
-  const { weightMax } = offer.roundParams;
+  // The weight of a masked update is capped when it is encoded.
+  const weightMax = offer.roundParams.suite === 0 ? offer.roundParams.weightMax : Number.MAX_SAFE_INTEGER;
   assert(delta.length === dim, `a delta has the ${dim} values of the layout, found ${delta.length}`);
   const isCount = Number.isSafeInteger(exampleCount) && exampleCount >= 1 && exampleCount <= weightMax;
   assert(isCount, `an update counts 1 to ${weightMax} rows, found ${exampleCount}`);

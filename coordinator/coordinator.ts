@@ -128,6 +128,9 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   const planReference = await served.announce(planBytes(plan));
   const wanted = [planReference, ...base.map(({ blob }) => blob)].map(({ digest }) => digest);
   const kept = (await store.versions()).flatMap(({ adapter, ruleState }) => [adapter, ruleState ?? adapter]);
+  // Vectors of a masked round that its coordinator's end interrupted.
+  const open = (await store.rounds()).filter(({ status }) => status === 'open');
+  for (const { roundIndex } of open) kept.push(...(await store.updatesOf(roundIndex)).map(({ delta }) => delta));
   await blobs.retain(new Set([...wanted, ...kept, ...(await store.log.retained())]));
   await audit.start(record.planHash);
   const rounds = { plan, record, exchange, base, planReference, served, store, blobs, identity, clock, entropy };
@@ -145,7 +148,14 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   });
   const { handlers, traffic } = countTraffic({
     ...gate,
-    ...createDesk({ hearing, store, served, clock, keepEvidence: audit.keepEvidence, prove: audit.prover(record.federationId) }),
+    ...createDesk({
+      hearing,
+      store,
+      served,
+      clock,
+      keepEvidence: audit.keepEvidence,
+      prove: audit.prover(record.federationId),
+    }),
     health: async () => ({ status: 200, body: { status: federation.status(), phase: federation.state().phase.name } }),
     connected: federation.joined,
     disconnected: federation.left,

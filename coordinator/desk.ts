@@ -118,6 +118,12 @@ export function createDesk(options: {
         if (!opened.ok) return refused(opened.error);
         return answerOf(hearing.evaluated(clientId, opened.value.body));
       }
+      case 'ready': {
+        const opened = await open(clientId, frame, envelopeCalls.ready);
+        if (!opened.ok) return refused(opened.error);
+        const certificate = await hearing.ready(clientId, opened.value.body);
+        return certificate.ok ? succeed({ certificate: certificate.value }) : certificate;
+      }
       default:
         return name satisfies never;
     }
@@ -169,6 +175,12 @@ export function createDesk(options: {
         if (!member.ok) return [refuse(hearing.rejected(clientId, member.error))];
         const receipt = await hearing.committed(clientId, call.body.roundHash);
         return [receipt.ok ? succeed({ receipt: receipt.value }) : receipt];
+      }
+      case 'masked': {
+        const member = await memberOf(clientId);
+        if (!member.ok) return [refuse(hearing.rejected(clientId, member.error))];
+        const missing = await hearing.masked(clientId, call.body);
+        return [missing.ok ? succeed({ missing: missing.value }) : missing];
       }
       default:
         return call satisfies never;

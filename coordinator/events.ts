@@ -51,6 +51,16 @@ export type CoordinatorProgress =
       readonly measures: readonly Measure[];
       readonly seconds: number;
     }
+  /** Trained, and there for the masked round. */
+  | { readonly type: 'client-ready'; readonly clientId: ClientId; readonly roundIndex: number }
+  /** A stage of a masked round, of its updates or of the evaluation of its candidate: `opened` says of how many the coordinator saw the sum. */
+  | {
+      readonly type: 'masking';
+      readonly roundIndex: number;
+      readonly of: 'update' | 'evaluation';
+      readonly stage: 'roster' | 'delivery' | 'survivors' | 'quorum' | 'opened';
+      readonly clients: number;
+    }
   | { readonly type: 'void'; readonly roundIndex: number; readonly detail: string }
   | { readonly type: 'ended'; readonly status: 'completed' | 'stopped'; readonly detail: string };
 

@@ -11,22 +11,24 @@ import type { ClientId } from '../shared/core/ids.ts';
 import { encodeMessage } from '../shared/protocol/codec.ts';
 import type { CoordinatorEvent, FederationStatus } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
-import { violation } from '../shared/protocol/violations.ts';
+import { describe, violation } from '../shared/protocol/violations.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { Hearing } from './hearing.ts';
 import { createHearing } from './hearing.ts';
-import type { OpenRound, RoundPorts, RoundWork } from './round-work.ts';
+import type { Attempt } from './masking/attempt.ts';
+import { createMaskedRounds, paramsOfAttempt } from './masking/masked-rounds.ts';
+import { recover, voidOpenRounds } from './recovery.ts';
+import type { OpenRound, RoundPorts } from './round-work.ts';
 import { createRoundWork } from './round-work.ts';
 import { receive, startFederation } from './rounds/machine.ts';
 import { settingsOf } from './rounds/settings.ts';
 import type { FederationEffect, FederationEvent, FederationState } from './rounds/state.ts';
 import { deadlineOf } from './rounds/state.ts';
-import type { CoordinatorStore } from './store/store.ts';
 import type { Peer } from './transport/transport.ts';
 
 /** Everything a federation works with. */
-export interface FederationPorts extends RoundPorts {
+export interface FederationPorts extends Omit<RoundPorts, 'nativeAes'> {
   readonly onEvent: CoordinatorListener;
 }
 
@@ -57,7 +59,8 @@ const timerMsMax = 2 ** 31 - 1;
 /** Starts, or goes on with, the federation of the store. @throws StoreError. */
 export async function openFederation(ports: FederationPorts): Promise<Federation> {
   const { plan, store, clock, onEvent } = ports;
-  const work = createRoundWork(ports);
+  const nativeAes = new Set<ClientId>();
+  const work = createRoundWork({ ...ports, nativeAes });
   const peers = new Map<ClientId, Peer>();
   const end = Promise.withResolvers<FederationEnd>();
   // Whoever awaits the end hears of a failure; nobody has to.
@@ -68,11 +71,20 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   let broken = false;
   let cancelTimer = (): void => undefined;
   let onVacated = (): void => undefined;
-  let { state, effects } = startFederation(settingsOf(plan), { atMs: clock.nowMs(), ...(await recover(store, work)) });
-
   const send = (clients: Iterable<ClientId>, event: CoordinatorEvent, body: Uint8Array): void => {
     for (const clientId of clients) peers.get(clientId)?.send(event, body);
   };
+  const sendStage = (clientId: ClientId, frame: Uint8Array): void => send([clientId], 'stage', frame);
+  const maskedRounds = createMaskedRounds({ ...ports, nativeAes, sendStage });
+  const settings = settingsOf(plan);
+  const found = await recover(store, work, { ...maskedRounds, ...settings });
+  const { resumed } = found;
+  let { state, effects } = startFederation(settings, {
+    ...found,
+    atMs: clock.nowMs(),
+    resumed: resumed === null ? null : { asked: resumed.attempt.asked, contributors: resumed.attempt.invited },
+  });
+
   const finished = (): Uint8Array | null => {
     const { phase } = state;
     if (phase.name !== 'completed' && phase.name !== 'stopped') return null;
@@ -110,13 +122,17 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   const perform = async (effect: Exclude<FederationEffect, { type: 'reject' }>): Promise<void> => {
     switch (effect.type) {
       case 'open-round': {
-        round = await work.open(effect.roundIndex, effect.clients.length);
+        round = await work.open(effect.roundIndex, effect.clients);
         const { roundIndex, roundHash } = round;
         onEvent({ type: 'round-started', roundIndex, roundHash, asked: effect.clients.length });
         break;
       }
       case 'offer':
         if (round !== null) send(effect.clients, 'offer', round.offer);
+        break;
+      case 'open-attempt':
+        assert(round?.masked != null, 'a masked round is open while its sum is made');
+        follow(round, await maskedRounds.open(round.masked, effect.asked, effect.invited));
         break;
       case 'aggregate':
         assert(round !== null, 'a round is open while it is aggregated');
@@ -130,6 +146,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         break;
       case 'evaluate':
         assert(round !== null, 'a round is open while it is evaluated');
+        openMaskedEvaluation(round, effect.clients);
         send(effect.clients, 'evaluate', work.sealEvaluation(round));
         break;
       case 'publish': {
@@ -153,6 +170,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       case 'finish': {
         const { status, detail } = effect;
         await swept;
+        await voidOpenRounds(store, work, detail);
         send(peers.keys(), 'finished', encodeMessage({ status, detail }));
         onEvent({ type: 'ended', status, detail });
         end.resolve({ status, detail });
@@ -163,6 +181,48 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     }
   };
 
+  /** Turns the end of an attempt into what the round machine hears. */
+  const follow = (open: OpenRound, attempt: Attempt): void => {
+    attempt.ended
+      .then((end) => {
+        // An operator may have stopped it meanwhile.
+        if (broken || round !== open || state.phase.name !== 'mask') return;
+        const atMs = clock.nowMs();
+        if (end.kind === 'aborted') {
+          const { reason, ejected } = end;
+          dispatch({ type: 'attempt-failed', detail: describe(reason), ejected, atMs });
+          return;
+        }
+        try {
+          assert(open.masked !== null, 'an attempt belongs to a masked round');
+          maskedRounds.takeSum(open.masked, end);
+          dispatch({ type: 'sum-opened', contributors: end.contributors, atMs });
+        } catch (thrown) {
+          if (!(thrown instanceof FederationError)) throw thrown;
+          dispatch({ type: 'attempt-failed', detail: errorMessage(thrown), ejected: [], atMs });
+        }
+      })
+      .catch(fail);
+  };
+  const openMaskedEvaluation = (open: OpenRound, clients: readonly ClientId[]): void => {
+    const { masked, candidate } = open;
+    if (masked === null || candidate === null) return;
+    const attempt = maskedRounds.openEvaluation(masked, candidate.modelHash, clients);
+    attempt.ended
+      .then((end) => {
+        if (broken || round !== open || state.phase.name !== 'evaluate') return;
+        if (end.kind === 'opened') maskedRounds.takeEvaluation(masked, end);
+        dispatch({ type: 'evaluation-ended', atMs: clock.nowMs() });
+      })
+      .catch(fail);
+  };
+  const attempts = (): Attempt[] => [round?.masked?.attempt ?? [], round?.masked?.evaluation ?? []].flat();
+
+  if (resumed !== null) {
+    round = await work.reopen(paramsOfAttempt(resumed.attempt));
+    assert(round.masked !== null, 'only masked rounds are resumed');
+    follow(round, maskedRounds.resume(round.masked, resumed));
+  }
   for (const effect of effects) if (effect.type !== 'reject') enqueue(effect);
   schedule();
 
@@ -186,18 +246,24 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       onEvent,
       state: () => state,
       round: () => round,
+      certificateOf: maskedRounds.certificateOf,
+      nativeAes,
     }),
     joined: (peer) => {
       const { clientId } = peer;
       peers.set(clientId, peer);
       const over = finished();
       if (over !== null) peer.send('finished', over);
-      else dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
+      else {
+        dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
+        for (const attempt of attempts()) attempt.joined(clientId);
+      }
       onEvent({ type: 'client-joined', clientId, present: peers.size });
     },
     left: ({ clientId }) => {
       peers.delete(clientId);
       if (finished() === null) dispatch({ type: 'client-left', clientId, atMs: clock.nowMs() });
+      for (const attempt of attempts()) attempt.left(clientId);
       onEvent({ type: 'client-left', clientId, present: peers.size });
       if (peers.size === 0) onVacated();
     },
@@ -215,30 +281,9 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       stop();
       cancelTimer();
       await drained();
+      for (const attempt of attempts()) await attempt.close();
       await swept;
       cancelTimer();
     },
   };
-}
-
-/** What is durable; a round that was open when its coordinator ended is void, and its number is not used again. */
-async function recover(
-  store: CoordinatorStore,
-  work: RoundWork,
-): Promise<Pick<FederationState, 'roundIndex' | 'publishedCount' | 'outcomes'>> {
-  for (const { roundIndex, status } of await store.rounds()) {
-    if (status === 'open') {
-      await work.makeVoid(null, { roundIndex, contributed: 0, detail: 'the coordinator ended in this round' });
-    }
-  }
-  const rounds = await store.rounds();
-  const outcomes = rounds.map(({ roundIndex, status, asked, contributed, detail }) => ({
-    roundIndex,
-    asked,
-    contributed,
-    detail,
-    kind: status === 'published' ? ('published' as const) : ('void' as const),
-  }));
-  const publishedCount = outcomes.filter(({ kind }) => kind === 'published').length;
-  return { roundIndex: (rounds.at(-1)?.roundIndex ?? -1) + 1, publishedCount, outcomes };
 }

@@ -7,11 +7,12 @@ import type { Clock } from '../shared/core/ports.ts';
 import type { Result } from '../shared/core/result.ts';
 import { refuse, succeed } from '../shared/core/result.ts';
 import { checkEvaluation } from '../shared/protocol/check-evaluation.ts';
-import type { Decline, Evaluation, PlainCall, Update } from '../shared/protocol/messages.ts';
+import type { Decline, Evaluation, PlainCall, Ready, Update } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
 import type { CountShape } from '../shared/training/counts.ts';
 import type { CoordinatorListener } from './events.ts';
+import type { Attempt } from './masking/attempt.ts';
 import type { OpenRound } from './round-work.ts';
 import type { FederationEvent, FederationState } from './rounds/state.ts';
 import { counts } from './rounds/state.ts';
@@ -31,6 +32,10 @@ export interface Hearing {
   /** The receipt, once the update is durable and counts. */
   committed(clientId: ClientId, roundHash: Digest): Promise<Result<Digest, Violation>>;
   evaluated(clientId: ClientId, evaluation: Evaluation): Violation | null;
+  /** Trained and there for the masked round: the certificate under which its roster shows the client. */
+  ready(clientId: ClientId, ready: Ready): Promise<Result<Uint8Array, Violation>>;
+  /** M1 to M5 of a masked round: of M3 the indices of the chunks that are missing. */
+  masked(clientId: ClientId, call: PlainCall<'masked'>): Promise<Result<readonly number[], Violation>>;
   /** Counts and reports a message that was refused, here or before it got here; returns the violation. */
   readonly rejected: (clientId: ClientId | null, found: Violation) => Violation;
 }
@@ -43,14 +48,25 @@ export interface HearingOptions {
   /** The round in hand, null between rounds. */
   readonly round: () => OpenRound | null;
   readonly dispatch: (event: FederationEvent) => Violation | null;
+  readonly certificateOf: (clientId: ClientId, brought: Uint8Array) => Promise<Uint8Array>;
+  /** Filled with clients that say that AES runs in hardware there. */
+  readonly nativeAes: Set<ClientId>;
   readonly onEvent: CoordinatorListener;
+}
+
+/** A masked round is evaluated masked; who takes no part in that may say so. */
+function masksEvaluation({ metrics }: Evaluation, { roundIndex }: OpenRound): Violation | null {
+  return metrics === null
+    ? null
+    : violation('unexpected-event', 'this round is masked, and so is its evaluation', roundIndex);
 }
 
 /** A client that fetches is reported to the machine at most this often. */
 const fetchReportMs = 1_000;
 
 /** A hearing over a federation. */
-export function createHearing({ countShape, clock, state, round, dispatch, onEvent }: HearingOptions): Hearing {
+export function createHearing(options: HearingOptions): Hearing {
+  const { countShape, clock, state, round, dispatch, onEvent, certificateOf, nativeAes } = options;
   const fetchedMs = new Map<ClientId, number>();
 
   const rejected = (clientId: ClientId | null, found: Violation): Violation => {
@@ -69,6 +85,11 @@ export function createHearing({ countShape, clock, state, round, dispatch, onEve
     const open = roundOf(roundHash);
     const refused = 'code' in open ? open : dispatch(event);
     return refused === null ? null : rejected(clientId, refused);
+  };
+  /** The masked attempt that messages name: that of the round, or of the evaluation of its candidate. */
+  const attemptOf = (hash: Digest): Attempt | null => {
+    const masked = round()?.masked;
+    return [masked?.attempt, masked?.evaluation].find((attempt) => attempt?.roundHash === hash) ?? null;
   };
   /** The round in hand, if it takes an update of this client now. */
   const roundTaking = (clientId: ClientId, roundHash: Digest): OpenRound | Violation => {
@@ -137,24 +158,54 @@ export function createHearing({ countShape, clock, state, round, dispatch, onEve
     announced: async (clientId, bodyHash, update) => {
       const open = roundTaking(clientId, update.roundHash);
       if ('code' in open) return counted(clientId, refuse(open));
+      if (open.masked !== null)
+        return counted(clientId, refuse(violation('unexpected-event', 'this round is masked', open.roundIndex)));
       const result = counted(clientId, await open.uploads.announce(clientId, bodyHash, update));
       if (result.ok) open.announcements.set(clientId, update);
       return result;
     },
     uploaded: async (clientId, roundHash, index, bytes) => {
+      const attempt = attemptOf(roundHash);
+      if (attempt !== null) return counted(clientId, await attempt.chunk(clientId, index, bytes));
       const open = roundOf(roundHash);
       const stored = 'code' in open ? refuse(open) : await open.uploads.chunk(clientId, roundHash, index, bytes);
       return counted(clientId, stored);
     },
-    committed: async (clientId, roundHash) => counted(clientId, await commit(clientId, roundHash)),
+    committed: async (clientId, roundHash) => {
+      const attempt = attemptOf(roundHash);
+      return counted(clientId, await (attempt === null ? commit(clientId, roundHash) : attempt.commit(clientId)));
+    },
+    ready: async (clientId, { roundHash, certificate, nativeAes: hasAes }) => {
+      const open = roundTaking(clientId, roundHash);
+      if ('code' in open) return counted(clientId, refuse(open));
+      const { masked, roundIndex } = open;
+      if (masked === null)
+        return counted(clientId, refuse(violation('unexpected-event', 'this round is not masked', roundIndex)));
+      if (hasAes === 1) nativeAes.add(clientId);
+      else nativeAes.delete(clientId);
+      masked.certificates.set(clientId, certificate);
+      const shown = await certificateOf(clientId, certificate);
+      const refused = judged(clientId, roundHash, { type: 'client-ready', clientId, atMs: clock.nowMs() });
+      if (refused !== null) return refuse(refused);
+      onEvent({ type: 'client-ready', clientId, roundIndex });
+      return succeed(shown);
+    },
+    masked: async (clientId, call) => {
+      const attempt = attemptOf(call.roundHash);
+      const over = violation('stale-round', `no masked round ${call.roundHash} is under way`, state().roundIndex);
+      return counted(clientId, attempt === null ? refuse(over) : await attempt.hear(clientId, call));
+    },
     evaluated: (clientId, evaluation) => {
       const open = roundOf(evaluation.roundHash);
       if ('code' in open) return rejected(clientId, open);
       const refused =
-        evaluation.modelHash !== open.candidate?.modelHash
-          ? violation('stale-round', 'the evaluation is of another adapter than the candidate', open.roundIndex)
-          : checkEvaluation(evaluation, countShape);
+        open.masked !== null
+          ? masksEvaluation(evaluation, open)
+          : evaluation.modelHash !== open.candidate?.modelHash
+            ? violation('stale-round', 'the evaluation is of another adapter than the candidate', open.roundIndex)
+            : checkEvaluation(evaluation, countShape);
       if (refused !== null) return rejected(clientId, refused);
+      if (open.masked !== null) return null;
       const { phase } = state();
       if (phase.name === 'evaluate' && phase.awaited.includes(clientId)) open.evaluations.set(clientId, evaluation);
       return judged(clientId, evaluation.roundHash, { type: 'evaluation-stored', clientId, atMs: clock.nowMs() });

@@ -9,9 +9,18 @@ import { cohortSizeMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import { isMasked } from '../shared/plan/secure-aggregation.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
 import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
-import { encodeRoundParams, roundHashOf, unmaskedRound } from '../shared/protocol/round-params.ts';
+import {
+  encodeRoundParams,
+  maskedRound,
+  type RoundParams,
+  roundHashOf,
+  unmaskedRound,
+} from '../shared/protocol/round-params.ts';
+import { drawHashOf, maskedTermsOf } from '../shared/secure-aggregation/terms.ts';
+import { metricsOf } from '../shared/training/metrics.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
 import { countRanges, type Exchange } from '../shared/update/exchange.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
@@ -19,6 +28,7 @@ import type { Candidate } from './aggregation/aggregate.ts';
 import { aggregate } from './aggregation/aggregate.ts';
 import type { CoordinatorProgress } from './events.ts';
 import { makeVersion } from './library/publish.ts';
+import { type MaskedRound, startMasked } from './masking/masked-rounds.ts';
 import { poolEvaluations } from './rounds/evaluation.ts';
 import type { RoundOutcome } from './rounds/state.ts';
 import type { Uploads } from './rounds/uploads.ts';
@@ -41,6 +51,8 @@ export interface RoundPorts {
   readonly identity: Identity;
   readonly clock: Clock;
   readonly entropy: Entropy;
+  /** Clients that said that AES runs in hardware there. */
+  readonly nativeAes: ReadonlySet<ClientId>;
 }
 
 /** The round in hand. One owner: the driver; maps are filled by what clients say. */
@@ -56,6 +68,8 @@ export interface OpenRound {
   readonly evaluations: Map<ClientId, Evaluation>;
   /** Refused messages by violation code. */
   readonly rejections: Map<string, number>;
+  /** What a masked round has beside; null where updates are sent as they are. */
+  readonly masked: MaskedRound | null;
   candidate: (Candidate & { readonly modelHash: Digest; readonly reference: BlobReference }) | null;
 }
 
@@ -74,7 +88,9 @@ interface Participants {
 /** The steps of rounds. @throws StoreError from every step when storage fails; then nothing half-done counts. */
 export interface RoundWork {
   /** Uses a round number up, then signs the offer. */
-  open(roundIndex: number, askedCount: number): Promise<OpenRound>;
+  open(roundIndex: number, asked: readonly ClientId[]): Promise<OpenRound>;
+  /** The round of a durable attempt, as it was offered. */
+  reopen(params: RoundParams): Promise<OpenRound>;
   /** Makes `round.candidate` of the durable updates of `contributors`: its model hash. @throws FederationError when it is not finite. */
   makeCandidate(round: OpenRound, contributors: readonly ClientId[]): Promise<Digest>;
   /** Signed frame that asks contributors to measure the candidate. */
@@ -124,13 +140,34 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
     return (await store.updatesOf(roundIndex)).filter(({ clientId }) => counted.has(clientId));
   };
 
+  const startRound = (roundParams: RoundParams, { reference: adapter }: ServedAdapter): OpenRound => {
+    const { roundIndex, sessionId } = roundParams;
+    const roundHash = roundHashOf(encodeRoundParams(roundParams));
+    const offer = sealOffer(identity, { roundParams, plan: ports.planReference, base: ports.base, adapter });
+    const uploads = createUploads({ demands: { roundIndex, roundHash, dim, weightMax, counts }, store, blobs });
+    const records = { announcements: new Map(), evaluations: new Map(), rejections: new Map() };
+    const masked = roundParams.suite === 0 ? null : startMasked(roundParams);
+    return {
+      roundIndex,
+      roundHash,
+      sessionId,
+      offer,
+      uploads,
+      startedMs: clock.nowMs(),
+      ...records,
+      masked,
+      candidate: null,
+    };
+  };
+
   return {
-    open: async (roundIndex, askedCount) => {
+    open: async (roundIndex, asked) => {
       const latest = await latestVersion();
+      const earlier = (await store.rounds()).find((one) => one.roundIndex === roundIndex);
       const { federationId, planHash, baseDigest, layoutHash } = record;
       const { recruitSeconds, trainSeconds, quorum, cohortSize } = plan.rounds;
       const sessionId = toHex(entropy.bytes(16)) as SessionId;
-      const roundParams = unmaskedRound({
+      const unmasked = {
         federationId,
         planHash,
         baseDigest,
@@ -140,21 +177,22 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
         dim,
         weightMax,
         modelHash: latest.modelHash,
-        attempt: 0,
+        attempt: earlier === undefined ? 0 : earlier.attempt + 1,
         clientCountMin: quorum,
         clientCountMax: cohortSize === 'all' ? cohortSizeMax : cohortSize,
         recruitMs: recruitSeconds * 1000,
         trainMs: trainSeconds * 1000,
-      });
-      const roundHash = roundHashOf(encodeRoundParams(roundParams));
-      await store.openRound(roundIndex, roundHash, askedCount);
-      const { reference: adapter } = await adapterOf(latest);
-      const offer = sealOffer(identity, { roundParams, plan: ports.planReference, base: ports.base, adapter });
-      const uploads = createUploads({ demands: { roundIndex, roundHash, dim, weightMax, counts }, store, blobs });
-      const records = { announcements: new Map(), evaluations: new Map(), rejections: new Map() };
-      const startedMs = clock.nowMs();
-      return { roundIndex, roundHash, sessionId, offer, uploads, startedMs, ...records, candidate: null };
+      };
+      const suite = asked.every((clientId) => ports.nativeAes.has(clientId)) ? 2 : 1;
+      const params = isMasked(plan)
+        ? maskedRound({ ...unmasked, ...maskedTermsOf(plan, exchange), suite })
+        : unmaskedRound(unmasked);
+      const roundHash = roundHashOf(encodeRoundParams(params));
+      if (earlier === undefined) await store.openRound(roundIndex, roundHash, asked.length);
+      else await forget(await store.reopenRound(roundIndex, roundHash, asked.length));
+      return startRound(params, await adapterOf(latest));
     },
+    reopen: async (params) => startRound(params, await adapterOf(await latestVersion())),
     makeCandidate: async (round, contributors) => {
       await round.uploads.close();
       const latest = await latestVersion();
@@ -164,10 +202,11 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const candidate = await aggregate({
         plan,
         exchange,
-        roundHash: round.roundHash,
+        roundHash: round.masked === null ? round.roundHash : drawHashOf(round.masked.params),
         startBytes,
         ruleState: latest.ruleState,
         updates,
+        opened: round.masked?.opened ?? null,
         blobs,
         accumulator,
       });
@@ -185,7 +224,10 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const { candidate, roundHash, roundIndex } = round;
       assert(candidate !== null, 'a candidate exists before it is published');
       const latest = await latestVersion();
-      const metrics = poolEvaluations(round.evaluations.values(), bindTask(plan.task));
+      const task = bindTask(plan.task);
+      const evaluated = round.masked?.evaluated ?? null;
+      const metrics =
+        evaluated === null ? poolEvaluations(round.evaluations.values(), task) : metricsOf(evaluated, task.metrics);
       const updates = await updatesOf(roundIndex, contributors);
       const publishedMs = clock.nowMs();
       const closed = { roundIndex, roundHash, cohort: asked, updates, rejections: round.rejections };
@@ -211,6 +253,8 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
     },
     makeVoid: async (round, { roundIndex, contributed, detail }) => {
       await round?.uploads.close();
+      await round?.masked?.attempt?.close();
+      await round?.masked?.evaluation?.close();
       await forget(await store.voidRound(roundIndex, contributed, detail));
     },
   };

@@ -4,6 +4,7 @@
  */
 import type { Digest, FederationId } from '../../shared/core/ids.ts';
 import type { DeclineCode, Offer } from '../../shared/protocol/messages.ts';
+import { deviationFrom, type MaskedTerms } from '../../shared/secure-aggregation/terms.ts';
 
 /** Why a client does not do what the coordinator asks. Both travel to the coordinator: `detail` says nothing about the site's data. */
 export interface Refusal {
@@ -27,6 +28,8 @@ export interface PreparedFacts {
   readonly layoutHash: Digest;
   readonly dim: number;
   readonly modelHash: Digest;
+  /** What the plan demands of masked rounds on this adapter; null where its rounds are not masked. */
+  readonly terms: MaskedTerms | null;
 }
 
 const refusal = (code: DeclineCode, detail: string): Refusal => ({ code, detail });
@@ -40,7 +43,7 @@ export function checkOffer({ roundParams }: Offer, memory: SessionMemory): Refus
   if (federationId !== memory.federationId) {
     return refusal('wrong-federation', `enrolled in ${memory.federationId}, offered a round of ${federationId}`);
   }
-  if (suite !== 0) return refusal('unsupported-suite', `this client speaks suite 0 only, offered suite ${suite}`);
+  if (suite > 2) return refusal('unsupported-suite', `this client speaks suites 0 to 2, offered suite ${suite}`);
   if (roundIndex <= memory.lastRoundIndex) {
     const last = memory.lastRoundIndex;
     return refusal('stale-round', `round ${roundIndex} offered, but this client already contributed to round ${last}`);
@@ -68,5 +71,18 @@ export function checkPrepared({ roundParams: signed }: Offer, own: PreparedFacts
     if (found !== computed)
       return refusal(code, `${what}: the signed round says ${found}, the fetched bytes give ${computed}`);
   }
-  return null;
+  return judgeTerms(signed, own.terms);
+}
+
+/** A round is masked exactly when its plan says so, and as it says. */
+function judgeTerms(signed: Offer['roundParams'], terms: MaskedTerms | null): Refusal | null {
+  if ((signed.suite !== 0) !== (terms !== null)) {
+    const wanted = terms === null ? 'unmasked' : 'masked';
+    return refusal(
+      'plan-mismatch',
+      `the rounds of the plan are ${wanted}, the signed round is of suite ${signed.suite}`,
+    );
+  }
+  const deviation = terms === null ? null : deviationFrom(terms, signed);
+  return deviation === null ? null : refusal('plan-mismatch', deviation);
 }

@@ -36,12 +36,25 @@ export function stepInRound(state: SessionState, event: SessionEvent): SessionSt
     case 'trained': {
       if (phase.name !== 'training') return stepTo(state, phase);
       const { offer } = phase;
+      // A masked attempt may be repeated under its number until the journal has the shares that open it.
+      if (offer.roundParams.suite !== 0)
+        return stepTo(state, { name: 'masking', offer, link }, { type: 'join-masked', offer });
       const remembered = { ...memory, lastRoundIndex: offer.roundParams.roundIndex };
       const next: SessionPhase = { name: 'uploading', offer, link };
       return stepTo({ ...state, memory: remembered }, next, { type: 'contribute', offer });
     }
+    case 'contributed': {
+      if (phase.name !== 'masking') return stepTo(state, phase);
+      const { roundIndex } = phase.offer.roundParams;
+      return stepTo({ ...state, memory: { ...memory, lastRoundIndex: roundIndex } }, phase);
+    }
+    case 'stage':
+      // A coordinator repeats its stage to whoever comes back; who takes no part in it any more has no use for it.
+      return phase.name === 'masking' || phase.name === 'evaluating'
+        ? stepTo(state, phase, { type: 'take-stage', stage: event.stage })
+        : stepTo(state, phase);
     case 'uploaded':
-      return phase.name === 'uploading'
+      return phase.name === 'uploading' || phase.name === 'masking'
         ? stepTo(state, rest, { type: 'note-contribution', offer: phase.offer })
         : stepTo(state, phase);
     case 'work-failed':
@@ -68,7 +81,8 @@ export function stepInRound(state: SessionState, event: SessionEvent): SessionSt
 /** Only contributors are asked to evaluate: being asked says that the update arrived, even where its receipt is still on the way. */
 function openEvaluation(state: SessionState, request: Evaluate, known: boolean): SessionStep {
   const { phase } = state;
-  if (!known || (phase.name === 'uploading' && phase.offer.roundHash !== request.roundHash)) {
+  const isSending = phase.name === 'uploading' || phase.name === 'masking';
+  if (!known || (isSending && phase.offer.roundHash !== request.roundHash)) {
     const detail = 'asked to evaluate for a round that this client did not prepare since it was started';
     return stepTo(
       state,
@@ -77,7 +91,7 @@ function openEvaluation(state: SessionState, request: Evaluate, known: boolean):
       { type: 'skip-evaluation', request },
     );
   }
-  if (phase.name !== 'uploading')
+  if (!isSending)
     return stepTo(state, { name: 'evaluating', request, link: linkOf(phase) }, { type: 'evaluate', request });
   return stepTo(
     state,
@@ -101,7 +115,9 @@ function acceptResult(state: SessionState, result: RoundResult): SessionStep {
   }
   const remembered = { ...state, memory: { ...memory, lastResult: { roundIndex, modelHash: newModelHash } } };
   const accepted: SessionEffect = { type: 'accept-result', result };
-  const isLate = (phase.name === 'fetching' || phase.name === 'training') && roundOf(phase) === result.roundHash;
+  const isLate =
+    (phase.name === 'fetching' || phase.name === 'training' || phase.name === 'masking') &&
+    roundOf(phase) === result.roundHash;
   return isLate
     ? stepTo(
         remembered,

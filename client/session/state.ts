@@ -2,6 +2,7 @@
 import type { Digest } from '../../shared/core/ids.ts';
 import type { Evaluate, Offer, RoundResult } from '../../shared/protocol/messages.ts';
 import type { Violation, ViolationCode } from '../../shared/protocol/violations.ts';
+import type { Stage } from '../../shared/secure-aggregation/stage.ts';
 import type { PreparedFacts, Refusal, SessionMemory } from './checks.ts';
 
 /** Where the connection stands during work: there, or lost with the number of the attempt to come back that is due or under way. */
@@ -19,6 +20,8 @@ export type SessionPhase =
   | { readonly name: 'fetching'; readonly offer: Offer; readonly link: LinkState }
   | { readonly name: 'training'; readonly offer: Offer; readonly link: LinkState }
   | { readonly name: 'uploading'; readonly offer: Offer; readonly link: LinkState }
+  /** Takes part in the attempt of a masked round. */
+  | { readonly name: 'masking'; readonly offer: Offer; readonly link: LinkState }
   | { readonly name: 'evaluating'; readonly request: Evaluate; readonly link: LinkState }
   | { readonly name: 'finished'; readonly reason: FinishReason };
 
@@ -52,6 +55,9 @@ export type SessionEvent =
   | { readonly type: 'work-failed'; readonly roundHash: Digest; readonly detail: string }
   | { readonly type: 'trained'; readonly roundHash: Digest }
   | { readonly type: 'uploaded'; readonly roundHash: Digest }
+  /** The journal has it: this round number is contributed to. */
+  | { readonly type: 'contributed'; readonly roundHash: Digest }
+  | { readonly type: 'stage'; readonly stage: Stage }
   /** The coordinator does not take what this client sends. */
   | { readonly type: 'round-refused'; readonly roundHash: Digest; readonly refused: Violation }
   /** `known`: this client prepared that round. */
@@ -74,6 +80,9 @@ export type RoundEffect =
   | { readonly type: 'train'; readonly offer: Offer }
   /** Journal the contribution durably, then send the update: the order that makes one contribution per round number hold. */
   | { readonly type: 'contribute'; readonly offer: Offer }
+  /** Say that this client is ready, and take part in the masked round. */
+  | { readonly type: 'join-masked'; readonly offer: Offer }
+  | { readonly type: 'take-stage'; readonly stage: Stage }
   /** The coordinator has the update. */
   | { readonly type: 'note-contribution'; readonly offer: Offer }
   | { readonly type: 'abandon-work'; readonly detail: string }
@@ -102,17 +111,18 @@ export type EventName = SessionEvent['type'];
 
 const everywhere = ['federation-finished', 'stop'] as const;
 const linkEvents = ['connected', 'connection-lost', 'reconnect-due', 'admission-refused'] as const;
-const workEvents = [...linkEvents, 'offer', 'work-failed', 'result', ...everywhere] as const;
+const workEvents = [...linkEvents, 'offer', 'work-failed', 'result', 'stage', ...everywhere] as const;
 
 /** Legal pairs of phase and event; what is not listed here is a violation. */
 export const legalEvents: Readonly<Record<PhaseName, readonly EventName[]>> = {
   enrolling: ['enrolled', 'enrolment-refused', 'stop'],
   disconnected: ['reconnect-due', 'stop'],
   connecting: ['connected', 'connection-lost', 'admission-refused', 'stop'],
-  idle: ['connection-lost', 'offer', 'evaluate', 'result', ...everywhere],
+  idle: ['connection-lost', 'offer', 'evaluate', 'result', 'stage', ...everywhere],
   fetching: [...workEvents, 'plan-refused', 'prepared'],
   training: [...workEvents, 'trained', 'round-refused'],
   uploading: [...workEvents, 'uploaded', 'round-refused', 'evaluate'],
+  masking: [...workEvents, 'contributed', 'uploaded', 'round-refused', 'evaluate'],
   evaluating: [...workEvents, 'evaluated', 'round-refused'],
   finished: [],
 };

@@ -12,7 +12,15 @@ import type { Format } from '../../shared/protocol/canonical.ts';
 import type { WireValue } from '../../shared/protocol/codec.ts';
 import { decodeReply, encodeMessage } from '../../shared/protocol/codec.ts';
 import { type EnvelopeType, sealEnvelope } from '../../shared/protocol/envelope.ts';
-import type { CallName, DeclineCode, Evaluation, Reply, Update } from '../../shared/protocol/messages.ts';
+import type {
+  CallName,
+  DeclineCode,
+  Evaluation,
+  PlainCall,
+  Ready,
+  Reply,
+  Update,
+} from '../../shared/protocol/messages.ts';
 import { envelopeCalls, type plainCalls, replies } from '../../shared/protocol/messages.ts';
 import type { Violation, ViolationCode } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
@@ -44,6 +52,14 @@ export interface Calls {
     progress: { readonly stepsDone: number; readonly stepCount: number },
     signal: AbortSignal,
   ): Outcome<null>;
+  /** Says that this client has trained and waits for the masked round: the certificate under which its roster shows the client. */
+  sendReady(round: RoundName, ready: Omit<Ready, 'roundHash'>, signal: AbortSignal): Outcome<Uint8Array>;
+  /** M1 to M5; of M3 the indices of the chunks that the coordinator lacks. */
+  sendMasked(
+    roundHash: Digest,
+    message: Pick<PlainCall<'masked'>, 'kind'> & { readonly body: Uint8Array; readonly signature: Uint8Array },
+    signal: AbortSignal,
+  ): Outcome<readonly number[]>;
   fetchManifest(digest: Digest, signal: AbortSignal): Outcome<Manifest>;
   /** One chunk, owned by the caller; not checked yet. */
   fetchChunk(digest: Digest, index: number, signal: AbortSignal): Outcome<Uint8Array>;
@@ -115,6 +131,15 @@ export function createCalls({ link, transport, identity, ledger, clock }: CallsO
     sendEvaluation: async ({ roundHash, sessionId }, evaluation, signal) => {
       const body = { roundHash, ...evaluation };
       return done(await enveloped('evaluation', envelopeCalls.evaluation, { sessionId, body }, signal));
+    },
+    sendReady: async ({ roundHash, sessionId }, ready, signal) => {
+      const body = { roundHash, ...ready };
+      const reply = await enveloped('ready', envelopeCalls.ready, { sessionId, body }, signal);
+      return reply.ok ? succeed(reply.value.certificate) : reply;
+    },
+    sendMasked: async (roundHash, message, signal) => {
+      const { reply } = await plain('masked', { roundHash, ...message }, signal);
+      return reply.ok ? succeed(reply.value.missing) : reply;
     },
     uploadChunk: async (roundHash, index, bytes, signal) =>
       done((await plain('upload-chunk', { roundHash, index }, signal, bytes)).reply),

@@ -8,6 +8,7 @@ import { decodeMessage } from '../../shared/protocol/codec.ts';
 import { finishedSchema, openEvaluate, openOffer, openResult } from '../../shared/protocol/messages.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import { openStage } from '../../shared/secure-aggregation/stage.ts';
 import type { SessionEvent } from '../session/machine.ts';
 import type { IncomingEvent } from './transport.ts';
 
@@ -29,6 +30,10 @@ export function readIncoming(
     case 'offer': {
       const offer = openOffer(coordinatorKey, frame);
       return offer.ok ? succeed({ type: 'offer', offer: offer.value }) : offer;
+    }
+    case 'stage': {
+      const stage = openStage(coordinatorKey, frame);
+      return stage.ok ? succeed({ type: 'stage', stage: stage.value }) : stage;
     }
     case 'evaluate': {
       const request = openEvaluate(coordinatorKey, frame);

@@ -30,6 +30,17 @@ export interface UploadOptions {
   readonly onProgress?: (bytes: number) => void;
 }
 
+/** What {@link uploadBytes} needs. */
+export interface BytesOptions {
+  readonly calls: Pick<Calls, 'uploadChunk' | 'commitUpdate'>;
+  readonly roundHash: Digest;
+  readonly bytes: Uint8Array;
+  /** Says what follows; indices of the chunks that the coordinator lacks. */
+  readonly announce: () => Promise<Result<readonly number[], Violation>>;
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
 /** Sends an update until it is durable at the coordinator: its receipt, or why it is refused. @throws TransportError when nobody answers. */
 export async function uploadUpdate(options: UploadOptions): Promise<Result<Digest, Violation>> {
   const { calls, round, update, discloseMetrics, signal, onProgress } = options;
@@ -42,22 +53,29 @@ export async function uploadUpdate(options: UploadOptions): Promise<Result<Diges
     trainLoss: discloseMetrics ? update.meanLoss : null,
     seconds: update.seconds,
   };
+  const announce = () => calls.announceUpdate(round, announcement, signal);
+  return uploadBytes({ calls, roundHash: round.roundHash, bytes, announce, signal, onProgress });
+}
+
+/** Sends bytes that are announced by a signed message until they are durable: the receipt, or why they are refused. @throws TransportError when nobody answers. */
+export async function uploadBytes(options: BytesOptions): Promise<Result<Digest, Violation>> {
+  const { calls, roundHash, bytes, announce, signal, onProgress } = options;
   for (let attempt = 1; ; attempt++) {
-    const announced = await calls.announceUpdate(round, announcement, signal);
+    const announced = await announce();
     if (!announced.ok) return announced;
-    const refused = await sendChunks(bytes, announced.value);
-    const outcome = refused === null ? await calls.commitUpdate(round.roundHash, signal) : refuse(refused);
+    const refused = await sendChunks(announced.value);
+    const outcome = refused === null ? await calls.commitUpdate(roundHash, signal) : refuse(refused);
     if (outcome.ok || attempt === announcementsMax || !repeatable.has(outcome.error.code)) return outcome;
   }
 
-  async function sendChunks(whole: Uint8Array, missing: readonly number[]): Promise<Violation | null> {
+  async function sendChunks(missing: readonly number[]): Promise<Violation | null> {
     let refused: Violation | null = null;
-    let sent = whole.length - missing.reduce((sum, index) => sum + chunkLengthOf(whole.length, index), 0);
+    let sent = bytes.length - missing.reduce((sum, index) => sum + chunkLengthOf(bytes.length, index), 0);
     await inParallel(missing, chunksInFlightMax, async (index) => {
       if (refused !== null) return;
       const start = index * chunkBytesMax;
-      const chunk = whole.subarray(start, start + chunkBytesMax);
-      const stored = await calls.uploadChunk(round.roundHash, index, chunk, signal);
+      const chunk = bytes.subarray(start, start + chunkBytesMax);
+      const stored = await calls.uploadChunk(roundHash, index, chunk, signal);
       if (!stored.ok) {
         refused = stored.error;
         return;

@@ -9,12 +9,13 @@ import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
 import { firstNonFinite } from '../../shared/update/vector.ts';
+import { weightOf } from '../../shared/update/weight.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import type { UpdateRecord } from '../store/store.ts';
 import type { Measure } from './combine.ts';
 import { combine, readsSingles } from './combine.ts';
 import type { Contribution } from './fold.ts';
-import { foldMean, weightOf } from './fold.ts';
+import { foldMean } from './fold.ts';
 import type { SingleUpdate } from './pair-round.ts';
 import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from './rules.ts';
 
@@ -30,6 +31,15 @@ export interface Candidate {
   readonly measures: readonly Measure[];
 }
 
+/** What the opened sum of a masked round says. */
+export interface OpenedMean {
+  /** Weighted mean of the uploads `[uploaded dim]`; mutated. */
+  readonly mean: Float64Array;
+  readonly totalWeight: number;
+  readonly exampleCount: number;
+  readonly meanLoss: number;
+}
+
 /** Where {@link aggregate} reads and writes, and what it is to combine. */
 export interface AggregateOptions {
   readonly plan: Plan;
@@ -40,6 +50,8 @@ export interface AggregateOptions {
   /** Its rule state; null before the first round and where the rule keeps none. */
   readonly ruleState: Digest | null;
   readonly updates: readonly UpdateRecord[];
+  /** The mean of a masked round, whose single updates nobody can read; null where updates are folded. */
+  readonly opened: OpenedMean | null;
   readonly blobs: CoordinatorBlobs;
   /** Memory `[uploaded dim]` for the sum, used again from round to round. */
   readonly accumulator: Float64Array;
@@ -47,7 +59,7 @@ export interface AggregateOptions {
 
 /** The candidate, its rule state durable. @throws StoreError when a blob is missing or damaged; FederationError when the result is not finite. */
 export async function aggregate(options: AggregateOptions): Promise<Candidate> {
-  const { plan, exchange, startBytes, ruleState, updates, blobs } = options;
+  const { plan, exchange, startBytes, ruleState, updates, opened, blobs } = options;
   const { aggregation } = plan;
   const rule = ruleOf(aggregation);
   const { stepDim } = exchange;
@@ -62,9 +74,10 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
     scan: (take: (part: Uint8Array) => void) => blobs.scan(update.delta, take),
   }));
   const counted = contributions.filter(({ weight }) => weight > 0);
-  const isRead = readsSingles(exchange, counted.length);
+  const isRead = opened === null && readsSingles(exchange, counted.length);
   const read = isRead ? readWhole(contributions, exchange.uploaded.dim) : null;
-  const mean = await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator);
+  const mean =
+    opened?.mean ?? (await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
   const finished =
     exchange.isPlain && !isRead
       ? { next: applyRule(rule, state, start, mean), measures: [] }
@@ -75,7 +88,7 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
           start,
           mean,
           singles: read?.singles(totalWeight) ?? [],
-          clientCount: counted.length,
+          clientCount: opened === null ? counted.length : updates.length,
           roundHash: options.roundHash,
           learningRate: aggregation.rule === 'fedavg' ? aggregation.serverLearningRate : 1,
           giveTurn,
@@ -90,11 +103,13 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
   return {
     adapterBytes: bytesOf(next),
     ruleState: state.length === 0 ? null : await blobs.put(encodeRuleState(state)),
-    totalWeight,
-    exampleCount: updates.reduce((total, update) => total + update.exampleCount, 0),
-    measures,
+    totalWeight: opened?.totalWeight ?? totalWeight,
+    exampleCount: opened?.exampleCount ?? updates.reduce((total, update) => total + update.exampleCount, 0),
+    measures: opened === null ? measures : [...measures, { name: 'train-loss', value: opened.meanLoss }].sort(byName),
   };
 }
+
+const byName = (left: Measure, right: Measure): number => (left.name < right.name ? -1 : 1);
 
 /** Contributions that are kept whole while they are folded, for rules that look at each. Memory: O(clients x dim). */
 function readWhole(contributions: readonly Contribution[], dim: number) {

@@ -6,7 +6,6 @@
 import { assert } from '../../shared/core/assert.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
-import type { Weighting } from '../../shared/update/federated-layout.ts';
 
 /** One client's share: `weight` >= 0; `scan` hands over its delta when its turn comes. */
 export interface Contribution {
@@ -14,14 +13,6 @@ export interface Contribution {
   readonly weight: number;
   /** Gives the delta as float32 little-endian bytes, in parts of whole values, one after the other; parts are lent. */
   readonly scan: (take: (part: Uint8Array) => void) => Promise<void>;
-}
-
-/**
- * A client's weight in front of its vector; a client without examples counts nothing whatever the weighting. What sites put on top of it
- * (`given`, `quality`) they multiply in themselves.
- */
-export function weightOf(weighting: Weighting, exampleCount: number): number {
-  return weighting === 'examples' || weighting === 'quality' ? exampleCount : Math.min(exampleCount, 1);
 }
 
 /**

@@ -49,6 +49,14 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
         ? `round ${event.roundIndex}: update of ${shorten(event.clientId)}, ${event.exampleCount} examples in ${seconds}${loss}`
         : null;
     }
+    case 'client-ready':
+      return verbose ? `round ${event.roundIndex}: ${shorten(event.clientId)} is ready for the masked round` : null;
+    case 'masking': {
+      const { roundIndex, of, stage, clients } = event;
+      if (stage === 'opened')
+        return `round ${roundIndex}: opened the sum of ${clients} masked ${of}s; no single one was visible`;
+      return verbose ? `round ${roundIndex}: ${stage} of the masked ${of}, ${clients} clients` : null;
+    }
     case 'rejected':
       return `refused ${event.clientId === null ? 'a connection' : shorten(event.clientId)} (${event.code}): ${event.detail}`;
     case 'published': {

@@ -23,6 +23,8 @@ export interface RoundDemands {
   readonly weightMax: number;
   /** Places of the vector that hold counts: from 0 to their bound. */
   readonly counts?: readonly CountRange[];
+  /** Bytes of an upload that is masked: its words mean nothing alone, and its weight is inside. */
+  readonly maskedBytes?: number;
 }
 
 /** What a client announces before it sends bytes. */
@@ -35,6 +37,11 @@ export interface Announcement {
   readonly seconds: number;
 }
 
+/** Bytes of every upload of a round. */
+function uploadBytesOf({ dim, maskedBytes }: RoundDemands): number {
+  return maskedBytes ?? dim * 4;
+}
+
 /** Judges an announcement on its own: round, size by the layout, root of its chunk digests, weight, time. */
 export function judgeAnnouncement(demands: RoundDemands, announced: Announcement): Violation | null {
   const { roundIndex, roundHash, dim, weightMax } = demands;
@@ -45,7 +52,7 @@ export function judgeAnnouncement(demands: RoundDemands, announced: Announcement
       roundIndex,
     );
   }
-  const count = Math.ceil((dim * 4) / chunkBytesMax);
+  const count = Math.ceil(uploadBytesOf(demands) / chunkBytesMax);
   if (announced.chunkDigests.length !== count) {
     const code = announced.chunkDigests.length > count ? 'update-too-large' : 'layout-mismatch';
     const detail = `expected ${count} chunks for ${dim} values, got ${announced.chunkDigests.length}; fetch the current layout`;
@@ -54,6 +61,7 @@ export function judgeAnnouncement(demands: RoundDemands, announced: Announcement
   if (vectorRoot(chunkBytesMax, announced.chunkDigests) !== announced.vecRoot) {
     return violation('root-mismatch', 'the announced root is not that of the announced chunk digests', roundIndex);
   }
+  if (demands.maskedBytes !== undefined) return null;
   const { exampleCount: weight, seconds } = announced;
   if (!Number.isSafeInteger(weight) || weight < 1 || weight > weightMax) {
     return violation('bad-weight', `expected an example count from 1 to ${weightMax}, got ${weight}`, roundIndex);
@@ -68,14 +76,15 @@ export function judgeChunk(
   index: number,
   bytes: Uint8Array,
 ): Violation | null {
-  const { roundIndex, dim } = demands;
-  const fault = checkChunk({ size: dim * 4, chunkDigests: announced.chunkDigests }, index, bytes);
+  const { roundIndex } = demands;
+  const fault = checkChunk({ size: uploadBytesOf(demands), chunkDigests: announced.chunkDigests }, index, bytes);
   return fault === null ? null : { ...fault, roundIndex };
 }
 
 /** Judges the values of chunk `index`, float32 little-endian: every one is a number, and counts are within their bounds. */
 export function judgeValues(demands: RoundDemands, index: number, bytes: Uint8Array): Violation | null {
-  const { roundIndex, dim, counts = [] } = demands;
+  const { roundIndex, dim, counts = [], maskedBytes } = demands;
+  if (maskedBytes !== undefined) return null;
   const values = float32Of(bytes);
   const first = (index * chunkBytesMax) / 4;
   const place = firstNonFinite(values);

@@ -18,7 +18,15 @@ export function openEvaluation(
   const due = settings.evaluateEvery > 0 && (nth % settings.evaluateEvery === 0 || nth === settings.roundCount);
   const awaited = due ? contributors.filter((id) => present.includes(id)) : [];
   if (awaited.length === 0) return startPublishing(state, asked, contributors);
-  const next: Phase = { name: 'evaluate', asked, contributors, awaited, deadlineMs: atMs + settings.evaluateMs };
+  // Once all have measured, a masked evaluation has five exchanges of messages; the attempt's own deadlines end it before this one.
+  const maskedMs = settings.isMasked ? 6 * settings.maskMs : 0;
+  const next: Phase = {
+    name: 'evaluate',
+    asked,
+    contributors,
+    awaited,
+    deadlineMs: atMs + settings.evaluateMs + maskedMs,
+  };
   return { state: { ...state, phase: next }, effects: [{ type: 'evaluate', clients: awaited }] };
 }
 
@@ -29,7 +37,8 @@ export function evaluateStep(
   event: FederationEvent,
 ): FederationStep {
   const { asked, contributors } = phase;
-  if (event.type === 'deadline-reached') return startPublishing(state, asked, contributors);
+  if (event.type === 'deadline-reached' || event.type === 'evaluation-ended')
+    return startPublishing(state, asked, contributors);
   if (event.type !== 'evaluation-stored' && event.type !== 'client-left') return { state, effects: [] };
   const awaited = without(phase.awaited, event.clientId);
   if (awaited.length === 0) return startPublishing(state, asked, contributors);

@@ -7,8 +7,10 @@
  * clients has a deadline, and a round lasts at most 1.5 times its training time beside recruiting and evaluation.
  */
 import { assert } from '../../shared/core/assert.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
 import { closeRound, evaluateStep, openEvaluation } from './closing.ts';
 import { complete, stopByOperator, voidRound } from './ending.ts';
+import { maskStep } from './masking.ts';
 import { waitStep } from './opening.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase, RoundOutcome, RoundSettings } from './state.ts';
 import { deadlineOf, including, without } from './state.ts';
@@ -23,11 +25,15 @@ export function startFederation(
     readonly roundIndex: number;
     readonly publishedCount: number;
     readonly outcomes: readonly RoundOutcome[];
+    /** A masked round whose sum can still be opened: its number is `roundIndex`. */
+    readonly resumed?: { readonly asked: readonly ClientId[]; readonly contributors: readonly ClientId[] } | null;
   },
 ): FederationStep {
   assert(settings.quorum >= 1 && settings.roundCount >= 1, 'a federation has at least one round and a quorum of one');
   const waiting: Phase = { name: 'waiting', deadlineMs: start.atMs + settings.waitMs, gathering: false };
-  const state: FederationState = { settings, ...start, voidsInRow: 0, present: [], phase: waiting };
+  const { atMs: _, resumed = null, ...counted } = start;
+  const phase: Phase = resumed === null ? waiting : { name: 'mask', ...resumed };
+  const state: FederationState = { settings, ...counted, voidsInRow: 0, present: [], barred: [], phase };
   return start.publishedCount >= settings.roundCount ? complete(state) : { state, effects: [] };
 }
 
@@ -46,6 +52,8 @@ export function receive(state: FederationState, event: FederationEvent): Federat
   }
   // A timer that was set for an earlier deadline fires late or for nothing.
   if (event.type === 'deadline-reached' && event.atMs < (deadlineOf(state) ?? 0)) return { state, effects: [] };
+  // Whoever provably broke the protocol is not there for it any more.
+  if (event.type === 'client-joined' && state.barred.includes(event.clientId)) return { state, effects: [] };
   const present =
     event.type === 'client-joined'
       ? including(state.present, event.clientId)
@@ -61,6 +69,8 @@ export function receive(state: FederationState, event: FederationEvent): Federat
       return workStep(now, phase, event);
     case 'evaluate':
       return evaluateStep(now, phase, event);
+    case 'mask':
+      return maskStep(now, phase, event);
     case 'aggregate':
       if (event.type === 'aggregated') return openEvaluation(now, phase, event.atMs);
       if (event.type === 'aggregation-failed')

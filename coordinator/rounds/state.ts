@@ -10,6 +10,10 @@ export interface RoundSettings {
   readonly recruitMs: number;
   readonly trainMs: number;
   readonly evaluateMs: number;
+  /** Whether updates are masked: clients that trained wait for each other, and only their sum is seen. */
+  readonly isMasked: boolean;
+  /** Deadline of one exchange of messages of a masked round. */
+  readonly maskMs: number;
   /** Evaluate after every so many published rounds and after the last one; 0 never. */
   readonly evaluateEvery: number;
   /** How long to wait for a quorum of connected clients before the federation ends as stopped. */
@@ -46,6 +50,8 @@ export type Phase =
   | { readonly name: 'waiting'; readonly deadlineMs: number; readonly gathering: boolean }
   | ({ readonly name: 'recruit' } & RoundWork)
   | ({ readonly name: 'train' } & RoundWork)
+  /** The sum is being made and opened; `contributors` are those who are ready. */
+  | { readonly name: 'mask'; readonly asked: readonly ClientId[]; readonly contributors: readonly ClientId[] }
   | { readonly name: 'aggregate'; readonly asked: readonly ClientId[]; readonly contributors: readonly ClientId[] }
   | {
       readonly name: 'evaluate';
@@ -73,6 +79,8 @@ export interface FederationState {
   readonly voidsInRow: number;
   /** Connected clients, sorted. */
   readonly present: readonly ClientId[];
+  /** Clients that provably broke a masked round: they are asked no more while this coordinator runs. */
+  readonly barred: readonly ClientId[];
   readonly outcomes: readonly RoundOutcome[];
   readonly phase: Phase;
 }
@@ -80,7 +88,13 @@ export interface FederationState {
 /** What happens; `atMs` is the coordinator's time. */
 export type FederationEvent = { readonly atMs: number } & (
   | {
-      readonly type: 'client-joined' | 'client-left' | 'accepted' | 'update-stored' | 'evaluation-stored';
+      readonly type:
+        | 'client-joined'
+        | 'client-left'
+        | 'accepted'
+        | 'update-stored'
+        | 'client-ready'
+        | 'evaluation-stored';
       readonly clientId: ClientId;
     }
   | { readonly type: 'declined'; readonly clientId: ClientId; readonly reason: string }
@@ -89,6 +103,11 @@ export type FederationEvent = { readonly atMs: number } & (
   | { readonly type: 'deadline-reached' | 'stop-requested' }
   | { readonly type: 'aggregated'; readonly modelHash: Digest }
   | { readonly type: 'aggregation-failed'; readonly detail: string }
+  /** The masked sum is opened; it is of these. */
+  | { readonly type: 'sum-opened'; readonly contributors: readonly ClientId[] }
+  | { readonly type: 'attempt-failed'; readonly detail: string; readonly ejected: readonly ClientId[] }
+  /** The masked evaluation is over, with or without a sum. */
+  | { readonly type: 'evaluation-ended' }
   | { readonly type: 'published' }
 );
 
@@ -96,6 +115,11 @@ export type FederationEvent = { readonly atMs: number } & (
 export type FederationEffect =
   | { readonly type: 'open-round'; readonly roundIndex: number; readonly clients: readonly ClientId[] }
   | { readonly type: 'offer'; readonly clients: readonly ClientId[] }
+  | {
+      readonly type: 'open-attempt';
+      readonly asked: readonly ClientId[];
+      readonly invited: readonly ClientId[];
+    }
   | { readonly type: 'aggregate'; readonly contributors: readonly ClientId[] }
   | { readonly type: 'evaluate'; readonly clients: readonly ClientId[] }
   | {

@@ -48,15 +48,15 @@ interface Upload {
 }
 
 /** Receipt of an update: what a client can show to prove that the coordinator had it. */
-function receiptOf(roundHash: Digest, clientId: ClientId, bodyHash: Digest): Digest {
+export function receiptOf(roundHash: Digest, clientId: ClientId, bodyHash: Digest): Digest {
   return digestOf(utf8('TRIB-RECEIPT'), fromHex(roundHash), fromHex(clientId), fromHex(bodyHash));
 }
 
 /** No uploads yet. */
 export function createUploads(options: {
   readonly demands: RoundDemands;
-  readonly store: CoordinatorStore;
-  readonly blobs: CoordinatorBlobs;
+  readonly store: Pick<CoordinatorStore, 'addUpdate'>;
+  readonly blobs: Pick<CoordinatorBlobs, 'stage'>;
 }): Uploads {
   const { demands, store, blobs } = options;
   const { roundIndex, roundHash } = demands;

@@ -4,6 +4,7 @@
  */
 import { assert } from '../../shared/core/assert.ts';
 import { voidRound } from './ending.ts';
+import { openAttempt } from './masking.ts';
 import type {
   FederationEffect,
   FederationEvent,
@@ -68,8 +69,11 @@ export function workStep(state: FederationState, phase: WorkPhase, event: Federa
       const finish = phase.startMs + (event.atMs - phase.startMs) / Math.max(event.fraction, 1e-6);
       return to({ expected: { ...phase.expected, [event.clientId]: finish } });
     }
+    case 'client-ready':
     case 'update-stored': {
       const { clientId } = event;
+      // A masked round takes no update, an unmasked one waits for nobody who is ready.
+      if ((event.type === 'client-ready') !== state.settings.isMasked) return to({});
       const [accepted, stored] = [including(phase.accepted, clientId), including(phase.stored, clientId)];
       return to({ accepted, stored, declined: without(phase.declined, clientId) });
     }
@@ -136,10 +140,12 @@ function closeTraining(state: FederationState, phase: WorkPhase, atMs: number): 
     }
   }
   if (phase.stored.length < settings.quorum) {
-    const detail = `${phase.stored.length} of ${phase.asked.length} updates arrived in time, the quorum is ${settings.quorum}`;
+    const what = settings.isMasked ? 'clients were ready' : 'updates arrived';
+    const detail = `${phase.stored.length} of ${phase.asked.length} ${what} in time, the quorum is ${settings.quorum}`;
     return voidRound(state, phase.asked.length, phase.stored.length, { atMs, detail });
   }
   const contributors = phase.stored;
+  if (settings.isMasked) return openAttempt(state, phase.asked, contributors);
   return {
     state: { ...state, phase: { name: 'aggregate', asked: phase.asked, contributors } },
     effects: [{ type: 'aggregate', contributors }],

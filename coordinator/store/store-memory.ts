@@ -3,6 +3,7 @@ import { StoreError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import { createMemoryLog } from '../audit/log-memory.ts';
 import type {
+  AttemptRecord,
   ClientRecord,
   CoordinatorStore,
   FederationRecord,
@@ -22,10 +23,12 @@ export function createMemoryStore(): CoordinatorStore {
   const rounds = new Map<number, RoundRecord>();
   const updates = new Map<string, UpdateRecord>();
   const versions: VersionRow[] = [];
+  const attempts = new Map<number, { readonly attempt: AttemptRecord; readonly messages: string[] }>();
 
   const takeUpdates = (roundIndex: number): UpdateRecord[] => {
     const taken = sortedUpdates(roundIndex);
     for (const update of taken) updates.delete(`${roundIndex}/${update.clientId}`);
+    attempts.delete(roundIndex);
     return taken;
   };
   const sortedUpdates = (roundIndex: number): UpdateRecord[] =>
@@ -83,13 +86,25 @@ export function createMemoryStore(): CoordinatorStore {
     },
     openRound: async (roundIndex, roundHash, asked) => {
       if (rounds.has(roundIndex)) throw new StoreError('round-exists', `round ${roundIndex} was opened before`);
-      rounds.set(roundIndex, { roundIndex, roundHash, status: 'open', asked, contributed: 0, detail: '' });
+      rounds.set(roundIndex, { roundIndex, roundHash, status: 'open', attempt: 0, asked, contributed: 0, detail: '' });
     },
     voidRound: async (roundIndex, contributed, detail) => {
       const round = rounds.get(roundIndex);
       if (round?.status !== 'open') return [];
       rounds.set(roundIndex, { ...round, status: 'void', contributed, detail });
       return takeUpdates(roundIndex);
+    },
+    reopenRound: async (roundIndex, roundHash, asked) => {
+      const round = rounds.get(roundIndex);
+      if (round?.status !== 'open') throw new StoreError('round-closed', `round ${roundIndex} is not open`);
+      rounds.set(roundIndex, { ...round, roundHash, asked, attempt: round.attempt + 1 });
+      return takeUpdates(roundIndex);
+    },
+    openAttempt: async (attempt) => void attempts.set(attempt.roundIndex, { attempt, messages: [] }),
+    addAttemptMessage: async (roundIndex, message) => void attempts.get(roundIndex)?.messages.push(message),
+    attemptOf: async (roundIndex) => {
+      const found = attempts.get(roundIndex);
+      return found === undefined ? null : { attempt: found.attempt, messages: [...found.messages] };
     },
     rounds: async () => [...rounds.values()].sort((left, right) => left.roundIndex - right.roundIndex),
     addUpdate: async (update) => {

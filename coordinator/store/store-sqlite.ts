@@ -12,6 +12,7 @@ import type { ClientId } from '../../shared/core/ids.ts';
 import { sqliteLog } from '../audit/log-sqlite.ts';
 import { createGroupCommit } from './group-commit.ts';
 import type {
+  AttemptRecord,
   ClientRecord,
   CoordinatorStore,
   FederationRecord,
@@ -22,7 +23,7 @@ import type {
 } from './store.ts';
 
 /** Version of the tables; a newer file than this is refused instead of being damaged. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 
 const schema = `
   CREATE TABLE IF NOT EXISTS federation (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;
@@ -31,6 +32,8 @@ const schema = `
   CREATE TABLE IF NOT EXISTS invites (token_hash TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS rounds (round_index INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS updates (round_index INTEGER, client_id TEXT, record TEXT NOT NULL, PRIMARY KEY (round_index, client_id)) STRICT;
+  CREATE TABLE IF NOT EXISTS attempts (round_index INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS attempt_messages (id INTEGER PRIMARY KEY, round_index INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS versions (version INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
 `;
 
@@ -70,13 +73,18 @@ export function openSqliteStore(path: string): CoordinatorStore {
 
   const clientSql = 'SELECT record FROM clients WHERE client_id = ?';
   const updatesSql = 'SELECT record FROM updates WHERE round_index = ? ORDER BY client_id';
+  /** Forgets what was collected for a round: its updates, which are returned, and its attempt. */
+  const takeUpdates = (roundIndex: number): UpdateRecord[] => {
+    const updates = all<UpdateRecord>(updatesSql, roundIndex);
+    for (const table of ['updates', 'attempts', 'attempt_messages'])
+      run(`DELETE FROM ${table} WHERE round_index = ?`, roundIndex);
+    return updates;
+  };
   const endRound = (roundIndex: number, changes: Partial<RoundRecord>): UpdateRecord[] | null => {
     const round = one<RoundRecord>('SELECT record FROM rounds WHERE round_index = ?', roundIndex);
     if (round?.status !== 'open') return null;
     run('UPDATE rounds SET record = ? WHERE round_index = ?', JSON.stringify({ ...round, ...changes }), roundIndex);
-    const updates = all<UpdateRecord>(updatesSql, roundIndex);
-    run('DELETE FROM updates WHERE round_index = ?', roundIndex);
-    return updates;
+    return takeUpdates(roundIndex);
   };
 
   const changeStatus = (
@@ -142,12 +150,49 @@ export function openSqliteStore(path: string): CoordinatorStore {
       }),
     openRound: (roundIndex, roundHash, asked) =>
       together(() => {
-        const record: RoundRecord = { roundIndex, roundHash, status: 'open', asked, contributed: 0, detail: '' };
+        const record: RoundRecord = {
+          roundIndex,
+          roundHash,
+          status: 'open',
+          attempt: 0,
+          asked,
+          contributed: 0,
+          detail: '',
+        };
         if (run('INSERT OR IGNORE INTO rounds VALUES (?, ?)', roundIndex, JSON.stringify(record)) === 0)
           throw new StoreError('round-exists', `round ${roundIndex} was opened before`);
       }),
     voidRound: (roundIndex, contributed, detail) =>
       together(() => endRound(roundIndex, { status: 'void', contributed, detail }) ?? []),
+    reopenRound: (roundIndex, roundHash, asked) =>
+      together(() => {
+        const round = one<RoundRecord>('SELECT record FROM rounds WHERE round_index = ?', roundIndex);
+        if (round?.status !== 'open') throw new StoreError('round-closed', `round ${roundIndex} is not open`);
+        // Rounds of earlier versions have no attempts.
+        const record: RoundRecord = { ...round, roundHash, asked, attempt: (round.attempt ?? 0) + 1 };
+        run('UPDATE rounds SET record = ? WHERE round_index = ?', JSON.stringify(record), roundIndex);
+        return takeUpdates(roundIndex);
+      }),
+    openAttempt: (attempt) =>
+      together(
+        () => void run('INSERT OR REPLACE INTO attempts VALUES (?, ?)', attempt.roundIndex, JSON.stringify(attempt)),
+      ),
+    addAttemptMessage: (roundIndex, message) =>
+      together(
+        () =>
+          void run(
+            'INSERT INTO attempt_messages (round_index, record) VALUES (?, ?)',
+            roundIndex,
+            JSON.stringify(message),
+          ),
+      ),
+    attemptOf: (roundIndex) =>
+      guard(() => {
+        const attempt = one<AttemptRecord>('SELECT record FROM attempts WHERE round_index = ?', roundIndex);
+        if (attempt === null) return null;
+        const sql = 'SELECT record FROM attempt_messages WHERE round_index = ? ORDER BY id';
+        return { attempt, messages: all<string>(sql, roundIndex) };
+      }),
     rounds: () => guard(() => all<RoundRecord>('SELECT record FROM rounds ORDER BY round_index')),
     addUpdate: (update) =>
       together(() => {
@@ -203,7 +248,8 @@ function open(path: string): DatabaseSync {
         `${path} has schema version ${found}, this program knows ${schemaVersion}; use a newer tributary`,
       );
     }
-    if (found === 0) database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+    if (found < schemaVersion)
+      database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
     return database;
   } catch (cause) {
     if (cause instanceof StoreError) throw cause;

@@ -45,9 +45,19 @@ export interface RoundRecord {
   readonly roundIndex: number;
   readonly roundHash: Digest;
   readonly status: 'open' | 'published' | 'void';
+  /** 0 for the first; a masked round that its coordinator's end interrupted is tried again under its number. */
+  readonly attempt: number;
   readonly asked: number;
   readonly contributed: number;
   readonly detail: string;
+}
+
+/** An attempt of a masked round: its parameters as hex of canonical bytes, who was asked, and who waits for it. */
+export interface AttemptRecord {
+  readonly roundIndex: number;
+  readonly roundParams: string;
+  readonly asked: readonly ClientId[];
+  readonly invited: readonly ClientId[];
 }
 
 /** An accepted update: its delta is the blob `delta`; `bodyHash` identifies the signed body, `receipt` is what the client was told. */
@@ -110,7 +120,18 @@ export interface CoordinatorStore {
   openRound(roundIndex: number, roundHash: Digest, asked: number): Promise<void>;
   /** Ends an open round as void and forgets its updates, which it returns so that their blobs can be deleted. */
   voidRound(roundIndex: number, contributed: number, detail: string): Promise<UpdateRecord[]>;
+  /** Gives an open round another hash: a new attempt. Forgets the attempt before, and its updates, which it returns. @throws StoreError `round-closed`. */
+  reopenRound(roundIndex: number, roundHash: Digest, asked: number): Promise<UpdateRecord[]>;
   rounds(): Promise<RoundRecord[]>;
+
+  /** Makes the attempt of an open round durable; its messages follow. It is forgotten when its round ends. */
+  openAttempt(attempt: AttemptRecord): Promise<void>;
+  /** Adds a message of the attempt, as text, after those before. */
+  addAttemptMessage(roundIndex: number, message: string): Promise<void>;
+  /** The attempt of an open round with its messages in order; null without one. */
+  attemptOf(
+    roundIndex: number,
+  ): Promise<{ readonly attempt: AttemptRecord; readonly messages: readonly string[] } | null>;
 
   /** Stores an update unless the client has one in this round; returns the stored one. */
   addUpdate(update: UpdateRecord): Promise<UpdateRecord>;

@@ -31,6 +31,9 @@ export const signatureTypes = [
   'MASKED',
   'AGREE',
   'UNMASK',
+  'READY',
+  'STAGE',
+  'VOUCHER',
 ] as const;
 /** Kind of a signed message. */
 export type SignatureType = (typeof signatureTypes)[number];

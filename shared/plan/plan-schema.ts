@@ -4,6 +4,7 @@ import { cohortSizeMax } from '../core/limits.ts';
 import { aggregationSchema } from './aggregation.ts';
 import { auditSchema } from './audit.ts';
 import { digestField, sectionField, textField, wholeField } from './fields.ts';
+import { secureAggregationSchema } from './secure-aggregation.ts';
 import { taskSchema } from './task.ts';
 import { trainingSchema } from './training.ts';
 
@@ -44,15 +45,6 @@ const rounds = sectionField({
   voidsMax: z._default(wholeField(1, 1000), 3),
 });
 
-const secureAggregation = sectionField({
-  mode: z._default(
-    z.literal('off', {
-      error: 'off, because this version has no masked rounds and the coordinator can read every single delta',
-    }),
-    'off',
-  ),
-});
-
 /** Checks a plan and fills in defaults; messages of faults say what is allowed. */
 export const planSchema = sectionField({
   format: z.literal('tributary-plan-1', { error: 'tributary-plan-1' }),
@@ -65,5 +57,5 @@ export const planSchema = sectionField({
   aggregation: z.prefault(aggregationSchema, {}),
   evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
   audit: z.prefault(auditSchema, {}),
-  secureAggregation: z.prefault(secureAggregation, {}),
+  secureAggregation: z.prefault(secureAggregationSchema, {}),
 });

@@ -16,6 +16,7 @@ import { canonicalJson } from './canonical-json.ts';
 import { planSchema } from './plan-schema.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
+import { crossCheckMasking, type SecureAggregation } from './secure-aggregation.ts';
 import { crossCheckTask, type Task } from './task.ts';
 import { completeTraining, crossCheckTraining } from './training.ts';
 
@@ -52,8 +53,8 @@ export interface Plan {
   readonly evaluation: { readonly everyRounds: number };
   /** Whether the updates of published rounds, masked ones as they were sent, are kept so that an auditor can replay the round. */
   readonly audit: { readonly retainUpdates: boolean };
-  /** This version has no masked rounds: the coordinator can read every delta. */
-  readonly secureAggregation: { readonly mode: 'off' };
+  /** Whether and how single updates are hidden from the coordinator. */
+  readonly secureAggregation: SecureAggregation;
 }
 
 /**
@@ -72,7 +73,8 @@ export function parsePlan(value: unknown, source: string): Plan {
 }
 
 /** What no single field shows. */
-function crossCheck({ task, training, rounds, aggregation }: Plan): Problem[] {
+function crossCheck(plan: Plan): Problem[] {
+  const { task, training, rounds, aggregation } = plan;
   const problems: Problem[] = [...crossCheckTask(task), ...crossCheckTraining(training)];
   if (rounds.cohortSize !== 'all' && rounds.quorum > rounds.cohortSize) {
     problems.push({
@@ -80,7 +82,7 @@ function crossCheck({ task, training, rounds, aggregation }: Plan): Problem[] {
       sentence: `must be at most rounds.cohortSize, which is ${rounds.cohortSize}, found ${rounds.quorum}`,
     });
   }
-  problems.push(...crossCheckAggregation(aggregation));
+  problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan));
   return problems;
 }
 

@@ -5,16 +5,19 @@
  *
  * Default policy, when the site has written none: any plan, method and base; at least 3 clients and 3 updates in a round (with fewer, the
  * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds; any rank; no metrics of this
- * site leave it; unmasked rounds are accepted, because this version has no others.
+ * site leave it unmasked; in a masked round at least 3 organisations, and masks that hold against any coordinator; unmasked rounds are accepted
+ * where a plan has them.
  */
 import * as z from 'zod/mini';
 import type { Digest } from '../core/ids.ts';
 import { cohortSizeMax } from '../core/limits.ts';
 import type { Result } from '../core/result.ts';
 import { refuse, succeed } from '../core/result.ts';
+import type { Profile } from '../secure-aggregation/threshold.ts';
 import { booleanField, choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import { type Plan, planHashOf } from './plan.ts';
 import { describeProblems, throwProblems } from './problems.ts';
+import { isMasked } from './secure-aggregation.ts';
 
 /** A checked policy with all defaults filled in. */
 export interface Policy {
@@ -37,7 +40,11 @@ export interface Policy {
   readonly rankMax: 'none' | number;
   /** Weight of this site from 0 to 1, where a plan lets sites give their own (`aggregation.weighting: given`). */
   readonly weight: number;
-  /** Whether losses and evaluation counts of this site may leave it. */
+  /** Least organisations among whose clients this site is hidden in a masked round. */
+  readonly organisationsMin: number;
+  /** `active` takes part in a masked round only if even a coordinator that deviates sees sums alone. */
+  readonly maskedProfile: Profile;
+  /** Whether losses and evaluation counts of this site may leave it unmasked. */
   readonly discloseMetrics: boolean;
   /** `required` refuses plans whose rounds are not masked. */
   readonly secureAggregation: 'optional' | 'required';
@@ -53,7 +60,8 @@ export type PolicyCode =
   | 'too-few-examples'
   | 'too-many-rounds'
   | 'metrics-not-disclosed'
-  | 'secure-aggregation-required';
+  | 'secure-aggregation-required'
+  | 'coordinator-trusted';
 
 /** A refusal: the code of the first rule that is broken, and a sentence about each that is. */
 export interface PolicyRefusal {
@@ -85,6 +93,8 @@ const policySchema = sectionField({
   roundsMax: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1000),
   weight: z._default(numberField({ atLeast: 0, atMost: 1 }), 1),
   rankMax: z._default(z.union([z.literal('none'), wholeField(1, 65_536)], { error: rankError }), 'none'),
+  organisationsMin: z._default(wholeField(1, cohortSizeMax), 3),
+  maskedProfile: z._default(choiceField(['active', 'semi-honest']), 'active'),
   discloseMetrics: z._default(booleanField(), false),
   secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
 });
@@ -110,6 +120,7 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
   };
   const { rounds } = plan;
   const planHash = planHashOf(plan);
+  const masked = isMasked(plan);
   const cohortFloor = rounds.cohortSize === 'all' ? rounds.quorum : rounds.cohortSize;
   demand(
     allows(policy.approvedPlans, planHash),
@@ -147,14 +158,19 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
     `the plan runs ${rounds.count} rounds, this site allows at most ${policy.roundsMax} (roundsMax)`,
   );
   demand(
-    policy.discloseMetrics || plan.aggregation.weighting !== 'quality',
+    policy.discloseMetrics || masked || plan.aggregation.weighting !== 'quality',
     'metrics-not-disclosed',
     'the plan weighs sites by their accuracy, which would leave this site unmasked; it discloses none (discloseMetrics)',
   );
   demand(
-    policy.secureAggregation === 'optional',
+    policy.secureAggregation === 'optional' || masked,
     'secure-aggregation-required',
     `the plan's secureAggregation.mode is ${plan.secureAggregation.mode}, this site demands masked rounds (secureAggregation: required)`,
+  );
+  demand(
+    !masked || plan.secureAggregation.profile === 'active' || policy.maskedProfile === 'semi-honest',
+    'coordinator-trusted',
+    "the plan's masks hold against a coordinator that follows the protocol; this site demands that they hold against any (maskedProfile)",
   );
   const [first] = refusals;
   if (first === undefined) return succeed(undefined);

@@ -3,7 +3,7 @@
  * receiver decodes the very bytes that the signature covers.
  */
 import { chunkBytesMax } from '../core/limits.ts';
-import { bytes, f64, raw, u16, u32, u53, type ValueOf } from './canonical.ts';
+import { bytes, f64, raw, u8, u16, u32, u53, type ValueOf } from './canonical.ts';
 import { clientId, digest, federationId, list, maybe, oneOf, structure, text } from './canonical-compound.ts';
 
 /** Chunks of one update: the largest adapter at the chunk size. */
@@ -98,6 +98,17 @@ export const updateFormat = structure({
 });
 /** Announcement of an update; the signature binds every chunk through its digest. */
 export type Update = ValueOf<typeof updateFormat>;
+
+/** In an envelope, signed `READY`: this client has trained and is there for the masked round. */
+export const readyFormat = structure({
+  roundHash: digest,
+  /** Its certificate of membership; empty where the coordinator vouches for clients. */
+  certificate: bytes(4096),
+  /** 1 where AES runs in hardware: rounds take suite 2 only where all have it. */
+  nativeAes: u8,
+});
+/** That a client waits for the masked round. */
+export type Ready = ValueOf<typeof readyFormat>;
 
 const counts = list(u32, labelsMax);
 const nameCounts = structure({ truth: counts, predicted: counts, correct: counts });

@@ -9,7 +9,10 @@ const targetLossMax = 1e9;
 const total = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0);
 
 /** The first contradiction as `bad-metrics`, or null. Undisclosed metrics contradict nothing. `shape` is that of the plan's task. */
-export function checkEvaluation({ exampleCount, metrics }: Evaluation, shape: CountShape): Violation | null {
+export function checkEvaluation(
+  { exampleCount, metrics }: Pick<Evaluation, 'exampleCount' | 'metrics'>,
+  shape: CountShape,
+): Violation | null {
   if (metrics === null) return null;
   const fault =
     faultOfTargets({ exampleCount, ...metrics }, shape) ??

@@ -18,7 +18,7 @@ import { protocolVersion } from './version.ts';
 import { type Violation, violation } from './violations.ts';
 
 /** Messages of a client that travel in an envelope. */
-export const envelopeTypes = ['ACCEPT', 'DECLINE', 'UPDATE', 'EVALUATION'] as const;
+export const envelopeTypes = ['ACCEPT', 'DECLINE', 'UPDATE', 'EVALUATION', 'READY'] as const;
 /** Kind of a message in an envelope, also the domain of its signature. */
 export type EnvelopeType = (typeof envelopeTypes)[number];
 

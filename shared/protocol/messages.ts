@@ -20,6 +20,7 @@ import {
   federationStatuses,
   offerFormat,
   type RoundResult,
+  readyFormat,
   resultFormat,
   updateFormat,
 } from './bodies.ts';
@@ -35,13 +36,14 @@ export type {
   Evaluate,
   Evaluation,
   FederationStatus,
+  Ready,
   RoundResult,
   Update,
   Welcome,
 } from './bodies.ts';
 
 /** Events of the coordinator, in the order in which a client first meets them. */
-export const coordinatorEvents = ['welcome', 'offer', 'evaluate', 'result', 'finished'] as const;
+export const coordinatorEvents = ['welcome', 'offer', 'stage', 'evaluate', 'result', 'finished'] as const;
 /** Name of an event of the coordinator. */
 export type CoordinatorEvent = (typeof coordinatorEvents)[number];
 
@@ -51,6 +53,7 @@ export const envelopeCalls = {
   decline: { type: 'DECLINE', format: declineFormat },
   update: { type: 'UPDATE', format: updateFormat },
   evaluation: { type: 'EVALUATION', format: evaluationFormat },
+  ready: { type: 'READY', format: readyFormat },
 } as const;
 
 const hex = <Id extends string>(byteCount: number) =>
@@ -67,6 +70,7 @@ export const clientIdSchema = hex<ClientId>(32);
 /** Federation id in a plain frame. */
 export const federationIdSchema = hex<FederationId>(32);
 const count = z.int().check(z.nonnegative());
+const binary = z.instanceof(Uint8Array);
 
 /** Plain calls of a client. `upload-chunk` and the answer to `fetch-chunk` carry the chunk as second argument. */
 export const plainCalls = {
@@ -77,6 +81,13 @@ export const plainCalls = {
   commit: z.strictObject({ roundHash: digestSchema }),
   /** Asks for the log: `size` entries are known; `receipt` of the own update of the round, if there is one. */
   prove: z.strictObject({ size: count, roundIndex: count, receipt: z.nullable(digestSchema) }),
+  /** M1 to M5: the canonical body and its signature, of the attempt that `roundHash` names. */
+  masked: z.strictObject({
+    roundHash: digestSchema,
+    kind: z.enum(['ADVERT', 'SHARES', 'MASKED', 'AGREE', 'UNMASK']),
+    body: binary,
+    signature: binary,
+  }),
 } as const;
 /** The content of a plain call. */
 export type PlainCall<Name extends keyof typeof plainCalls> = z.output<(typeof plainCalls)[Name]>;
@@ -102,6 +113,10 @@ export const replies = {
   /** `missing`: indices of chunks that are not stored yet, ascending. */
   update: z.strictObject({ ok: z.literal(true), missing: z.array(count) }),
   evaluation: done,
+  /** `certificate`: under which the roster shows this client. */
+  ready: z.strictObject({ ok: z.literal(true), certificate: binary }),
+  /** `missing`: of M3 the indices of chunks that are not stored yet, ascending; empty of others. */
+  masked: z.strictObject({ ok: z.literal(true), missing: z.array(count) }),
 } as const satisfies Record<CallName, z.ZodMiniType>;
 /** The answer to a call. */
 export type Reply<Name extends CallName> = z.output<(typeof replies)[Name]>;

@@ -107,6 +107,30 @@ const suiteZero = {
   unmaskMs: 0,
 } as const;
 
+/** What a masked round has beside. */
+export type MaskedFields = Pick<
+  RoundParams,
+  | 'suite'
+  | 'tail'
+  | 'ringBits'
+  | 'fracBits'
+  | 'coordBound'
+  | 'clipNorm'
+  | 'organisationCountMin'
+  | 'profile'
+  | 'sharesMs'
+  | 'agreeMs'
+  | 'unmaskMs'
+>;
+
+/** What every masked round of this version has. */
+const masked = { weightBits: 16, rounding: 1, mode: 0, neighbourCount: 0, maskNeighbourCount: 0 } as const;
+
+/** Parameters of a masked round, without noise of the coordinator. */
+export function maskedRound(round: UnmaskedRound & MaskedFields): RoundParams {
+  return { protocol: protocolVersion, ...masked, dpMode: 0, dpSigma: 0, ...round };
+}
+
 /** Parameters of a round of suite 0. */
 export function unmaskedRound(round: UnmaskedRound): RoundParams {
   return { ...suiteZero, protocol: protocolVersion, ...round };
@@ -138,6 +162,18 @@ export function decodeRoundParams(encoded: Uint8Array): Result<RoundParams, Viol
     for (const [name, value] of Object.entries(suiteZero)) {
       const given = found[name as keyof typeof suiteZero];
       if (given !== value) return fault(`suite 0 has ${name} = ${value}, found ${given}`);
+    }
+  } else if (found.suite <= 2) {
+    const fits =
+      (found.ringBits === 16 || found.ringBits === 32) &&
+      found.fracBits <= 30 &&
+      found.coordBound > 0 &&
+      found.clipNorm > 0 &&
+      found.profile <= 1;
+    if (!fits) return fault('a masked round has a ring of 16 or 32 bits, and bounds above 0');
+    for (const [name, value] of Object.entries(masked)) {
+      const given = found[name as keyof typeof masked];
+      if (given !== value) return fault(`a masked round has ${name} = ${value}, found ${given}`);
     }
   }
   return decoded;

@@ -3,7 +3,7 @@
  * combined by the coordinator's own fold and rule (FedAvg by examples, McMahan 2017). What it leaves out is everything that does not change
  * the result: enrolment, signatures, transfer.
  */
-import { foldMean, weightOf } from '../../coordinator/aggregation/fold.ts';
+import { foldMean } from '../../coordinator/aggregation/fold.ts';
 import { applyRule, ruleOf } from '../../coordinator/aggregation/rules.ts';
 import { bytesOf } from '../../shared/core/bytes.ts';
 import { parseClientId } from '../../shared/core/ids.ts';
@@ -11,6 +11,7 @@ import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { TrainingConfiguration } from '../../shared/training/configuration.ts';
 import type { TaskModel } from '../../shared/training/task-model.ts';
 import { trainLocally } from '../../shared/training/train.ts';
+import { weightOf } from '../../shared/update/weight.ts';
 
 /** What {@link federate} needs. */
 export interface FederateOptions {

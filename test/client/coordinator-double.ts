@@ -104,10 +104,12 @@ export function coordinatorDouble() {
         return opened(frame, envelopeCalls.update);
       case 'evaluation':
         return opened(frame, envelopeCalls.evaluation);
+      case 'ready':
+        return opened(frame, envelopeCalls.ready);
       default: {
         const decoded = decodeMessage(plainCalls[name], frame);
         assert.ok(decoded.ok);
-        return decoded.value;
+        return decoded.value as HeardCall['body'];
       }
     }
   };

@@ -137,7 +137,7 @@ export function storeContract(name: string, { open, durable }: StoreMaker): void
       await store.openRound(0, digest('f1'), 3);
       await assert.rejects(store.openRound(0, digest('f2'), 3), { code: 'round-exists' });
       assert.deepEqual(await store.rounds(), [
-        { roundIndex: 0, roundHash: digest('f1'), status: 'open', asked: 3, contributed: 0, detail: '' },
+        { roundIndex: 0, roundHash: digest('f1'), status: 'open', attempt: 0, asked: 3, contributed: 0, detail: '' },
       ]);
     });
 
@@ -167,6 +167,22 @@ export function storeContract(name: string, { open, durable }: StoreMaker): void
       assert.deepEqual(await store.updatesOf(1), []);
     });
 
+    it('[STO-20] an attempt keeps its messages in order until its round is opened anew or ends', async () => {
+      await store.openRound(0, digest('f1'), 3);
+      assert.equal(await store.attemptOf(0), null);
+      const attempt = { roundIndex: 0, roundParams: 'aa', asked: [first], invited: [first] };
+      await store.openAttempt(attempt);
+      for (const message of ['{"first":1}', '"second"']) await store.addAttemptMessage(0, message);
+      assert.deepEqual(await store.attemptOf(0), { attempt, messages: ['{"first":1}', '"second"'] });
+      assert.deepEqual(await store.reopenRound(0, digest('f2'), 2), []);
+      assert.equal(await store.attemptOf(0), null);
+      const [round] = await store.rounds();
+      assert.deepEqual([round?.roundHash, round?.attempt, round?.asked], [digest('f2'), 1, 2]);
+      await store.openAttempt(attempt);
+      await store.voidRound(0, 0, 'over');
+      assert.equal(await store.attemptOf(0), null);
+      await assert.rejects(store.reopenRound(0, digest('f3'), 2), { code: 'round-closed' });
+    });
     it('[STO-8] publishing ends the round, gives its updates back and happens once', async () => {
       await store.createVersion(version(0, -1));
       await assert.rejects(store.createVersion(version(0, -1)), { code: 'version-exists' });
@@ -179,6 +195,7 @@ export function storeContract(name: string, { open, durable }: StoreMaker): void
         roundIndex: 0,
         roundHash: digest('f1'),
         status: 'published',
+        attempt: 0,
         asked: 2,
         contributed: 2,
         detail: 'completed with 2 of 2',

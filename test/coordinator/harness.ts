@@ -77,6 +77,7 @@ export function testPlan(
     readonly aggregation?: object;
     readonly evaluation?: object;
     readonly audit?: object;
+    readonly secureAggregation?: object;
   } = {},
 ): Plan {
   return parsePlan(
@@ -99,6 +100,7 @@ export function testPlan(
       aggregation: { rule: 'fedavg', ...changes.aggregation },
       evaluation: { everyRounds: 1, ...changes.evaluation },
       audit: { ...changes.audit },
+      secureAggregation: { mode: 'off', ...changes.secureAggregation },
     },
     'the test',
   );

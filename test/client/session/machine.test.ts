@@ -57,7 +57,9 @@ const facts: PreparedFacts = {
   layoutHash: digest('4'),
   dim: 8,
   modelHash: digest('5'),
+  terms: null,
 };
+const stage = { roundHash, event: { type: 'roster', roster: { entries: [] } } } as const;
 const request = { roundHash, modelHash: digest('6'), adapter: blob };
 const result: RoundResult = {
   roundHash,
@@ -78,6 +80,7 @@ const phases: Record<PhaseName, SessionPhase> = {
   fetching: { name: 'fetching', offer, link: up },
   training: { name: 'training', offer, link: up },
   uploading: { name: 'uploading', offer, link: up },
+  masking: { name: 'masking', offer, link: up },
   evaluating: { name: 'evaluating', request, link: up },
   finished: { name: 'finished', reason: { kind: 'stopped', detail: '' } },
 };
@@ -95,6 +98,8 @@ const events: Record<EventName, SessionEvent> = {
   'work-failed': { type: 'work-failed', roundHash, detail: 'out of memory' },
   trained: { type: 'trained', roundHash },
   uploaded: { type: 'uploaded', roundHash },
+  contributed: { type: 'contributed', roundHash },
+  stage: { type: 'stage', stage },
   'round-refused': { type: 'round-refused', roundHash, refused },
   evaluate: { type: 'evaluate', request, known: true },
   evaluated: { type: 'evaluated', roundHash },
@@ -113,6 +118,7 @@ const expected: Record<PhaseName, Partial<Record<EventName, PhaseName>>> = {
     stop: 'finished',
   },
   idle: {
+    stage: 'idle',
     'connection-lost': 'disconnected',
     offer: 'fetching',
     evaluate: 'evaluating',
@@ -123,6 +129,14 @@ const expected: Record<PhaseName, Partial<Record<EventName, PhaseName>>> = {
   fetching: { ...working('fetching'), 'plan-refused': 'idle', prepared: 'training', result: 'idle' },
   training: { ...working('training'), trained: 'uploading', 'round-refused': 'idle', result: 'idle' },
   uploading: { ...working('uploading'), uploaded: 'idle', 'round-refused': 'idle', evaluate: 'evaluating' },
+  masking: {
+    ...working('masking'),
+    contributed: 'masking',
+    uploaded: 'idle',
+    'round-refused': 'idle',
+    evaluate: 'evaluating',
+    result: 'idle',
+  },
   evaluating: { ...working('evaluating'), evaluated: 'idle', 'round-refused': 'idle' },
   finished: {},
 };
@@ -131,6 +145,7 @@ function working(name: PhaseName): Partial<Record<EventName, PhaseName>> {
     connected: name,
     'connection-lost': name,
     'reconnect-due': name,
+    stage: name,
     'admission-refused': 'finished',
     offer: 'fetching',
     'work-failed': 'idle',
@@ -318,7 +333,7 @@ describe('session checks', () => {
       checkOffer(offerOf('1', changes), remembered)?.code ?? null;
     assert.equal(codeOf({}, memory), null);
     assert.equal(codeOf({ federationId: parseFederationId('e'.repeat(64)) }, memory), 'wrong-federation');
-    assert.equal(codeOf({ suite: 1 }, memory), 'unsupported-suite');
+    assert.equal(codeOf({ suite: 3 }, memory), 'unsupported-suite');
     assert.equal(codeOf({ roundIndex: 3 }, contributed), 'stale-round');
     assert.equal(codeOf({ roundIndex: 4 }, contributed), 'model-discontinuity');
     assert.equal(codeOf({ roundIndex: 4, modelHash: digest('8') }, contributed), null);

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import fc from 'fast-check';
 import type { Contribution } from '../../../coordinator/aggregation/fold.ts';
-import { foldMean, weightOf } from '../../../coordinator/aggregation/fold.ts';
+import { foldMean } from '../../../coordinator/aggregation/fold.ts';
 import type { RuleOptions } from '../../../coordinator/aggregation/rules.ts';
 import {
   applyRule,
@@ -14,6 +14,7 @@ import {
 import { bytesOf } from '../../../shared/core/bytes.ts';
 import type { ClientId } from '../../../shared/core/ids.ts';
 import { layoutOf } from '../../../shared/update/layout.ts';
+import { weightOf } from '../../../shared/update/weight.ts';
 
 const base: RuleOptions = { rule: 'fedavg', serverLearningRate: 1, momentum: 0.9, beta1: 0.9, beta2: 0.99, tau: 1e-3 };
 const rules = ['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi'] as const;

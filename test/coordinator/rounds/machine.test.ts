@@ -24,6 +24,8 @@ const settings: RoundSettings = {
   recruitMs: 1_000,
   trainMs: 10_000,
   evaluateMs: 2_000,
+  isMasked: false,
+  maskMs: 500,
   evaluateEvery: 1,
   waitMs: 60_000,
   voidsMax: 2,
@@ -39,7 +41,17 @@ type Loose = {
   detail?: string;
 };
 const eventOf = (loose: Loose): FederationEvent =>
-  ({ atMs: 0, clientId: a, fraction: 0.5, reason: 'no', detail: 'no', modelHash, ...loose }) as FederationEvent;
+  ({
+    atMs: 0,
+    clientId: a,
+    fraction: 0.5,
+    reason: 'no',
+    detail: 'no',
+    modelHash,
+    contributors: [a, b],
+    ejected: [],
+    ...loose,
+  }) as FederationEvent;
 
 function start(changes: Partial<RoundSettings> = {}): FederationState {
   return startFederation({ ...settings, ...changes }, { atMs: 0, roundIndex: 0, publishedCount: 0, outcomes: [] })
@@ -66,6 +78,7 @@ function play(state: FederationState, ...events: Loose[]): FederationStep {
 const joins: Loose[] = [a, b, c].map((clientId) => ({ type: 'client-joined', clientId }));
 const accepts: Loose[] = [a, b, c].map((clientId) => ({ type: 'accepted', clientId }));
 const updates: Loose[] = [a, b, c].map((clientId) => ({ type: 'update-stored', clientId }));
+const readies: Loose[] = [a, b, c].map((clientId) => ({ type: 'client-ready', clientId }));
 const reports: Loose[] = [a, b, c].map((clientId) => ({ type: 'evaluation-stored', clientId }));
 const wholeRound: Loose[] = [...accepts, ...updates, { type: 'aggregated' }, ...reports, { type: 'published' }];
 
@@ -74,13 +87,14 @@ function stateIn(phase: PhaseName): FederationState {
     waiting: [],
     recruit: joins,
     train: [...joins, ...accepts],
+    mask: [...joins, ...accepts, ...readies],
     aggregate: [...joins, ...accepts, ...updates],
     evaluate: [...joins, ...accepts, ...updates, { type: 'aggregated' }],
     publish: [...joins, ...accepts, ...updates, { type: 'aggregated' }, ...reports],
     completed: [...joins, ...wholeRound, ...wholeRound],
     stopped: [{ type: 'stop-requested' }],
   };
-  return play(start(), ...paths[phase]).state;
+  return play(start({ isMasked: phase === 'mask' }), ...paths[phase]).state;
 }
 
 describe('round machine', () => {
@@ -108,6 +122,7 @@ describe('round machine', () => {
         cohortSize: random.integer(2) === 0 ? null : 3,
         voidsMax: 1 + random.integer(2),
         evaluateEvery,
+        isMasked: random.integer(2) === 0,
         quorum: 1 + random.integer(2),
       });
       let atMs = 0;
@@ -137,10 +152,11 @@ describe('round machine', () => {
         atMs = Math.max(atMs, deadlineOf(state) ?? 0);
         state = play(state, { type: 'deadline-reached', atMs }).state;
         if (state.phase.name === 'aggregate') state = play(state, { type: 'aggregation-failed', atMs }).state;
+        if (state.phase.name === 'mask') state = play(state, { type: 'attempt-failed', atMs }).state;
         if (state.phase.name === 'publish') state = play(state, { type: 'published', atMs }).state;
       }
       assert.ok(
-        ['completed', 'stopped', 'aggregate', 'publish'].includes(state.phase.name),
+        ['completed', 'stopped', 'mask', 'aggregate', 'publish'].includes(state.phase.name),
         `seed ${seed} waits for ever in ${state.phase.name}`,
       );
     }

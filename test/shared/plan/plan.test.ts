@@ -62,7 +62,17 @@ describe('parsePlan', () => {
         frozen: [],
       },
       evaluation: { everyRounds: 1 },
-      secureAggregation: { mode: 'off' },
+      audit: { retainUpdates: false },
+      secureAggregation: {
+        mode: 'off',
+        profile: 'active',
+        ringBits: 32,
+        coordBound: 8,
+        clipNorm: 'none',
+        weightMax: 65_536,
+        organisationsMin: 1,
+        phaseSeconds: 60,
+      },
     });
   });
 
@@ -137,11 +147,27 @@ describe('parsePlan', () => {
     ]);
   });
 
-  it('[PLN-9] accepts secure aggregation only as off, and says why', () => {
-    assert.deepEqual(faultsOf({ secureAggregation: { mode: 'masked' } }), [
-      'plan.yaml: secureAggregation.mode must be off, because this version has no masked rounds and the coordinator can read every single delta, found "masked"',
-    ]);
-    assert.deepEqual(faultsOf({ secureAggregation: { mode: 'off' } }), []);
+  it('[PLN-9] refuses masks with which a plan cannot work, and names what can', () => {
+    const masked = (changes: object, secureAggregation: object = {}) =>
+      faultsOf({
+        rounds: { count: 1, quorum: 3 },
+        ...changes,
+        secureAggregation: { mode: 'on', ...secureAggregation },
+      }).join();
+    assert.equal(masked({}), '');
+    assert.match(
+      masked({ rounds: { count: 1, quorum: 2 } }),
+      /rounds.quorum must be at least 3 with masked rounds, found 2/,
+    );
+    assert.match(masked({ rounds: { count: 1, quorum: 3, cohortSize: 200 } }), /cohortSize must be at most 128/);
+    assert.match(
+      masked({ aggregation: { lowRank: 'svd' } }),
+      /the rule svd reads single updates, which masked rounds hide; sketch is the nearest that works on sums/,
+    );
+    assert.match(masked({}, { ringBits: 16, coordBound: 2 ** 20 }), /coordBound must be smaller, or ringBits larger/);
+    assert.equal(masked({ aggregation: { lowRank: 'svd' } }, { mode: 'off' }), '');
+    assert.equal(masked({ rounds: { count: 1, quorum: 2 }, aggregation: { lowRank: 'svd' } }, { mode: 'auto' }), '');
+    assert.match(masked({ aggregation: { lowRank: 'svd' } }, { mode: 'auto' }), /single updates/);
   });
 
   it("[PLN-10] leaves an adapter's own settings open but plain", () => {
@@ -165,7 +191,7 @@ describe('parsePlan', () => {
 describe('planHashOf', () => {
   it('[PLN-12] is frozen for the minimal plan: a change breaks every federation that runs', () => {
     const plan = parsePlan(minimalPlan(), 'plan.yaml');
-    assert.equal(planHashOf(plan), 'f2b77ef4b936111b8f92b1efb7f0f9c62270246aa9f500069530d5a577d4b77a');
+    assert.equal(planHashOf(plan), '0709702742fac1694e15ea087aecf310e9a57c698ba06777f9223c9c3839136f');
   });
 
   it('[PLN-13] does not depend on the order of fields or on defaults being written out', () => {

@@ -83,6 +83,8 @@ describe('parsePolicy', () => {
       roundsMax: 1000,
       rankMax: 'none',
       weight: 1,
+      organisationsMin: 3,
+      maskedProfile: 'active',
       discloseMetrics: false,
       secureAggregation: 'optional',
     });

@@ -45,6 +45,9 @@ describe('round parameters', () => {
     assert.match(codeOf({ weightMax: 0 }), /^bad-frame.*weight/);
     for (const changed of [{ tail: 1 }, { ringBits: 16 }, { clipNorm: 1 }, { profile: 1 }, { agreeMs: 1 }])
       assert.match(codeOf(changed), /^bad-frame.*suite 0 has/, JSON.stringify(changed));
-    assert.equal(codeOf({ suite: 1, tail: 1, ringBits: 16 }), 'accepted');
+    const masked = { suite: 1, tail: 4, ringBits: 16, coordBound: 1, clipNorm: 1, weightBits: 16, rounding: 1 };
+    assert.equal(codeOf(masked), 'accepted');
+    for (const changed of [{ ringBits: 8 }, { coordBound: 0 }, { fracBits: 31 }, { mode: 1 }, { weightBits: 8 }])
+      assert.match(codeOf({ ...masked, ...changed }), /^bad-frame.*a masked round has/, JSON.stringify(changed));
   });
 });

@@ -1,0 +1,52 @@
+/** What a coordinator goes on with: rounds that are durable, and what becomes of one that was open when its coordinator ended. */
+import type { MaskedRounds, StoredAttempt } from './masking/masked-rounds.ts';
+import type { RoundWork } from './round-work.ts';
+import type { RoundOutcome } from './rounds/state.ts';
+import type { CoordinatorStore } from './store/store.ts';
+
+/** What is durable. */
+export interface Recovered {
+  /** Number of the round to go on with, or of the next one. */
+  readonly roundIndex: number;
+  readonly publishedCount: number;
+  readonly outcomes: readonly RoundOutcome[];
+  /** A masked round whose survivors are known: its sum can still be opened. */
+  readonly resumed: StoredAttempt | null;
+}
+
+/**
+ * Reads what is durable. An unmasked round that was open is void, and its number is not used again. A masked one goes on where its survivors
+ * were fixed; before that it is tried again under its number with new keys, since nobody's share was opened (amendment 2).
+ */
+export async function recover(
+  store: CoordinatorStore,
+  work: RoundWork,
+  { isOpenable, isMasked }: Pick<MaskedRounds, 'isOpenable'> & { readonly isMasked: boolean },
+): Promise<Recovered> {
+  const open = (await store.rounds()).find(({ status }) => status === 'open');
+  if (open !== undefined && !isMasked) await voidOpenRounds(store, work, 'the coordinator ended in this round');
+  const rounds = await store.rounds();
+  const isOpen = open !== undefined && isMasked;
+  const stored = isOpen ? await store.attemptOf(open.roundIndex) : null;
+  const outcomes = rounds
+    .filter(({ status }) => status !== 'open')
+    .map(({ roundIndex, status, asked, contributed, detail }) => ({
+      roundIndex,
+      asked,
+      contributed,
+      detail,
+      kind: status === 'published' ? ('published' as const) : ('void' as const),
+    }));
+  return {
+    roundIndex: isOpen ? open.roundIndex : (rounds.at(-1)?.roundIndex ?? -1) + 1,
+    publishedCount: outcomes.filter(({ kind }) => kind === 'published').length,
+    outcomes,
+    resumed: stored !== null && isOpenable(stored) ? stored : null,
+  };
+}
+
+/** Makes every open round void: nobody goes on with it. */
+export async function voidOpenRounds(store: CoordinatorStore, work: RoundWork, detail: string): Promise<void> {
+  for (const { roundIndex, status } of await store.rounds())
+    if (status === 'open') await work.makeVoid(null, { roundIndex, contributed: 0, detail });
+}

@@ -1,0 +1,112 @@
+/** The part `secureAggregation` of a plan: whether rounds are masked, how deltas become integers, what it takes, and what no single field shows. */
+import * as z from 'zod/mini';
+import { fracBitsMax } from '../secure-aggregation/quantise.ts';
+import { clientCountFloor, completeGraphMax, type Profile, thresholdsOf } from '../secure-aggregation/threshold.ts';
+import { declarationOf, type LowRankRule } from '../update/low-rank-rules.ts';
+import { choiceField, numberField, sectionField, wholeField } from './fields.ts';
+import type { Problem } from './problems.ts';
+
+/** How single updates are hidden. */
+export interface SecureAggregation {
+  /** `auto` masks every round that three clients or more are certain to take part in. */
+  readonly mode: 'auto' | 'on' | 'off';
+  /** `active`: even a coordinator that deviates sees sums alone; `semi-honest` takes fewer answers and trusts it to follow the protocol. */
+  readonly profile: Profile;
+  /** Width of an uploaded number: 32, or 16 for half the upload at lower precision. */
+  readonly ringBits: 16 | 32;
+  /** Largest change of one parameter in one round; what is beyond is cut. */
+  readonly coordBound: number;
+  /** Largest norm of a delta; `none` leaves it to `coordBound`. */
+  readonly clipNorm: 'none' | number;
+  /** Largest example count that weighs; more count as many. Up to 65,536 every count is exact. */
+  readonly weightMax: number;
+  /** Least organisations among whose clients a single one is hidden. */
+  readonly organisationsMin: number;
+  /** Deadline of every exchange of messages after training. */
+  readonly phaseSeconds: number;
+}
+
+const ringError = '16 or 32';
+const clipError = 'none, or a number above 0';
+
+/** The section as a schema. */
+export const secureAggregationSchema = sectionField({
+  mode: z._default(choiceField(['auto', 'on', 'off']), 'off'),
+  profile: z._default(choiceField(['active', 'semi-honest']), 'active'),
+  ringBits: z._default(
+    z.union([z.literal(16, { error: ringError }), z.literal(32, { error: ringError })], { error: ringError }),
+    32,
+  ),
+  coordBound: z._default(numberField({ above: 0, atMost: 2 ** 20 }), 8),
+  clipNorm: z._default(z.union([z.literal('none'), numberField({ above: 0 })], { error: clipError }), 'none'),
+  weightMax: z._default(wholeField(1, 2 ** 32 - 1), 65_536),
+  organisationsMin: z._default(wholeField(1, completeGraphMax), 1),
+  phaseSeconds: z._default(wholeField(1, 24 * 3600), 60),
+});
+
+/** The part of a plan that decides about masks. */
+export interface MaskingPlan {
+  readonly secureAggregation: SecureAggregation;
+  readonly rounds: { readonly cohortSize: number | 'all'; readonly quorum: number };
+}
+
+/** Whether the rounds of a plan are masked. */
+export function isMasked({ secureAggregation: { mode }, rounds }: MaskingPlan): boolean {
+  return mode === 'on' || (mode === 'auto' && rounds.quorum >= clientCountFloor);
+}
+
+/** Most clients of a masked round. */
+export function maskedCohortMax({ rounds: { cohortSize } }: MaskingPlan): number {
+  return cohortSize === 'all' ? completeGraphMax : cohortSize;
+}
+
+/** What no single field of the section shows. */
+export function crossCheckMasking(
+  plan: MaskingPlan & { readonly aggregation: { readonly lowRank: LowRankRule } },
+): Problem[] {
+  const { secureAggregation, rounds, aggregation } = plan;
+  if (!isMasked(plan)) return [];
+  const problems: Problem[] = [];
+  const demand = (path: string, sentence: string): void => void problems.push({ path, sentence });
+  if (rounds.quorum < clientCountFloor) {
+    const found = `found ${rounds.quorum}; with fewer than ${clientCountFloor} updates their sum hides nobody`;
+    demand('rounds.quorum', `must be at least ${clientCountFloor} with masked rounds, ${found}`);
+  }
+  const clientCountMax = maskedCohortMax(plan);
+  if (clientCountMax > completeGraphMax) {
+    const instead = 'set secureAggregation.mode to off, and the coordinator can read every single delta';
+    demand(
+      'rounds.cohortSize',
+      `must be at most ${completeGraphMax} with masked rounds, found ${clientCountMax}; or ${instead}`,
+    );
+  } else if (fracBitsMax(secureAggregation, clientCountMax) === null) {
+    const { ringBits, coordBound } = secureAggregation;
+    const sum = `the sum of ${clientCountMax} clients with changes up to ${coordBound}`;
+    demand('secureAggregation.coordBound', `must be smaller, or ringBits larger: ${sum} does not fit ${ringBits} bits`);
+  }
+  const instead = declarationOf(aggregation.lowRank).insteadWhenMasked;
+  if (instead !== null) {
+    const reason = `the rule ${aggregation.lowRank} reads single updates, which masked rounds hide`;
+    demand('aggregation.lowRank', `must be another rule: ${reason}; ${instead} is the nearest that works on sums`);
+  }
+  return problems;
+}
+
+/** What a plan's masks promise, for people: how many may vanish, and among how many a single client is hidden. */
+export function describeMasking(plan: MaskingPlan): string {
+  const { rounds, secureAggregation } = plan;
+  if (!isMasked(plan)) {
+    const two = secureAggregation.mode === 'auto' ? ` because ${rounds.quorum} updates are enough for a round;` : ':';
+    return `secure aggregation is off${two} the coordinator can read every single delta`;
+  }
+  const counts = rounds.cohortSize === 'all' ? [rounds.quorum] : [...new Set([rounds.quorum, rounds.cohortSize])];
+  const sizes = counts.map((clientCount) => {
+    const { vanishedMax, colludersMax, shares } = thresholdsOf(clientCount, secureAggregation.profile);
+    const survivors = Math.max(shares, rounds.quorum);
+    const vanish = Math.min(vanishedMax, clientCount - survivors);
+    const honest = survivors - Math.min(colludersMax, survivors - 1);
+    return `of ${clientCount} clients ${vanish} may vanish, each is hidden among at least ${honest} honest ones if ${colludersMax} collude`;
+  });
+  const adversary = secureAggregation.profile === 'active' ? '' : ' that follows the protocol';
+  return `masked rounds: a coordinator${adversary} sees sums alone; ${sizes.join('; ')}`;
+}

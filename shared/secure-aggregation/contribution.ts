@@ -1,0 +1,70 @@
+/**
+ * What one client puts into a masked sum beside its delta, and what the opened sum says (security specification, section 2.5). The tail has a
+ * word for the weight, two for the weighed training loss and one for the number of examples: only their sums become visible.
+ */
+import type { KeyStream } from '../crypto/key-stream.ts';
+import type { MaskedVector } from './mask.ts';
+import { decodeMean, type Encoding, encodeDelta, isReachable, weightBits } from './quantise.ts';
+
+/** Words of the tail: weight, loss in two halves of 24 bits, examples. */
+export const tailWords = 4;
+/** Fractional bits of a loss, and the largest that counts. */
+const loss = { bits: 36, max: 64 } as const;
+const half = 2 ** 24;
+/** Examples that one client can count: 128 of them stay below the width of a word. */
+const exampleCountMax = 2 ** 24;
+
+/** What a client contributes in clear; it never leaves it like this. */
+export interface Contribution {
+  /** `[dim]`, finite. */
+  readonly values: Float32Array;
+  /** >= 0. */
+  readonly weight: number;
+  readonly exampleCount: number;
+  /** Mean training loss; what is not finite counts as the largest. */
+  readonly meanLoss: number;
+}
+
+/** The vector that is masked. `rounding` as in {@link encodeDelta}. */
+export function encodeContribution(
+  { values, weight, exampleCount, meanLoss }: Contribution,
+  encoding: Encoding,
+  rounding: KeyStream,
+): MaskedVector {
+  const { vector, weightWord } = encodeDelta(values, weight, encoding, rounding);
+  const counted = Number.isFinite(meanLoss) ? Math.min(Math.max(meanLoss, 0), loss.max) : loss.max;
+  const fixed = Math.round((weightWord / 2 ** weightBits) * counted * 2 ** loss.bits);
+  const lossWords = [fixed % half, Math.floor(fixed / half)];
+  const tail = Uint32Array.of(weightWord, ...lossWords, Math.min(exampleCount, exampleCountMax));
+  return { coordinates: vector, tail };
+}
+
+/** What an opened sum says. */
+export interface OpenedContribution {
+  /** Weighted mean delta `[dim]`. */
+  readonly mean: Float64Array;
+  /** In the unit of clients' weights. */
+  readonly totalWeight: number;
+  readonly exampleCount: number;
+  /** Mean training loss, weighted as the deltas. */
+  readonly meanLoss: number;
+}
+
+/** Decodes the sum of `clientCount` contributions; null when it holds what no honest clients can reach, or no weight at all. */
+export function decodeContributions(
+  { coordinates, tail }: MaskedVector,
+  encoding: Encoding,
+  clientCount: number,
+): OpenedContribution | null {
+  const [weightSum = 0, lossLow = 0, lossHigh = 0, exampleCount = 0] = tail;
+  const lossSum = lossLow + half * lossHigh;
+  const isSound =
+    weightSum <= clientCount * 2 ** weightBits &&
+    lossSum <= weightSum * loss.max * 2 ** (loss.bits - weightBits) + clientCount &&
+    exampleCount <= clientCount * exampleCountMax &&
+    isReachable(coordinates, encoding, clientCount);
+  const mean = isSound ? decodeMean(coordinates, weightSum, encoding) : null;
+  if (mean === null) return null;
+  const share = weightSum / 2 ** weightBits;
+  return { mean, totalWeight: share * encoding.weightMax, exampleCount, meanLoss: lossSum / 2 ** loss.bits / share };
+}

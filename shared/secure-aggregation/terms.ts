@@ -1,0 +1,91 @@
+/**
+ * What a masked round is held to, from the plan and the adapter alone: both sides derive it, so that a coordinator cannot bend the encoding
+ * of a single round. The ring has room for the largest cohort (security specification, section 2.5).
+ */
+import { assert } from '../core/assert.ts';
+import { fromHex, utf8 } from '../core/bytes.ts';
+import type { Digest, SessionId } from '../core/ids.ts';
+import { digestOf } from '../crypto/hash.ts';
+import type { Plan } from '../plan/plan.ts';
+import { maskedCohortMax } from '../plan/secure-aggregation.ts';
+import { encodeRoundParams, type MaskedFields, type RoundParams, roundHashOf } from '../protocol/round-params.ts';
+import { countRanges, type Exchange } from '../update/exchange.ts';
+import { tailWords } from './contribution.ts';
+import { type Encoding, fracBitsMax } from './quantise.ts';
+import type { RingBits } from './ring.ts';
+
+/** The part of the parameters of a masked round that its plan decides; the suite is the coordinator's choice. */
+export type MaskedTerms = Omit<MaskedFields, 'suite'> &
+  Pick<RoundParams, 'weightMax' | 'clientCountMin' | 'clientCountMax'>;
+
+/** The terms of a plan whose rounds are masked, on an adapter. */
+export function maskedTermsOf(plan: Plan, exchange: Exchange): MaskedTerms {
+  const { secureAggregation, rounds, aggregation } = plan;
+  const { ringBits, coordBound, clipNorm, weightMax, organisationsMin, phaseSeconds, profile } = secureAggregation;
+  const clientCountMax = maskedCohortMax(plan);
+  const fracBits = fracBitsMax({ ringBits, coordBound }, clientCountMax);
+  assert(fracBits !== null, 'a checked plan fits its ring');
+  const { weighting } = aggregation;
+  const phaseMs = phaseSeconds * 1000;
+  return {
+    tail: tailWords,
+    ringBits,
+    fracBits,
+    coordBound,
+    // No vector of clamped coordinates is longer.
+    clipNorm: clipNorm === 'none' ? coordBound * Math.sqrt(exchange.uploaded.dim) : clipNorm,
+    weightMax: weighting === 'examples' || weighting === 'quality' ? weightMax : 1,
+    clientCountMin: rounds.quorum,
+    clientCountMax,
+    organisationCountMin: organisationsMin,
+    profile: profile === 'active' ? 1 : 0,
+    sharesMs: phaseMs,
+    agreeMs: phaseMs,
+    unmaskMs: phaseMs,
+  };
+}
+
+/** The first field of signed parameters that is not as the plan wants it, or null. */
+export function deviationFrom(terms: MaskedTerms, params: RoundParams): string | null {
+  for (const [name, wanted] of Object.entries(terms)) {
+    const found = params[name as keyof MaskedTerms];
+    if (found !== wanted) return `${name}: the signed round says ${found}, the plan gives ${wanted}`;
+  }
+  return null;
+}
+
+/** The encoding that signed parameters prescribe. */
+export function encodingOf({ ringBits, fracBits, coordBound, clipNorm, weightMax }: RoundParams): Encoding {
+  return { ringBits: ringBits as RingBits, fracBits, coordBound, clipNorm, weightMax };
+}
+
+/** The name of the masked evaluation of a candidate in its messages: an attempt of its own, with keys of its own. */
+export function evaluationHashOf(roundHash: Digest, modelHash: Digest): Digest {
+  return digestOf(utf8('TRIB-EVALUATION'), fromHex(roundHash), fromHex(modelHash));
+}
+
+const noSession = '00'.repeat(16) as SessionId;
+
+/**
+ * The hash from which clients draw what they all draw alike, the signs of sketches: that of the round whatever the attempt, so that a
+ * repeated attempt uploads the same numbers (amendment 3). Of an unmasked round it is the round's.
+ */
+export function drawHashOf(params: RoundParams): Digest {
+  const masked = params.suite === 0 ? params : { ...params, suite: 1, attempt: 0, sessionId: noSession };
+  return roundHashOf(encodeRoundParams(masked));
+}
+
+/**
+ * Multiplies uses of parts, and what is weighed by them, by `factor`, in place: uses of texts go up to their length, and a ring with room for
+ * that has none for small changes. Clients divide, the coordinator multiplies.
+ */
+export function scaleUses(exchange: Exchange, values: Float32Array | Float64Array, factor: number): void {
+  const uses = countRanges(exchange).filter(({ max }) => max > 1);
+  const names = new Set(uses.map(({ name }) => name));
+  const weighed = exchange.uploaded.tensors.filter(
+    ({ aggregationClass, countName }) =>
+      aggregationClass === 'count-weighted' && countName !== undefined && names.has(countName),
+  );
+  for (const { offset, size } of [...uses, ...weighed])
+    for (let index = offset; index < offset + size; index++) values[index]! *= factor;
+}
