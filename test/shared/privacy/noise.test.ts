@@ -1,0 +1,199 @@
+import { strict as assert } from 'node:assert';
+import type { Digest } from '../../../shared/core/ids.ts';
+import { seededRandom } from '../../../shared/core/random.ts';
+import { createKeyStream } from '../../../shared/crypto/key-stream.ts';
+import { indicatorNoise, nextClipNorm, updateNoise } from '../../../shared/privacy/adaptive-clip.ts';
+import { addOnGrid, centralTerms, clipFactor, noisyMean } from '../../../shared/privacy/central-noise.ts';
+import {
+  type DistributedSettings,
+  decodePrivately,
+  distributedTerms,
+  encodePrivately,
+  honestCountMin,
+} from '../../../shared/privacy/distributed-noise.ts';
+import { randomIntegers } from '../../../shared/privacy/random-integers.ts';
+import { epsilonOfRdp } from '../../../shared/privacy/rdp-accountant.ts';
+import { rotate, rotateBack } from '../../../shared/privacy/rotation.ts';
+import { roundedSensitivity, skellamRdp, wholeOrders } from '../../../shared/privacy/skellam-accountant.ts';
+import { addTo, signedOf, zeroVector } from '../../../shared/secure-aggregation/ring.ts';
+
+const stream = (seed: number) => createKeyStream(1, new Uint8Array(32).fill(seed));
+const rotation = 'c3'.repeat(32) as Digest;
+const near = (found: number, expected: number, relative: number): void =>
+  assert.ok(Math.abs(found - expected) <= relative * Math.abs(expected), `${found}, expected ${expected}`);
+const normOf = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));
+const deltaOf = (dim: number, seed: number, scale = 1): Float32Array => {
+  const random = seededRandom(seed, 'delta');
+  return Float32Array.from({ length: dim }, () => scale * random.normal());
+};
+
+describe('privacy of sums with noise', () => {
+  it('[DPS-1] Δ₂, Δ₁ and the divergences of Skellam noise are those of the published formulas', () => {
+    for (const [scale, l2, l1, rdp] of [
+      [1024, 1024.6295971659, 32401.6328506497, [1.0012308203, 4.0049238649, 16.019696043]],
+      [8, 18.3796460331, 337.8113883008, [5.46386828, 21.546197557, 85.8755146651]],
+    ] as const) {
+      const sensitivity = roundedSensitivity(scale, 1000);
+      near(sensitivity.l2, l2, 1e-11);
+      near(sensitivity.l1, l1, 1e-11);
+      for (const [index, order] of [2, 8, 32].entries())
+        near(skellamRdp(sensitivity, scale ** 2, order), rdp[index]!, 1e-9);
+    }
+  });
+
+  it('[DPS-2] a rotation keeps norms, spreads a single spike, and is undone', () => {
+    for (const dim of [1, 2, 7, 64, 1000]) {
+      const values = Float64Array.from(deltaOf(dim, dim));
+      const rotated = values.slice();
+      rotate(rotated, rotation);
+      near(normOf(rotated), normOf(values), 1e-12);
+      rotateBack(rotated, rotation);
+      for (const [index, value] of values.entries()) assert.ok(Math.abs(rotated[index]! - value) < 1e-9);
+    }
+    for (const place of [0, 600, 999]) {
+      const spike = new Float64Array(1000);
+      spike[place] = 1;
+      rotate(spike, rotation);
+      assert.ok(Math.max(...spike.map(Math.abs)) < 0.2);
+    }
+  });
+
+  const settings: DistributedSettings = {
+    ringBits: 32,
+    dim: 300,
+    clipNorm: 1,
+    noiseMultiplier: 1,
+    clientCountMin: 7,
+    clientCountMax: 10,
+    profile: 'active',
+  };
+
+  it('[DPS-3] noise is sized for the honest clients that remain at worst', () => {
+    // Of 7 clients 5 open a sum, at most 2 collude; but the quorum of the plan asks for 7. Of 10, 7 open it and 3 collude.
+    assert.equal(honestCountMin(settings), 4);
+    const terms = distributedTerms(settings);
+    assert.ok(terms !== null);
+    assert.ok(terms.varianceMin >= (2 ** terms.fracBits) ** 2);
+    assert.equal(terms.varianceMin, 4 * 2 * terms.halfVariance);
+  });
+
+  for (const ringBits of [16, 32] as const) {
+    it(`[DPS-4/${ringBits}] the mean of encoded deltas is that of clipped ones plus the noise, in a ring of ${ringBits} bits`, () => {
+      const terms = distributedTerms({ ...settings, ringBits, noiseMultiplier: 0.5 });
+      assert.ok(terms !== null);
+      const sum = zeroVector(ringBits, settings.dim);
+      const expected = new Float64Array(settings.dim);
+      const clientCount = 10;
+      for (let client = 0; client < clientCount; client++) {
+        const delta = deltaOf(settings.dim, client, client % 2 === 0 ? 1 : 0.01);
+        const shrink = Math.min(1, 1 / normOf(delta));
+        for (let index = 0; index < delta.length; index++) expected[index]! += (delta[index]! * shrink) / clientCount;
+        const { vector } = encodePrivately(delta, terms, { rotation, secret: stream(client) });
+        addTo(sum, vector);
+      }
+      const mean = decodePrivately(sum, terms, { rotation, clientCount });
+      const errors = mean.map((value, index) => (value - expected[index]!) * clientCount);
+      const found = errors.reduce((total, error) => total + error * error, 0) / errors.length;
+      const noise = 2 * terms.halfVariance * clientCount * 4 ** -terms.fracBits;
+      near(found, noise, 0.4);
+    });
+  }
+
+  it('[DPS-5] a repeated attempt encodes the same integers', () => {
+    const terms = distributedTerms(settings)!;
+    const encode = () => encodePrivately(deltaOf(300, 1), terms, { rotation, secret: stream(5) }).vector;
+    assert.deepEqual(encode(), encode());
+  });
+
+  it('[DPS-6] clip-sensitivity: without its noise a client moves the opened sum by at most Δ₂', () => {
+    // Half a variance of zero takes the noise away.
+    for (const [index, scale] of [0.001, 1, 1000].entries()) {
+      const terms = {
+        ...distributedTerms(settings)!,
+        fracBits: 3,
+        halfVariance: 0,
+        sensitivity: roundedSensitivity(8, 300),
+      };
+      const { vector } = encodePrivately(deltaOf(300, index, scale), terms, { rotation, secret: stream(index) });
+      assert.ok(normOf(signedOf(vector)) <= terms.sensitivity.l2);
+    }
+  });
+
+  it('[DPS-7] Skellam noise costs hardly more than Gaussian noise of the same multiplier', () => {
+    const terms = distributedTerms(settings)!;
+    const rounds = 20;
+    const skellamCost = epsilonOfRdp(
+      (order) => rounds * skellamRdp(terms.sensitivity, terms.varianceMin, order),
+      1e-5,
+      wholeOrders,
+    );
+    const gaussianCost = epsilonOfRdp((order) => (rounds * order) / 2, 1e-5, wholeOrders);
+    assert.ok(skellamCost.epsilon >= gaussianCost.epsilon);
+    near(skellamCost.epsilon, gaussianCost.epsilon, 1e-3);
+  });
+
+  it('[DPS-8] no grid is invented for a sum that does not fit', () => {
+    assert.equal(distributedTerms({ ...settings, ringBits: 16, clientCountMax: 128, noiseMultiplier: 1e6 }), null);
+  });
+});
+
+describe('central noise', () => {
+  it('[DPC-1] clip-sensitivity: two neighbouring sums differ by at most C 2^f + √d/2', () => {
+    const dim = 500;
+    for (const scale of [1e-3, 1, 100]) {
+      const terms = centralTerms({ clipNorm: 1, noiseMultiplier: 2, dim });
+      const sum = new Float64Array(dim);
+      const others = deltaOf(dim, 1);
+      addOnGrid(sum, others, clipFactor(normOf(others), 1), terms);
+      const before = sum.slice();
+      const own = deltaOf(dim, 2, scale);
+      addOnGrid(sum, own, clipFactor(normOf(own), 1), terms);
+      const moved = normOf(sum.map((value, index) => value - before[index]!));
+      const bound = 2 ** terms.fracBits + Math.sqrt(dim) / 2;
+      assert.ok(moved <= bound);
+      assert.ok(terms.deviation >= 2 * bound && terms.deviation <= 2.1 * bound);
+      assert.ok(sum.every(Number.isInteger));
+    }
+  });
+
+  it('[DPC-2] the mean is unbiased and has the noise', () => {
+    const dim = 2000;
+    const terms = centralTerms({ clipNorm: 1, noiseMultiplier: 3, dim });
+    const mean = new Float64Array(dim).fill(2 ** terms.fracBits);
+    noisyMean(mean, terms, { clientCount: 4, random: randomIntegers(stream(2)) });
+    const average = mean.reduce((sum, value) => sum + value, 0) / dim;
+    const variance = mean.reduce((sum, value) => sum + (value - average) ** 2, 0) / dim;
+    assert.ok(Math.abs(average - 0.25) < 5 * (0.75 / Math.sqrt(dim)));
+    near(Math.sqrt(variance), 0.75, 0.1);
+  });
+});
+
+describe('adaptive clipping', () => {
+  it('[DPA-1] adaptive-clip-tracks-quantile: within ten percent of the median of log-normal norms after 50 rounds', () => {
+    const random = seededRandom(1, 'norms');
+    const noise = randomIntegers(stream(3));
+    const clientCount = 200;
+    let clipNorm = 0.1;
+    const tail: number[] = [];
+    for (let round = 0; round < 50; round++) {
+      const norms = Array.from({ length: clientCount }, () => Math.exp(0.5 * random.normal()));
+      const withinCount = norms.filter((norm) => norm <= clipNorm).length;
+      const deviation = indicatorNoise(clientCount, 1);
+      const settings = { quantile: 0.5, learningRate: 0.2 };
+      clipNorm = nextClipNorm({ clipNorm, withinCount, clientCount }, settings, { deviation, random: noise });
+      if (round >= 40) tail.push(clipNorm);
+    }
+    near(tail.reduce((sum, value) => sum + value, 0) / tail.length, 1, 0.1);
+  });
+
+  it('[DPA-2] update and indicators together cost what the whole multiplier costs', () => {
+    for (const [clientCount, z] of [
+      [100, 1],
+      [10, 4],
+    ] as const) {
+      const deviation = indicatorNoise(clientCount, z);
+      near(updateNoise(z, deviation) ** -2 + (2 * deviation) ** -2, z ** -2, 1e-12);
+      assert.ok(updateNoise(z, deviation) > z);
+    }
+  });
+});
