@@ -28,6 +28,23 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     },
     load: () => import('./step.ts'),
   },
+  adapters: {
+    summary: 'one training step of every adapter method, relative to that of the frozen base and to their arithmetic',
+    flags: {
+      backend: 'auto, node-gpu, node, wasm or cpu',
+      threads: 'threads of the back end',
+      layers: 'layers of the base',
+      width: 'width of the base',
+      heads: 'attention heads',
+      'feed-forward': 'inner width of the feed-forward part',
+      sequence: 'tokens of a row',
+      batch: 'rows of a step',
+      rank: 'rank of the adapters',
+      steps: 'steps that are timed in each of two turns, default 5',
+      only: 'methods to measure, separated by commas',
+    },
+    load: () => import('./adapters.ts'),
+  },
   load: {
     summary: 'a checkpoint from disk to a base that is ready to train, beside reading its files, and its memory',
     flags: {

@@ -7,22 +7,14 @@
  */
 import process from 'node:process';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
-import { type BackendName, backendNames, useBackend } from '../../shared/compute/backend.ts';
-import { seededRandom } from '../../shared/core/random.ts';
-import type { EncodedExample } from '../../shared/data/encode.ts';
-import { memorySource } from '../../shared/data/example-source.ts';
+import { useBackend } from '../../shared/compute/backend.ts';
 import { networkFrom } from '../../shared/model/load.ts';
-import { defaultTraining } from '../../shared/training/configuration.ts';
-import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
-import { trainLocally } from '../../shared/training/train.ts';
-import { type Benchmark, type BenchmarkFlags, integerFlag, machineName, median } from './benchmark.ts';
+import { createTaskModel } from '../../shared/training/task-model.ts';
+import { type Benchmark, integerFlag, machineName } from './benchmark.ts';
+import { backendFlag, measureSteps, randomExamples, stepLabels } from './measured-step.ts';
 import { plainBottleneck, plainEncoder } from './plain-encoder.ts';
-import { randomEncoderFiles, type StepShape, vocabularySize } from './random-encoder.ts';
+import { randomEncoderFiles, type StepShape } from './random-encoder.ts';
 
-const labels = Array.from({ length: 10 }, (_, index) => `label ${index}`);
-
-/** Steps before the clock starts: kernels are compiled and transposed copies made in them. */
-const warmUpSteps = 2;
 /** Steps that are timed; those with the library's gradients take so long that few must do. */
 const timedSteps = { fused: 11, plain: 4 };
 
@@ -41,15 +33,15 @@ export const bench: Benchmark = async (flags, progress) => {
   const files = randomEncoderFiles(shape);
   const base = networkFrom(files);
   const adapter = parseAdapter({ method: 'bottleneck', size: shape.rank }, base.description);
-  const task = { kind: 'classification', labels, pooling: 'first', lengthMax: shape.sequence } as const;
+  const task = { kind: 'classification', labels: stepLabels, pooling: 'first', lengthMax: shape.sequence } as const;
   const examples = randomExamples(shape);
   const fused = createTaskModel({ base, adapter, task });
-  const ours = await measure(fused, examples, shape, timedSteps.fused);
+  const ours = await measureSteps(fused, examples, timedSteps.fused);
   progress(`${ours.msPerStep.toFixed(0)} ms per step, fastest ${ours.fastestMs.toFixed(0)} ms`);
   const peakMegabytes = process.resourceUsage().maxRSS / 1024;
   const plainBase = plainEncoder(files, base.description);
   const plain = createTaskModel({ base: plainBase, adapter: plainBottleneck(adapter), task });
-  const theirs = await measure(plain, examples, shape, timedSteps.plain);
+  const theirs = await measureSteps(plain, examples, timedSteps.plain);
   progress(`${theirs.msPerStep.toFixed(0)} ms per step with the library's own gradients`);
   for (const model of [base, plainBase]) model.dispose();
   return {
@@ -68,53 +60,6 @@ export const bench: Benchmark = async (flags, progress) => {
     },
   };
 };
-
-function backendFlag({ backend = 'wasm' }: BenchmarkFlags): BackendName | 'auto' {
-  const known = (['auto', ...backendNames] as const).find((name) => name === backend);
-  if (known !== undefined) return known;
-  throw new RangeError(`--backend must be auto or one of ${backendNames.join(', ')}, found ${JSON.stringify(backend)}`);
-}
-
-function randomExamples({ sequence, batch }: StepShape): EncodedExample[] {
-  const random = seededRandom(2, 'step-examples');
-  return Array.from({ length: batch }, (_, index) => ({
-    ids: Int32Array.from({ length: sequence }, () => random.integer(vocabularySize)),
-    targets: Int32Array.of(index % labels.length),
-  }));
-}
-
-/** Runs the training loop that clients run and times its steps one by one. */
-async function measure(
-  model: TaskModel,
-  examples: readonly EncodedExample[],
-  { batch }: StepShape,
-  steps: number,
-): Promise<{ msPerStep: number; fastestMs: number; losses: readonly number[] }> {
-  const times: number[] = [];
-  const losses: number[] = [];
-  let lastMs = performance.now();
-  await trainLocally({
-    model,
-    start: model.initialise(3),
-    source: memorySource(examples),
-    configuration: {
-      ...defaultTraining,
-      localEpochs: undefined,
-      localSteps: warmUpSteps + steps,
-      batchSize: batch,
-      schedule: 'constant',
-      warmupFraction: 0,
-    },
-    seed: 4,
-    onProgress: (state) => {
-      const nowMs = performance.now();
-      if (state.step > warmUpSteps) times.push(nowMs - lastMs);
-      losses.push(state.loss);
-      lastMs = nowMs;
-    },
-  });
-  return { msPerStep: median(times), fastestMs: Math.min(...times), losses };
-}
 
 /**
  * Floating-point operations of the products that the step needs: forward everywhere, and back to the inputs of all that stands above the
