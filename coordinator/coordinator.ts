@@ -24,6 +24,7 @@ import { createDesk } from './desk.ts';
 import { createGate } from './enrolment/gate.ts';
 import type { InviteRequest } from './enrolment/invites.ts';
 import { createInvite } from './enrolment/invites.ts';
+import { createRegistry } from './enrolment/registry.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { FederationEnd } from './federation.ts';
 import { openFederation } from './federation.ts';
@@ -136,6 +137,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   const rounds = { plan, record, exchange, base, planReference, served, store, blobs, identity, clock, entropy };
   const federation = await openFederation({ ...rounds, onEvent });
   const { hearing } = federation;
+  const registry = createRegistry({ store, log: audit.log, clock, entropy });
   const gate = createGate({
     identity,
     record,
@@ -143,6 +145,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
     clock,
     entropy,
     status: federation.status,
+    judgeMember: registry.judge,
     onEnrolled: ({ clientId, name, status }) => onEvent({ type: 'enrolled', clientId, name, status }),
     onRejected: hearing.rejected,
   });
@@ -155,6 +158,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
       clock,
       keepEvidence: audit.keepEvidence,
       prove: audit.prover(record.federationId),
+      membership: registry.shown,
     }),
     health: async () => ({ status: 200, body: { status: federation.status(), phase: federation.state().phase.name } }),
     connected: federation.joined,

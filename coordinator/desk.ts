@@ -19,6 +19,7 @@ import { envelopeCalls, plainCalls } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
 import type { Audit, ProofRequest } from './audit/open-audit.ts';
+import type { ShownDocuments } from './enrolment/registry.ts';
 import type { Hearing } from './hearing.ts';
 import type { ClientRecord, CoordinatorStore } from './store/store.ts';
 import type { ServedBlobs } from './transport/served-blobs.ts';
@@ -47,8 +48,10 @@ export function createDesk(options: {
   readonly keepEvidence: Audit['keepEvidence'];
   /** Bytes of a proof from the log. */
   readonly prove: (request: ProofRequest) => Promise<Uint8Array>;
+  /** What the consortium signed. */
+  readonly membership: (clientId: ClientId) => Promise<ShownDocuments>;
 }): Desk {
-  const { hearing, store, served, clock, keepEvidence, prove } = options;
+  const { hearing, store, served, clock, keepEvidence, prove, membership } = options;
   const turns = new Map<ClientId, Promise<unknown>>();
   const answers = new Map<ClientId, Map<Digest, Reply>>();
 
@@ -168,6 +171,8 @@ export function createDesk(options: {
         const stored = await hearing.uploaded(clientId, roundHash, index, attachment);
         return [stored.ok ? done : stored];
       }
+      case 'membership':
+        return [succeed({ ...(await membership(clientId)) })];
       case 'prove':
         return [succeed({ proof: await prove(call.body) })];
       case 'commit': {

@@ -124,8 +124,14 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
   const retain = async (roundIndex: number): Promise<boolean> => {
     const evidence = takeEvidence();
     if (!retains) return false;
-    const updates = await store.updatesOf(roundIndex);
-    await store.log.keepTranscript({ roundIndex, updates, evidence, roundParams: null, messages: [] });
+    const masked = await store.attemptOf(roundIndex);
+    await store.log.keepTranscript({
+      roundIndex,
+      updates: await store.updatesOf(roundIndex),
+      evidence,
+      roundParams: masked?.attempt.roundParams ?? null,
+      messages: masked?.messages ?? [],
+    });
     return true;
   };
   return {
@@ -158,6 +164,13 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
     openRound: async (roundIndex, roundHash, asked) => {
       await store.openRound(roundIndex, roundHash, asked);
       await log.record(opened({ roundIndex, roundHash, asked }));
+    },
+    reopenRound: async (roundIndex, roundHash, asked) => {
+      const forgotten = await store.reopenRound(roundIndex, roundHash, asked);
+      takeEvidence();
+      const payload = { roundIndex, roundHash, asked };
+      await log.record({ type: 'round-reopened', subject: `${roundIndex}/${roundHash}`, payload });
+      return forgotten;
     },
     addUpdate: async (update) => {
       // Both are asked for in one turn and so become durable in one flush; whichever update is the first of its client is the one that is logged.

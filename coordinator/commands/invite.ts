@@ -2,15 +2,22 @@
  * `tributary invite`: makes enrolment codes, lists them with the clients that came, approves and revokes clients. Works beside a running
  * coordinator: both look into the same database, and the coordinator asks it anew for every connection and every message that counts.
  */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
 import { fromHex } from '../../shared/core/bytes.ts';
-import { UsageError } from '../../shared/core/errors.ts';
+import { errorMessage, UsageError } from '../../shared/core/errors.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
+import { readDocument, requestFormat, writeDocument } from '../../shared/identity/documents.ts';
+import { encodeCanonical } from '../../shared/protocol/canonical.ts';
+import { createAuditLog } from '../audit/audit-log.ts';
+import { openAudit } from '../audit/open-audit.ts';
 import { approveFingerprint, createInvite, revokeFingerprint } from '../enrolment/invites.ts';
+import { createRegistry } from '../enrolment/registry.ts';
 import type { CoordinatorState } from '../store/state.ts';
 import { openExistingState } from '../store/state.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
@@ -48,6 +55,18 @@ export function registerInvite(program: Command, context: CommandContext): void 
     .description('list codes and clients')
     .option(...stateOption)
     .action((_, command: Command) => listInvites(stateOf(command), context));
+  invite
+    .command('requests')
+    .description('write requests for certificates of clients that wait, for the administrators of the consortium')
+    .option(...stateOption)
+    .requiredOption('--out <folder>', 'where to write one file per client')
+    .action((_, command: Command) => writeRequests(stateOf(command), command.opts<{ out: string }>().out, context));
+  invite
+    .command('take')
+    .description('take in what the consortium signed: itself, certificates, revocations, the approval of the plan')
+    .argument('<files...>', 'documents of `tributary consortium`')
+    .option(...stateOption)
+    .action((files: readonly string[], _, command: Command) => takeDocuments(stateOf(command), files, context));
   for (const [name, description, act] of [
     ['approve', 'let a client in that came with a manual code', approveFingerprint],
     ['revoke', 'shut a client out for good; an update that is stored already still counts', revokeFingerprint],
@@ -74,7 +93,8 @@ async function withState<Value>(
 ): Promise<Value> {
   const state = await openExistingState(folder);
   try {
-    return await action(state);
+    const { store } = await openAudit(state, null, systemClock);
+    return await action({ ...state, store });
   } finally {
     await state.close();
   }
@@ -147,6 +167,47 @@ async function listInvites(folder: string, context: CommandContext): Promise<voi
     ),
   ].join('\n');
   context.report({ invites: codes, clients: members }, text);
+}
+
+async function writeRequests(folder: string, out: string, context: CommandContext): Promise<void> {
+  const waiting = await withState(folder, async ({ store }) => {
+    const clients = (await store.clients()).filter(({ status }) => status !== 'revoked');
+    const certified = await Promise.all(clients.map(({ clientId }) => store.documents.get(`certificate/${clientId}`)));
+    return clients.filter((_, index) => certified[index] === null);
+  });
+  const written: { readonly file: string; readonly organisation: string; readonly fingerprint: string }[] = [];
+  for (const { clientId, publicKey, organisation } of waiting) {
+    const bytes = encodeCanonical(requestFormat, { publicKey: fromHex(publicKey), organisation });
+    const about = { organisation, fingerprint: fingerprint(fromHex(publicKey)) };
+    const file = join(out, `request-${shorten(clientId)}.json`);
+    await writeFile(file, writeDocument('request', bytes, about));
+    written.push({ file, ...about });
+  }
+  const lines = written.map(({ file, organisation }) => `${file}: "${organisation}"`);
+  const next = 'call each site, and sign with: tributary consortium sign FILE --fingerprint WHAT-IT-READS-OUT …';
+  context.report(
+    { requests: written },
+    lines.length === 0 ? 'no client waits for a certificate' : [...lines, next].join('\n'),
+  );
+}
+
+async function takeDocuments(folder: string, files: readonly string[], context: CommandContext): Promise<void> {
+  const documents = await Promise.all(
+    files.map(async (file) => {
+      const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+        throw new UsageError('unreadable-file', `cannot read ${file}: ${errorMessage(cause)}`, { cause });
+      });
+      return readDocument(text, file);
+    }),
+  );
+  const taken = await withState(folder, async ({ store, identity }) => {
+    const log = createAuditLog({ store: store.log, identity, clock: systemClock });
+    const registry = createRegistry({ store, log, clock: systemClock, entropy: systemEntropy });
+    const said: string[] = [];
+    for (const document of documents) said.push(await registry.take(document));
+    return said;
+  });
+  context.report({ taken }, taken.map((what) => `took ${what}`).join('\n'));
 }
 
 async function change(

@@ -41,6 +41,8 @@ export interface GateOptions {
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly status: () => FederationStatus;
+  /** Why the consortium keeps a client out, or null. */
+  readonly judgeMember: (clientId: ClientId) => Promise<Violation | null>;
   readonly onEnrolled: (client: EnrolledClient) => void;
   /** Somebody was turned away, or asked for something in a form that is wrong. */
   readonly onRejected: (clientId: ClientId | null, found: Violation) => void;
@@ -87,6 +89,8 @@ export function createGate(options: GateOptions): Gate {
         violation('pending-client', 'ask the operator to compare and approve the fingerprint of this client'),
       );
     }
+    const uncertified = await options.judgeMember(clientId);
+    if (uncertified !== null) return refuse(uncertified);
     return succeed({
       clientId,
       welcome: sealWelcome(identity, { serverNonce, clientNonce, federationId, clientId, status: options.status() }),

@@ -7,6 +7,7 @@ import type { Clock, Entropy } from '../../shared/core/ports.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
+import { consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
 import { formatEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { nonceBytes } from '../../shared/protocol/handshake.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
@@ -32,14 +33,19 @@ export async function createInvite(
     readonly entropy: Entropy;
   },
 ): Promise<{ readonly code: string; readonly expiresMs: number }> {
-  const { organisation, approval, url } = request;
+  const { organisation, url } = request;
   const { store, identity, record, clock, entropy } = ports;
   const token = entropy.bytes(nonceBytes);
   const expiresMs = clock.nowMs() + inviteLifetimeHours * 3_600_000;
+  const known = await store.documents.get('consortium');
+  const decoded = known === null ? null : decodeConsortium(fromHex(known));
+  const consortium = decoded?.ok ? consortiumHashOf(decoded.value) : null;
+  // Where a consortium decides who is a member, a token alone lets nobody in.
+  const approval = consortium === null ? request.approval : 'manual';
   await store.addInvite({ tokenHash: digestOf(token), organisation, approval, expiresMs, redeemedBy: null });
   const { federationId } = record;
   return {
-    code: formatEnrolmentCode({ url, federationId, coordinatorKey: identity.publicKey, token, approval }),
+    code: formatEnrolmentCode({ url, federationId, coordinatorKey: identity.publicKey, token, approval, consortium }),
     expiresMs,
   };
 }

@@ -2,6 +2,7 @@
 import { StoreError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import { createMemoryLog } from '../audit/log-memory.ts';
+import { createMemoryDocuments } from '../enrolment/document-store.ts';
 import type {
   AttemptRecord,
   ClientRecord,
@@ -38,6 +39,7 @@ export function createMemoryStore(): CoordinatorStore {
 
   return {
     log: createMemoryLog(),
+    documents: createMemoryDocuments(),
     federation: async () => federation,
     createFederation: async (record) => {
       if (federation !== null) throw new StoreError('federation-exists', 'this state already holds a federation');

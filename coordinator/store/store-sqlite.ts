@@ -10,6 +10,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { sqliteLog } from '../audit/log-sqlite.ts';
+import { sqliteDocuments } from '../enrolment/document-store.ts';
 import { createGroupCommit } from './group-commit.ts';
 import type {
   AttemptRecord,
@@ -101,6 +102,7 @@ export function openSqliteStore(path: string): CoordinatorStore {
 
   return {
     log: sqliteLog(database, { guard, together }),
+    documents: sqliteDocuments(database, { guard, together }),
     federation: () => guard(() => one<FederationRecord>('SELECT record FROM federation')),
     createFederation: (record) =>
       together(() => {

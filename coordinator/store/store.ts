@@ -6,6 +6,7 @@
 import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
 import type { TensorSpecification } from '../../shared/update/layout.ts';
 import type { LogStore } from '../audit/log-store.ts';
+import type { DocumentStore } from '../enrolment/document-store.ts';
 
 /** The one federation of a state folder. `plan` is the plan's canonical JSON. */
 export interface FederationRecord {
@@ -89,6 +90,8 @@ export interface VersionRow {
 export interface CoordinatorStore {
   /** The log of what happened, durable like everything here. */
   readonly log: LogStore;
+  /** What a consortium and clients signed, by name. */
+  readonly documents: DocumentStore;
   federation(): Promise<FederationRecord | null>;
   /** Writes the federation once. @throws StoreError `federation-exists`. */
   createFederation(record: FederationRecord): Promise<void>;

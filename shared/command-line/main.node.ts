@@ -28,6 +28,10 @@ const groups: readonly CommandGroup[] = [
     load: () => import('../../coordinator/commands/adapters.ts'),
   },
   {
+    commands: { consortium: 'keys, certificates, revocations and plan approvals of a consortium, with files alone' },
+    load: () => import('./consortium.node.ts'),
+  },
+  {
     commands: { audit: 'check the log of a coordinator and receipts of clients, replay rounds' },
     load: () => import('../../coordinator/commands/audit.ts'),
   },

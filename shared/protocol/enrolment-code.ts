@@ -7,11 +7,11 @@
  */
 import { concatBytes, equalBytes, fromBase64Url, toBase64Url } from '../core/bytes.ts';
 import { UsageError } from '../core/errors.ts';
-import type { FederationId } from '../core/ids.ts';
+import type { Digest, FederationId } from '../core/ids.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { isSoundPublicKey } from '../crypto/verify.ts';
 import { decodeCanonical, encodeCanonical, raw } from './canonical.ts';
-import { federationId, oneOf, structure, text } from './canonical-compound.ts';
+import { digest, federationId, maybe, oneOf, structure, text } from './canonical-compound.ts';
 
 const codePrefix = 'tributary-1.';
 const checksumBytes = 4;
@@ -21,6 +21,7 @@ const codeFormat = structure({
   coordinatorKey: raw(32),
   token: raw(32),
   approval: oneOf(['automatic', 'manual']),
+  consortium: maybe(digest),
 });
 
 /** What an enrolment code holds. */
@@ -34,6 +35,8 @@ export interface EnrolmentCode {
   readonly token: Uint8Array;
   /** `automatic`: the token suffices. `manual`: the operator also compares the client's fingerprint. */
   readonly approval: 'automatic' | 'manual';
+  /** Hash of the consortium whose certificates count, which the client pins; null where the coordinator vouches for clients. */
+  readonly consortium: Digest | null;
 }
 
 /** The string of a code. */

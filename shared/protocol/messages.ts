@@ -79,6 +79,8 @@ export const plainCalls = {
   progress: z.strictObject({ roundHash: digestSchema, stepsDone: count, stepCount: count }),
   'upload-chunk': z.strictObject({ roundHash: digestSchema, index: count }),
   commit: z.strictObject({ roundHash: digestSchema }),
+  /** Asks for what the consortium signed. */
+  membership: z.strictObject({}),
   /** Asks for the log: `size` entries are known; `receipt` of the own update of the round, if there is one. */
   prove: z.strictObject({ size: count, roundIndex: count, receipt: z.nullable(digestSchema) }),
   /** M1 to M5: the canonical body and its signature, of the attempt that `roundHash` names. */
@@ -106,6 +108,14 @@ export const replies = {
   'upload-chunk': done,
   /** `receipt`: what the client may show later as proof that its update was stored. */
   commit: z.strictObject({ ok: z.literal(true), receipt: digestSchema }),
+  /** Bytes of what is there (`shared/identity`). */
+  membership: z.strictObject({
+    ok: z.literal(true),
+    consortium: z.nullable(binary),
+    revocations: z.nullable(binary),
+    approval: z.nullable(binary),
+    certificate: z.nullable(binary),
+  }),
   /** `proof`: canonical bytes (`shared/audit/proof.ts`). */
   prove: z.strictObject({ ok: z.literal(true), proof: z.instanceof(Uint8Array) }),
   accept: done,

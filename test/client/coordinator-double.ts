@@ -79,6 +79,7 @@ export function coordinatorDouble() {
       coordinatorKey: identity.publicKey,
       token: new Uint8Array(32),
       approval: 'automatic',
+      consortium: null,
     });
   const announce = (bytes: Uint8Array): BlobReference => {
     const { reference, manifest } = referenceTo(bytes);

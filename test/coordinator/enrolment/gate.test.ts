@@ -156,6 +156,7 @@ describe('gate', () => {
     const { coordinatorKey } = await invite();
     const record = await state.store.federation();
     const gate = createGate({
+      judgeMember: async () => null,
       // Nobody looks at these signatures: ten thousand real ones would take a second.
       identity: { ...state.identity, sign: () => new Uint8Array(64) },
       record: record!,

@@ -12,6 +12,7 @@ const code: EnrolmentCode = {
   coordinatorKey: identityOf(9).publicKey,
   token: new Uint8Array(32).fill(0x70),
   approval: 'manual',
+  consortium: 'ab'.repeat(32) as never,
 };
 const text = formatEnrolmentCode(code);
 const refused = (found: string, pattern: RegExp): void => {

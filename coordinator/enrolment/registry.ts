@@ -1,0 +1,183 @@
+/**
+ * The coordinator as keeper of what a consortium signed: takes documents in, shows them to clients, and holds clients to them at the door. Without
+ * a consortium it vouches for clients itself, and then clients must trust it not to invent any.
+ */
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { UsageError } from '../../shared/core/errors.ts';
+import type { ClientId, Digest } from '../../shared/core/ids.ts';
+import type { Clock, Entropy } from '../../shared/core/ports.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import { judgeMember, readCertificate } from '../../shared/identity/certificate.ts';
+import { type Consortium, consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
+import type { IdentityDocument } from '../../shared/identity/office.ts';
+import { judgeApproval } from '../../shared/identity/plan-approval.ts';
+import { openRevocations, type Revocations } from '../../shared/identity/revocations.ts';
+import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
+import type { CoordinatorStore } from '../store/store.ts';
+
+/** What clients are shown; bytes of what is there. */
+export interface ShownDocuments {
+  readonly consortium: Uint8Array | null;
+  readonly revocations: Uint8Array | null;
+  readonly approval: Uint8Array | null;
+  readonly certificate: Uint8Array | null;
+}
+
+/** The keeper. */
+export interface Registry {
+  /** The consortium of the federation, or null. */
+  consortium(): Promise<Consortium | null>;
+  /** Why the client may not come in, or null. */
+  judge(clientId: ClientId): Promise<Violation | null>;
+  /** What the client is shown. */
+  shown(clientId: ClientId): Promise<ShownDocuments>;
+  /** Takes a document in, if it is good: what it was, in words. @throws UsageError `bad-document`, `other-consortium`, `unknown-client`. */
+  take(document: IdentityDocument): Promise<string>;
+}
+
+/** What a registry works with. */
+export interface RegistryPorts {
+  readonly store: CoordinatorStore;
+  readonly log: AuditLog;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+}
+
+/** A registry over the documents of a store. */
+export function createRegistry({ store, log, clock, entropy }: RegistryPorts): Registry {
+  const { documents } = store;
+  const bytesOf = async (name: Parameters<typeof documents.get>[0]): Promise<Uint8Array | null> => {
+    const hex = await documents.get(name);
+    return hex === null ? null : fromHex(hex);
+  };
+  const consortium = async (): Promise<Consortium | null> => {
+    const bytes = await bytesOf('consortium');
+    const decoded = bytes === null ? null : decodeConsortium(bytes);
+    return decoded?.ok ? decoded.value : null;
+  };
+  const revocationsOf = async (signer: Consortium): Promise<Revocations | null> => {
+    const bytes = await bytesOf('revocations');
+    const list = bytes === null ? null : openRevocations(signer, bytes);
+    return list?.ok ? list.value : null;
+  };
+  const required = async (): Promise<Consortium> => {
+    const found = await consortium();
+    if (found !== null) return found;
+    throw new UsageError('no-consortium', 'this federation has no consortium yet: take its consortium.json in first');
+  };
+  const refuse = (detail: string) => new UsageError('bad-document', `the document was not taken: ${detail}`);
+
+  const takeConsortium = async (bytes: Uint8Array): Promise<string> => {
+    const decoded = decodeConsortium(bytes);
+    if (!decoded.ok) throw refuse(describe(decoded.error));
+    const known = await bytesOf('consortium');
+    if (known !== null && toHex(known) !== toHex(bytes))
+      throw new UsageError('other-consortium', 'this federation has another consortium, which its sites have pinned');
+    if (known === null && (await store.clients()).length > 0) {
+      const why = 'clients are enrolled already, and have pinned none';
+      throw new UsageError('other-consortium', `a consortium is set before the first client enrols: ${why}`);
+    }
+    const hash: Digest = consortiumHashOf(decoded.value);
+    await documents.put('consortium', toHex(bytes));
+    await log.record({ type: 'configuration-changed', subject: `consortium/${hash}`, payload: { consortium: hash } });
+    return `consortium "${decoded.value.name}"`;
+  };
+  const takeCertificate = async (bytes: Uint8Array): Promise<string> => {
+    const signer = await required();
+    const facts = { consortium: signer, revocations: await revocationsOf(signer), nowMs: clock.nowMs() };
+    const judged = judgeMember(bytes, facts);
+    if (!judged.ok) throw refuse(describe(judged.error));
+    const { clientId, serial, epoch, organisation } = judged.value;
+    if ((await store.client(clientId)) === null) await enrolSuccessor(bytes);
+    await documents.put(`certificate/${clientId}`, toHex(bytes));
+    await store.approveClient(clientId);
+    await log.record({ type: 'certificate-taken', subject: serial, payload: { clientId, serial, epoch } });
+    return `certificate of ${clientId.slice(0, 8)} of "${organisation}"`;
+  };
+  /** A rotated key is a client of its own; it takes the place of the one that signed for it. */
+  const enrolSuccessor = async (bytes: Uint8Array): Promise<void> => {
+    const read = readCertificate(bytes);
+    const rotation = read.ok ? read.value.certificate.rotation : null;
+    const previous = rotation === null ? null : readCertificate(rotation.previous);
+    const old = previous?.ok ? await store.client(previous.value.member.clientId) : null;
+    if (!read.ok || old === null || old.status === 'revoked')
+      throw new UsageError(
+        'unknown-client',
+        'nobody is enrolled with the key of this certificate, nor with the one that it replaces',
+      );
+    const { clientId, publicKey } = read.value.member;
+    const tokenHash = digestOf(entropy.bytes(32));
+    const nowMs = clock.nowMs();
+    const { organisation, name } = old;
+    await store.addInvite({ tokenHash, organisation, approval: 'automatic', expiresMs: nowMs + 1, redeemedBy: null });
+    await store.redeemInvite(tokenHash, { clientId, publicKey: toHex(publicKey), name, enrolledMs: nowMs }, nowMs);
+  };
+  const takeRevocations = async (bytes: Uint8Array): Promise<string> => {
+    const signer = await required();
+    const list = openRevocations(signer, bytes);
+    if (!list.ok) throw refuse(describe(list.error));
+    const { number, revoked } = list.value;
+    const before = await revocationsOf(signer);
+    if (before !== null && number <= before.number)
+      throw refuse(`list ${number} of revocations is not newer than list ${before.number}`);
+    await documents.put('revocations', toHex(bytes));
+    const payload = { number, count: revoked.length, hash: digestOf(bytes) };
+    await log.record({ type: 'revocations-taken', subject: String(number), payload });
+    return `list ${number} of revocations with ${revoked.length} certificates`;
+  };
+  const takeApproval = async (bytes: Uint8Array): Promise<string> => {
+    const signer = await required();
+    const record = await store.federation();
+    const fault = record === null ? null : judgeApproval(signer, record.planHash, bytes);
+    if (record === null || fault !== null)
+      throw refuse(fault === null ? 'there is no federation yet' : describe(fault));
+    const { planHash } = record;
+    await documents.put('plan-approval', toHex(bytes));
+    await log.record({ type: 'configuration-changed', subject: `plan-approval/${planHash}`, payload: { planHash } });
+    return `approval of plan ${planHash}`;
+  };
+
+  return {
+    consortium,
+    judge: async (clientId) => {
+      const signer = await consortium();
+      if (signer === null) return null;
+      const bytes = await bytesOf(`certificate/${clientId}`);
+      if (bytes === null)
+        return violation(
+          'pending-client',
+          'the consortium has to sign the certificate of this client: it compares its fingerprint',
+        );
+      const judged = judgeMember(bytes, {
+        consortium: signer,
+        revocations: await revocationsOf(signer),
+        nowMs: clock.nowMs(),
+      });
+      return judged.ok ? null : judged.error;
+    },
+    shown: async (clientId) => ({
+      consortium: await bytesOf('consortium'),
+      revocations: await bytesOf('revocations'),
+      approval: await bytesOf('plan-approval'),
+      certificate: await bytesOf(`certificate/${clientId}`),
+    }),
+    take: ({ kind, bytes }) => {
+      switch (kind) {
+        case 'consortium':
+          return takeConsortium(bytes);
+        case 'certificate':
+          return takeCertificate(bytes);
+        case 'revocations':
+          return takeRevocations(bytes);
+        case 'plan-approval':
+          return takeApproval(bytes);
+        case 'request':
+        case 'withdrawal':
+          throw refuse(`a ${kind} is not for the coordinator`);
+        default:
+          return kind satisfies never;
+      }
+    },
+  };
+}
