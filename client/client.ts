@@ -132,5 +132,6 @@ function chooseCredentials(stored: Credentials | null, invited: Credentials | nu
       `this state is enrolled in federation ${stored.federationId} at ${stored.url}, the invite is for ${invited.federationId}; use another state folder for it`,
     );
   }
-  return invited;
+  // What was pinned stays: a later code cannot take it away.
+  return { ...invited, consortium: stored.consortium };
 }

@@ -2,10 +2,8 @@
  * The driver of a client: performs the effects of the session machine (`session/machine.ts`) with the ports it was given and answers them
  * with events. What is decided is decided there; who does what stands in `presence.ts` and `round-effects.ts`.
  */
-import { fromHex } from '../shared/core/bytes.ts';
 import { errorMessage, TransportError } from '../shared/core/errors.ts';
 import type { Policy } from '../shared/plan/policy.ts';
-import { judgeVouchers } from '../shared/secure-aggregation/voucher.ts';
 import type { Learner } from './learner.ts';
 import { cautiousCache } from './platform/cautious-cache.ts';
 import type { PresenceOptions } from './presence.ts';
@@ -16,6 +14,7 @@ import { receive, startSession } from './session/machine.ts';
 import type { FinishReason, SessionEffect, SessionEvent } from './session/state.ts';
 import { createTasks } from './tasks.ts';
 import { createCalls } from './transport/calls.ts';
+import { createTrust } from './trust.ts';
 
 /** Everything a session works with; a client that is enrolled needs no code. `signal` stops it. */
 export interface SessionPorts extends Omit<PresenceOptions, 'knows' | 'dispatch' | 'fail'> {
@@ -33,13 +32,17 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const session = new AbortController();
   const { signal } = session;
   const done = Promise.withResolvers<FinishReason>();
-  const calls = createCalls({ ...ports, clock });
+  const trust = createTrust({ ...ports, calls: createCalls({ ...ports, clock }), signal });
+  const { calls } = trust;
   const cache = cautiousCache(platform.cache, (detail) => onEvent({ type: 'problem', code: 'cache', detail }));
   const member = {
     identity,
     federationId,
-    certificate: new Uint8Array(0),
-    judgeCertificate: judgeVouchers(fromHex(credentials.coordinatorKey), federationId),
+    get certificate() {
+      return trust.certificate();
+    },
+    judgeCertificate: trust.judgeCertificate,
+    logHead: trust.head,
     roundingSecret: ports.roundingSecret,
   };
   const work = createRoundWork({ ...ports, ...platform, calls, cache, clock, member });
@@ -75,6 +78,8 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
     tearDown(error).then(() => done.reject(error), done.reject);
   };
   const close = async (reason: FinishReason): Promise<void> => {
+    // The last result is looked up while the coordinator is still there to be asked.
+    if (reason.kind === 'completed' || reason.kind === 'federation-stopped') await trust.settled();
     await tearDown(new TransportError('closed', reason.detail));
     onEvent({ type: 'finished', reason });
     done.resolve(reason);
@@ -82,7 +87,17 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const stop = (): void => dispatch({ type: 'stop' });
 
   const presence = createPresence({ ...ports, knows: work.knows, dispatch, fail, signal });
-  const performInRound = createRoundEffects({ ...ports, work, tasks, calls, federationId, dispatch, fail, signal });
+  const performInRound = createRoundEffects({
+    ...ports,
+    work,
+    tasks,
+    calls,
+    trust,
+    federationId,
+    dispatch,
+    fail,
+    signal,
+  });
   const perform = (effect: SessionEffect): void => {
     switch (effect.type) {
       case 'enrol':

@@ -37,8 +37,8 @@ const enrolTimeoutMs = 20_000;
 
 /** The credentials that a code and a key make; good once {@link enrol} succeeded. */
 export function credentialsOf(code: EnrolmentCode, { clientId }: Identity): Credentials {
-  const { url, federationId, coordinatorKey } = code;
-  return { url: url.replace(/\/+$/, ''), federationId, coordinatorKey: toHex(coordinatorKey), clientId };
+  const { url, federationId, coordinatorKey, consortium } = code;
+  return { url: url.replace(/\/+$/, ''), federationId, coordinatorKey: toHex(coordinatorKey), clientId, consortium };
 }
 
 /** Enrols and waits until the client is approved, or says why it is refused. @throws the reason of `signal` when it aborts. */

@@ -13,12 +13,14 @@ import type { Ledger } from './session/ledger.ts';
 import type { RoundEffect, SessionEvent } from './session/state.ts';
 import type { Tasks } from './tasks.ts';
 import type { Calls } from './transport/calls.ts';
+import type { Trust } from './trust.ts';
 
 /** What {@link createRoundEffects} needs. */
 export interface RoundEffectsOptions {
   readonly work: RoundWork;
   readonly tasks: Tasks;
   readonly calls: Calls;
+  readonly trust: Trust;
   readonly ledger: Ledger;
   readonly federationId: FederationId;
   readonly onEvent: ClientListener;
@@ -31,7 +33,7 @@ export interface RoundEffectsOptions {
 
 /** Returns what performs an effect; it does not wait. */
 export function createRoundEffects(options: RoundEffectsOptions): (effect: RoundEffect) => void {
-  const { work, tasks, calls, ledger, federationId, onEvent, dispatch, fail, signal } = options;
+  const { work, tasks, calls, trust, ledger, federationId, onEvent, dispatch, fail, signal } = options;
   let update: LearnedUpdate | null = null;
 
   /** Faults of data, base and network end the work of a round, everything else the session. */
@@ -66,6 +68,8 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
     const { roundHash, roundParams } = offer;
     onEvent({ type: 'offered', roundIndex: roundParams.roundIndex });
     start(roundHash, async (taskSignal) => {
+      const distrust = await trust.judgeOffer(offer, taskSignal);
+      if (distrust !== null) return { type: 'plan-refused', roundHash, reason: distrust };
       const outcome = await work.prepare(offer, taskSignal);
       return outcome.ok
         ? { type: 'prepared', roundHash, facts: outcome.value }
@@ -158,6 +162,7 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
       case 'accept-result': {
         const { roundIndex, newModelHash, contributorCount } = effect.result;
         onEvent({ type: 'result', roundIndex, newModelHash, contributorCount });
+        trust.witness(effect.result);
         break;
       }
       default:

@@ -2,6 +2,7 @@
  * A client's part in the masked rounds of a federation: says that it is ready, encodes its contribution and takes part in the attempt; the same
  * for the counts of an evaluation. The site's own policy holds beside what the round says, whichever is stricter.
  */
+import type { LogHead } from '../../shared/audit/checkpoint.ts';
 import { assert } from '../../shared/core/assert.ts';
 import { concatBytes, fromHex, utf8 } from '../../shared/core/bytes.ts';
 import type { Digest, FederationId } from '../../shared/core/ids.ts';
@@ -34,6 +35,8 @@ export interface MaskedMember {
   /** Its certificate of membership; empty where the coordinator vouches for it. */
   readonly certificate: Uint8Array;
   readonly judgeCertificate: JudgeCertificate;
+  /** The newest checkpoint of the coordinator's log that held. */
+  readonly logHead: () => LogHead;
   /** 32 secret bytes that belong to this client, from which it rounds; never sent. */
   readonly roundingSecret: Uint8Array;
 }
@@ -101,7 +104,7 @@ export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkO
     organisationCountMin: Math.max(roundParams.organisationCountMin, policy.organisationsMin),
     clientId: identity.clientId,
     certificateHash: digestOf(shownCertificate),
-    checkpoint: { size: 0, root: '00'.repeat(32) as Digest },
+    checkpoint: member.logHead(),
     judgeCertificate,
     entropy,
   });

@@ -1,6 +1,6 @@
 /**
  * The client's platform on Node: one state folder with `identity.key` (mode 0600), `journal.json` (written to a temporary file, flushed,
- * renamed, folder flushed), `content/` (fetched bytes by digest), `personal/` (parts of adapters that never leave the client) and `lock.sqlite`,
+ * renamed, folder flushed), `content/` (fetched bytes by digest), `personal/` (parts of adapters that never leave the client), `evidence/` (checkpoints and receipts) and `lock.sqlite`,
  * which keeps a second running client off it.
  */
 import { existsSync } from 'node:fs';
@@ -22,7 +22,13 @@ const hex64 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 const journalSchema = z.strictObject({
   format: z.literal('tributary-client-journal-1'),
   credentials: z.nullable(
-    z.strictObject({ url: z.string(), federationId: hex64, coordinatorKey: hex64, clientId: hex64 }),
+    z.strictObject({
+      url: z.string(),
+      federationId: hex64,
+      coordinatorKey: hex64,
+      clientId: hex64,
+      consortium: z._default(z.nullable(hex64), null),
+    }),
   ),
   sequenceBound: z.int().check(z.nonnegative()),
   contributions: z.record(
@@ -172,7 +178,8 @@ async function requestJson(url: string, timeoutMs: number, body?: unknown): Prom
 /** Everything a client needs on Node, kept under `stateFolder`, which is made if it is not there. @throws StoreError. */
 export async function nodePlatform(stateFolder: string): Promise<Platform> {
   try {
-    for (const part of ['content', 'personal']) await mkdir(join(stateFolder, part), { recursive: true, mode: 0o700 });
+    for (const part of ['content', 'personal', 'evidence'])
+      await mkdir(join(stateFolder, part), { recursive: true, mode: 0o700 });
   } catch (thrown) {
     throw new StoreError('state-folder', `cannot make the state folder ${stateFolder}: ${errorMessage(thrown)}`, {
       cause: thrown,
@@ -184,6 +191,7 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
     journal: fileJournal(join(stateFolder, 'journal.json')),
     cache: fileCache(join(stateFolder, 'content')),
     personal: filePersonal(join(stateFolder, 'personal')),
+    evidence: filePersonal(join(stateFolder, 'evidence')),
     claim: async () => lockFolder(stateFolder, 'client'),
     identitySeed: () => readSeed(join(stateFolder, 'identity.key')),
     requestJson,

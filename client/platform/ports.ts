@@ -14,6 +14,8 @@ export interface Credentials {
   /** The coordinator's Ed25519 public key, pinned at enrolment: 64 hex digits. */
   readonly coordinatorKey: string;
   readonly clientId: ClientId;
+  /** Hash of the consortium whose certificates count, pinned at enrolment; null where the coordinator vouches for clients. */
+  readonly consortium: Digest | null;
 }
 
 /** A round that this key contributed to. */
@@ -83,6 +85,8 @@ export interface Platform {
   readonly journal: Journal;
   readonly cache: ContentCache;
   readonly personal: PersonalParts;
+  /** Checkpoints, receipts, and what proves misconduct: kept like personal parts, as files for people and auditors. */
+  readonly evidence: PersonalParts;
   /**
    * Keeps a second client off this state; the returned function lets go of it. What the process held ends with it, however it ends.
    * @throws UsageError `state-in-use`.

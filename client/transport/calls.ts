@@ -47,6 +47,10 @@ export interface Calls {
   /** The receipt, once the update is durable at the coordinator. */
   commitUpdate(roundHash: Digest, signal: AbortSignal): Outcome<Digest>;
   sendEvaluation(round: RoundName, evaluation: Omit<Evaluation, 'roundHash'>, signal: AbortSignal): Outcome<null>;
+  /** Bytes of a proof from the coordinator's log. */
+  prove(request: PlainCall<'prove'>, signal: AbortSignal): Outcome<Uint8Array>;
+  /** What the consortium signed. */
+  membership(signal: AbortSignal): Outcome<Reply<'membership'>>;
   reportProgress(
     roundHash: Digest,
     progress: { readonly stepsDone: number; readonly stepCount: number },
@@ -147,6 +151,11 @@ export function createCalls({ link, transport, identity, ledger, clock }: CallsO
       const { reply } = await plain('commit', { roundHash }, signal);
       return reply.ok ? succeed(reply.value.receipt) : reply;
     },
+    prove: async (request, signal) => {
+      const { reply } = await plain('prove', { ...request }, signal);
+      return reply.ok ? succeed(reply.value.proof) : reply;
+    },
+    membership: async (signal) => (await plain('membership', {}, signal)).reply,
     reportProgress: async (roundHash, { stepsDone, stepCount }, signal) =>
       done((await plain('progress', { roundHash, stepsDone, stepCount }, signal)).reply),
     fetchManifest: async (digest, signal) => {

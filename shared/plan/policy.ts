@@ -44,6 +44,8 @@ export interface Policy {
   readonly organisationsMin: number;
   /** `active` takes part in a masked round only if even a coordinator that deviates sees sums alone. */
   readonly maskedProfile: Profile;
+  /** `consortium` demands plans that the consortium signed, or that stand in `approvedPlans` by name. */
+  readonly planApproval: 'coordinator' | 'consortium';
   /** Whether losses and evaluation counts of this site may leave it unmasked. */
   readonly discloseMetrics: boolean;
   /** `required` refuses plans whose rounds are not masked. */
@@ -95,6 +97,7 @@ const policySchema = sectionField({
   rankMax: z._default(z.union([z.literal('none'), wholeField(1, 65_536)], { error: rankError }), 'none'),
   organisationsMin: z._default(wholeField(1, cohortSizeMax), 3),
   maskedProfile: z._default(choiceField(['active', 'semi-honest']), 'active'),
+  planApproval: z._default(choiceField(['coordinator', 'consortium']), 'coordinator'),
   discloseMetrics: z._default(booleanField(), false),
   secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
 });

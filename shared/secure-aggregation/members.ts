@@ -2,6 +2,7 @@
  * Judges a roster: what a client must see before it deals shares to anybody on it (security specification, message R1). Everybody on it has
  * signed keys for this very round, is a member, and appears once; there are enough clients of enough organisations.
  */
+import { forkAmong } from '../audit/checkpoint.ts';
 import { equalBytes } from '../core/bytes.ts';
 import type { ClientId, Digest } from '../core/ids.ts';
 import type { Result } from '../core/result.ts';
@@ -65,6 +66,14 @@ export function judgeRoster(roster: Roster, demands: RosterDemands): Result<Memb
     if (new Set(members.map(({ advert }) => advert[key].join())).size < members.length)
       return fault(`two clients have the same ${key}`);
   }
+  const fork = forkAmong(members.map(({ advert }) => advert.checkpoint));
+  if (fork !== null)
+    return refuse(
+      violation(
+        'log-fork',
+        `of the first ${fork[0].size} entries of the log two clients saw ${fork[0].root} and ${fork[1].root}`,
+      ),
+    );
   const organisationCount = organisationsOf(members).size;
   if (organisationCount < organisationCountMin)
     return fault(`expected clients of ${organisationCountMin} organisations, found ${organisationCount}`);

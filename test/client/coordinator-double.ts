@@ -4,12 +4,16 @@
  */
 import { strict as assert } from 'node:assert';
 import type { Answer, Call, Transport, TransportListener } from '../../client/transport/transport.ts';
-import { bytesOf, toHex } from '../../shared/core/bytes.ts';
+import { createAuditLog } from '../../coordinator/audit/audit-log.ts';
+import { createMemoryLog } from '../../coordinator/audit/log-memory.ts';
+import type { Happening } from '../../shared/audit/entry.ts';
+import { bytesOf, toHex, utf8 } from '../../shared/core/bytes.ts';
 import { TransportError } from '../../shared/core/errors.ts';
 import type { Digest, FederationId } from '../../shared/core/ids.ts';
 import { parseDigest, parseFederationId, parseSessionId } from '../../shared/core/ids.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
 import { refuse } from '../../shared/core/result.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
 import { createIdentity } from '../../shared/crypto/identity.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../../shared/plan/plan.ts';
@@ -125,8 +129,31 @@ export function coordinatorDouble() {
       return ok({}, blobs.get(body.digest!)!.bytes.slice(start, start + chunkBytesMax));
     }
     if (name === 'update') return ok({ missing: [...body.chunkDigests!.keys()] });
-    if (name === 'commit') return ok({ receipt: 'ab'.repeat(32) });
+    if (name === 'commit') {
+      const receipt = digestOf(utf8(body.roundHash ?? ''));
+      note({ type: 'update-stored', subject: receipt, payload: { receipt, clientId } });
+      return ok({ receipt });
+    }
     return ok();
+  };
+
+  /** The log, which holds the results and receipts that the double gave. */
+  const log = createAuditLog({ store: createMemoryLog(), identity, clock });
+  const logged: Promise<unknown>[] = [];
+  const note = (...happenings: Happening[]): void => void logged.push(log.record(...happenings));
+  const prove = async (frame: Uint8Array): Promise<Answer> => {
+    const asked = decodeMessage(plainCalls.prove, frame);
+    assert.ok(asked.ok);
+    await Promise.all(logged);
+    const { size, roundIndex, receipt } = asked.value;
+    const wanted = [
+      { type: 'round-published', subject: String(roundIndex) },
+      { type: 'update-stored', subject: String(receipt) },
+    ] as const;
+    return {
+      body: encodeReply({ ok: true, value: { proof: await log.prove(federationId, size, wanted) } }),
+      attachment: null,
+    };
   };
 
   const transport: Transport = {
@@ -140,6 +167,7 @@ export function coordinatorDouble() {
       const name = event as CallName;
       if (listener === null) throw new TransportError('not-connected', 'there is no connection');
       const call = { name, body: decode(name, body) };
+      if (name === 'prove') return prove(body);
       heard.push(call);
       const meddling = meddle.get(name)?.shift();
       if (meddling instanceof Promise) await meddling;
@@ -220,6 +248,9 @@ export function coordinatorDouble() {
         contributorCount: 2,
         totalWeight: 20,
       };
+      const { resultHash } = hashes;
+      const payload = { roundHash, resultHash, modelHash: newModelHash };
+      note({ type: 'round-published', subject: String(roundParams.roundIndex), payload });
       listener?.onMessage('result', sealResult(by, { ...body, ...hashes }));
     },
     finish: (status: 'completed' | 'stopped' = 'completed') =>

@@ -13,6 +13,8 @@ export interface MemoryPlatform extends Platform {
   readonly content: Map<Digest, Uint8Array>;
   /** What this client keeps for itself. */
   readonly personalParts: ReadonlyMap<string, Uint8Array>;
+  /** Checkpoints, receipts and proofs of misconduct. */
+  readonly evidenceFiles: ReadonlyMap<string, Uint8Array>;
   /** Makes the next and all later writes of the journal or the cache fail. */
   readonly breakDisk: (what: 'journal' | 'cache') => void;
 }
@@ -44,6 +46,7 @@ export function memoryPlatform(
     },
   };
   const personal = new Map<string, Uint8Array>();
+  const evidence = new Map<string, Uint8Array>();
   return {
     clock,
     entropy: seededEntropy(seed),
@@ -54,6 +57,11 @@ export function memoryPlatform(
       write: async (name, bytes) => void personal.set(name, bytes.slice()),
     },
     personalParts: personal,
+    evidence: {
+      read: async (name) => evidence.get(name) ?? null,
+      write: async (name, bytes) => void evidence.set(name, bytes.slice()),
+    },
+    evidenceFiles: evidence,
     claim: async () => () => undefined,
     identitySeed: async () => seededEntropy(seed + 1000).bytes(32),
     requestJson,

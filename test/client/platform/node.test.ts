@@ -81,7 +81,7 @@ describe('client state on Node', () => {
     assert.equal(await cache.get(roundHash), null);
     await cache.put(roundHash, new Uint8Array([1, 2, 3]));
     assert.deepEqual(await cache.get(roundHash), new Uint8Array([1, 2, 3]));
-    assert.deepEqual((await readdir(folder)).sort(), ['content', 'journal.json', 'personal']);
+    assert.deepEqual((await readdir(folder)).sort(), ['content', 'evidence', 'journal.json', 'personal']);
     assert.deepEqual(await readdir(join(folder, 'content')), [roundHash]);
     assert.match(await readFile(join(folder, 'journal.json'), 'utf8'), /tributary-client-journal-1/);
   });

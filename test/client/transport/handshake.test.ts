@@ -20,6 +20,7 @@ const credentials: Credentials = {
   federationId,
   coordinatorKey: toHex(coordinator.publicKey),
   clientId: identity.clientId,
+  consortium: null,
 };
 
 /** A handshake whose challenges come from `answer`. */
@@ -91,7 +92,10 @@ describe('handshake of a client', () => {
     await world.transport.enrol(sealEnrolment(identity, { ...code, name: 'x' }));
     const platform = memoryPlatform(3, () => world.transport.challenge(), world.clock);
     const coordinatorKey = toHex(code.coordinatorKey);
-    const pinned = { url, federationId: code.federationId, coordinatorKey, clientId: identity.clientId };
+    const pinned = {
+      ...{ url, federationId: code.federationId, coordinatorKey, clientId: identity.clientId },
+      consortium: null,
+    };
     const handshake = createHandshake({ platform, identity, credentials: pinned });
     const codeOf = async (auth: unknown) => {
       const admitted = await world.transport.connect(auth, () => undefined);

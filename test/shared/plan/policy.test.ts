@@ -85,6 +85,7 @@ describe('parsePolicy', () => {
       weight: 1,
       organisationsMin: 3,
       maskedProfile: 'active',
+      planApproval: 'coordinator',
       discloseMetrics: false,
       secureAggregation: 'optional',
     });

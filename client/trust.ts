@@ -1,0 +1,207 @@
+/**
+ * What a client checks about its coordinator beside the rounds: that its log only grows and holds what this client was told (`log-fork`
+ * otherwise), and that members, revocations and plan are signed by the consortium that it pinned. Checkpoints, receipts and proofs of misconduct
+ * are kept as files that `tributary audit verify` reads.
+ */
+import * as z from 'zod/mini';
+import { type LogHead, noHead } from '../shared/audit/checkpoint.ts';
+import { findPublication, findReceipt, type JudgedProof, openLogProof } from '../shared/audit/proof.ts';
+import { fromHex, toHex, utf8 } from '../shared/core/bytes.ts';
+import { errorMessage, TransportError } from '../shared/core/errors.ts';
+import type { Digest } from '../shared/core/ids.ts';
+import type { Identity } from '../shared/crypto/identity.ts';
+import { judgeCertificates, judgeMember } from '../shared/identity/certificate.ts';
+import { type Consortium, consortiumHashOf, decodeConsortium } from '../shared/identity/consortium.ts';
+import { judgeApproval } from '../shared/identity/plan-approval.ts';
+import { judgeAge, openRevocations, type Revocations } from '../shared/identity/revocations.ts';
+import type { Policy } from '../shared/plan/policy.ts';
+import type { Offer, RoundResult } from '../shared/protocol/messages.ts';
+import { describe, type Violation, violation } from '../shared/protocol/violations.ts';
+import type { JudgeCertificate } from '../shared/secure-aggregation/members.ts';
+import { judgeVouchers } from '../shared/secure-aggregation/voucher.ts';
+import type { ClientListener } from './events.ts';
+import type { Credentials, Platform } from './platform/ports.ts';
+import type { Calls } from './transport/calls.ts';
+
+/** What trust is founded on. */
+export interface TrustOptions {
+  readonly platform: Pick<Platform, 'clock' | 'evidence'>;
+  readonly calls: Calls;
+  readonly credentials: Credentials;
+  readonly identity: Identity;
+  readonly policy: Policy;
+  readonly onEvent: ClientListener;
+  readonly signal: AbortSignal;
+}
+
+/** A client's checks of its coordinator. */
+export interface Trust {
+  /** The calls, with receipts noted as they come. */
+  readonly calls: Calls;
+  /** Why this site takes no part in an offer, or null. @throws TransportError, StoreError. */
+  judgeOffer(offer: Offer, signal: AbortSignal): Promise<string | null>;
+  /** Judges members of rosters. */
+  readonly judgeCertificate: JudgeCertificate;
+  /** This client's own certificate; empty where the coordinator vouches for it. */
+  readonly certificate: () => Uint8Array;
+  /** The newest checkpoint that held. */
+  readonly head: () => LogHead;
+  /** Looks up a published round in the log, beside whatever else happens. */
+  witness(result: RoundResult): void;
+  /** Resolves when nothing is being looked up any more. */
+  settled(): Promise<void>;
+}
+
+const headSchema = z.object({ size: z.int(), root: z.string().check(z.regex(/^[0-9a-f]{64}$/)) });
+const listSchema = z.object({ number: z.int() });
+/** Receipts of rounds that are not over yet. */
+const receiptsKept = 16;
+
+/** Nothing checked yet. */
+export function createTrust(options: TrustOptions): Trust {
+  const { platform, calls, credentials, identity, policy, onEvent, signal } = options;
+  const { clock, evidence } = platform;
+  const { federationId, consortium: pinned } = credentials;
+  const coordinatorKey = fromHex(credentials.coordinatorKey);
+  const receipts = new Map<Digest, Digest>();
+  let head: LogHead | null = null;
+  let forked: string | null = null;
+  let facts: { readonly consortium: Consortium; readonly revocations: Revocations } | null = null;
+  let ownCertificate = new Uint8Array(0);
+  let looking: Promise<void> = Promise.resolve();
+
+  const keep = (name: string, value: object): Promise<void> =>
+    evidence.write(`${federationId}-${name}.json`, utf8(`${JSON.stringify(value, null, 1)}\n`));
+  const kept = async <Value>(name: string, schema: z.ZodMiniType<Value>, absent: Value): Promise<Value> => {
+    const bytes = await evidence.read(`${federationId}-${name}.json`);
+    return bytes === null ? absent : z.parse(schema, JSON.parse(new TextDecoder().decode(bytes)));
+  };
+  const newestHead = async (): Promise<LogHead> => {
+    head ??= (await kept('checkpoint', headSchema, noHead)) as LogHead;
+    return head;
+  };
+  /** Keeps what proves the misconduct, and takes part in nothing any more. */
+  const alarm = async (found: Violation, proof: Uint8Array, roundIndex: number): Promise<void> => {
+    forked = describe(found);
+    onEvent({ type: 'problem', code: found.code, detail: forked });
+    await keep(`misconduct-${roundIndex}`, { ...(await newestHead()), found, proof: toHex(proof) });
+  };
+
+  const lookUp = async (result: RoundResult): Promise<void> => {
+    const { roundIndex, roundHash } = result;
+    const receipt = receipts.get(roundHash) ?? null;
+    const known = await newestHead();
+    const answer = await calls.prove({ size: known.size, roundIndex, receipt }, signal);
+    if (!answer.ok) {
+      onEvent({ type: 'problem', code: answer.error.code, detail: `no proof from the log: ${describe(answer.error)}` });
+      return;
+    }
+    const proof = openLogProof(answer.value, { coordinatorKey, federationId, known });
+    const fault = proof.ok ? judgeProof(proof.value, result, receipt, identity) : proof.error;
+    if (!proof.ok || fault !== null) return alarm(fault!, answer.value, roundIndex);
+    const { size, root } = proof.value.checkpoint;
+    head = { size, root };
+    await keep('checkpoint', head);
+    if (receipt === null) return;
+    receipts.delete(roundHash);
+    const { coordinatorKey: key } = credentials;
+    const document = { federationId, coordinatorKey: key, roundIndex, receipt, proof: toHex(answer.value) };
+    await keep(`receipt-${roundIndex}`, { format: 'tributary-receipt-1', ...document });
+  };
+
+  /** Fetches what the consortium signed and checks all of it: why it is not enough, or null. */
+  const judgeMembership = async (planHash: Digest, offerSignal: AbortSignal): Promise<Violation | null> => {
+    if (pinned === null) {
+      if (policy.planApproval === 'coordinator' || approvedBySite(policy, planHash)) return null;
+      return violation(
+        'bad-certificate',
+        'this site demands plans that a consortium approved, and enrolled without one',
+      );
+    }
+    const answer = await calls.membership(offerSignal);
+    if (!answer.ok) return answer.error;
+    const { consortium: shown, revocations: shownList, approval, certificate } = answer.value;
+    const decoded = shown === null ? null : decodeConsortium(shown);
+    if (!decoded?.ok || consortiumHashOf(decoded.value) !== pinned)
+      return violation(
+        'bad-certificate',
+        'the coordinator shows another consortium than the one that this site pinned',
+      );
+    const consortium = decoded.value;
+    if (shownList === null) return violation('stale-revocations', 'the coordinator shows no list of revocations');
+    const list = openRevocations(consortium, shownList);
+    if (!list.ok) return list.error;
+    const { number: numberMin } = await kept('revocations', listSchema, { number: 0 });
+    const nowMs = clock.nowMs();
+    const stale = judgeAge(list.value, { nowMs, numberMin });
+    if (stale !== null) return stale;
+    if (list.value.number > numberMin) await keep('revocations', { number: list.value.number });
+    const member =
+      certificate === null ? null : judgeMember(certificate, { consortium, revocations: list.value, nowMs });
+    if (certificate === null || !member?.ok || member.value.clientId !== identity.clientId)
+      return member?.ok === false
+        ? member.error
+        : violation('bad-certificate', 'there is no certificate of this client');
+    ownCertificate = Uint8Array.from(certificate);
+    facts = { consortium, revocations: list.value };
+    if (policy.planApproval === 'coordinator' || approvedBySite(policy, planHash)) return null;
+    return approval === null
+      ? violation(
+          'bad-certificate',
+          'the consortium has not approved this plan, and this site demands it (planApproval)',
+        )
+      : judgeApproval(consortium, planHash, approval);
+  };
+
+  const judgeVoucher = judgeVouchers(coordinatorKey, federationId);
+  const judgeOwn = judgeCertificates(() => ({ ...facts!, nowMs: clock.nowMs() }));
+  return {
+    calls: {
+      ...calls,
+      commitUpdate: async (roundHash, callSignal) => {
+        const receipt = await calls.commitUpdate(roundHash, callSignal);
+        if (receipt.ok) receipts.set(roundHash, receipt.value);
+        const oldest = receipts.keys().next();
+        if (receipts.size > receiptsKept && !oldest.done) receipts.delete(oldest.value);
+        return receipt;
+      },
+    },
+    judgeOffer: async ({ roundParams }, offerSignal) => {
+      if (forked !== null) return forked;
+      await newestHead();
+      const found = await judgeMembership(roundParams.planHash, offerSignal);
+      return found === null ? null : describe(found);
+    },
+    judgeCertificate: (certificate, publicKey) =>
+      facts === null ? judgeVoucher(certificate, publicKey) : judgeOwn(certificate, publicKey),
+    certificate: () => ownCertificate,
+    head: () => head ?? noHead,
+    witness: (result) => {
+      looking = looking
+        .then(() => (forked === null ? lookUp(result) : undefined))
+        .catch((thrown: unknown) => {
+          if (signal.aborted || thrown instanceof TransportError) return;
+          onEvent({ type: 'problem', code: 'evidence', detail: errorMessage(thrown) });
+        });
+    },
+    settled: () => looking,
+  };
+}
+
+const approvedBySite = ({ approvedPlans }: Policy, planHash: Digest): boolean =>
+  approvedPlans !== 'any' && approvedPlans.includes(planHash);
+
+/** What the log says otherwise than this client was told, or null. */
+function judgeProof(
+  proof: JudgedProof,
+  { roundHash, roundIndex, resultHash, newModelHash }: RoundResult,
+  receipt: Digest | null,
+  { clientId }: Identity,
+): Violation | null {
+  const published = findPublication(proof, roundHash)?.payload;
+  if (published?.resultHash !== resultHash || published.modelHash !== newModelHash)
+    return violation('log-fork', `the log has another result of round ${roundIndex} than this client was told`);
+  if (receipt !== null && findReceipt(proof, receipt)?.payload.clientId !== clientId)
+    return violation('log-fork', `the update of round ${roundIndex} was acknowledged and is not in the log`);
+  return null;
+}
