@@ -19,6 +19,7 @@ import {
 import * as z from 'zod/mini';
 import { takeRows } from '../../compute/rows.ts';
 import { assert } from '../../core/assert.ts';
+import { UsageError } from '../../core/errors.ts';
 import { sectionField, wholeField } from '../../plan/fields.ts';
 import { shown } from '../../plan/problems.ts';
 import { parseSettings, refuseSettings } from '../settings.ts';
@@ -91,6 +92,13 @@ export function batchSplitHooks(members: readonly AdapterHooks[], rows: readonly
 }
 
 function maskOf(mask: Tensor2D, rows: readonly number[], place: number): Tensor2D {
+  const [rowCount] = mask.shape;
+  if (rows.length !== rowCount) {
+    throw new UsageError(
+      'wrong-batch',
+      `batch-split: a batch has ${rowCount} rows, the members have ${rows.length}; sizes must add up to the rows of every batch`,
+    );
+  }
   const own = rows.flatMap((member, row) => (member === place ? [row] : []));
   return gather(mask, tensor1d(own, 'int32'));
 }
