@@ -135,9 +135,9 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   await blobs.retain(new Set([...wanted, ...kept, ...(await store.log.retained())]));
   await audit.start(record.planHash);
   const rounds = { plan, record, exchange, base, planReference, served, store, blobs, identity, clock, entropy };
-  const federation = await openFederation({ ...rounds, onEvent });
-  const { hearing } = federation;
   const registry = createRegistry({ store, log: audit.log, clock, entropy });
+  const federation = await openFederation({ ...rounds, certificates: registry.facts, onEvent });
+  const { hearing } = federation;
   const gate = createGate({
     identity,
     record,

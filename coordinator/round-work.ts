@@ -8,6 +8,7 @@ import type { ClientId, Digest, SessionId } from '../shared/core/ids.ts';
 import { cohortSizeMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
+import type { CertificateFacts } from '../shared/identity/certificate.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { isMasked } from '../shared/plan/secure-aggregation.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
@@ -53,6 +54,8 @@ export interface RoundPorts {
   readonly entropy: Entropy;
   /** Clients that said that AES runs in hardware there. */
   readonly nativeAes: ReadonlySet<ClientId>;
+  /** What certificates of a consortium are judged by; null where the coordinator vouches for clients. */
+  readonly certificates: () => CertificateFacts | null;
 }
 
 /** The round in hand. One owner: the driver; maps are filled by what clients say. */
@@ -202,6 +205,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const candidate = await aggregate({
         plan,
         exchange,
+        roundIndex: round.roundIndex,
         roundHash: round.masked === null ? round.roundHash : drawHashOf(round.masked.params),
         startBytes,
         ruleState: latest.ruleState,

@@ -7,7 +7,7 @@ import { UsageError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
-import { judgeMember, readCertificate } from '../../shared/identity/certificate.ts';
+import { type CertificateFacts, judgeMember, readCertificate } from '../../shared/identity/certificate.ts';
 import { type Consortium, consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
 import type { IdentityDocument } from '../../shared/identity/office.ts';
 import { judgeApproval } from '../../shared/identity/plan-approval.ts';
@@ -26,8 +26,8 @@ export interface ShownDocuments {
 
 /** The keeper. */
 export interface Registry {
-  /** The consortium of the federation, or null. */
-  consortium(): Promise<Consortium | null>;
+  /** What certificates are judged by, as of the last time that somebody asked; null without a consortium. */
+  readonly facts: () => CertificateFacts | null;
   /** Why the client may not come in, or null. */
   judge(clientId: ClientId): Promise<Violation | null>;
   /** What the client is shown. */
@@ -60,6 +60,13 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
     const bytes = await bytesOf('revocations');
     const list = bytes === null ? null : openRevocations(signer, bytes);
     return list?.ok ? list.value : null;
+  };
+  let newest: Omit<CertificateFacts, 'nowMs'> | null = null;
+  /** The facts as they are now; kept for those who cannot wait. */
+  const refresh = async (): Promise<CertificateFacts | null> => {
+    const signer = await consortium();
+    newest = signer === null ? null : { consortium: signer, revocations: await revocationsOf(signer) };
+    return newest === null ? null : { ...newest, nowMs: clock.nowMs() };
   };
   const required = async (): Promise<Consortium> => {
     const found = await consortium();
@@ -139,29 +146,28 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
   };
 
   return {
-    consortium,
+    facts: () => (newest === null ? null : { ...newest, nowMs: clock.nowMs() }),
     judge: async (clientId) => {
-      const signer = await consortium();
-      if (signer === null) return null;
+      const facts = await refresh();
+      if (facts === null) return null;
       const bytes = await bytesOf(`certificate/${clientId}`);
       if (bytes === null)
         return violation(
           'pending-client',
           'the consortium has to sign the certificate of this client: it compares its fingerprint',
         );
-      const judged = judgeMember(bytes, {
-        consortium: signer,
-        revocations: await revocationsOf(signer),
-        nowMs: clock.nowMs(),
-      });
+      const judged = judgeMember(bytes, facts);
       return judged.ok ? null : judged.error;
     },
-    shown: async (clientId) => ({
-      consortium: await bytesOf('consortium'),
-      revocations: await bytesOf('revocations'),
-      approval: await bytesOf('plan-approval'),
-      certificate: await bytesOf(`certificate/${clientId}`),
-    }),
+    shown: async (clientId) => {
+      await refresh();
+      return {
+        consortium: await bytesOf('consortium'),
+        revocations: await bytesOf('revocations'),
+        approval: await bytesOf('plan-approval'),
+        certificate: await bytesOf(`certificate/${clientId}`),
+      };
+    },
     take: ({ kind, bytes }) => {
       switch (kind) {
         case 'consortium':

@@ -29,7 +29,7 @@ import { createUploads } from '../rounds/uploads.ts';
 import { createMemoryBlobs } from '../store/blob-memory.ts';
 import type { AttemptRecord } from '../store/store.ts';
 import { type Attempt, type AttemptEnd, createAttempt, phaseAfter } from './attempt.ts';
-import { rosterFacts, vouchedMembership } from './membership.ts';
+import { membershipOf, rosterFacts } from './membership.ts';
 
 /** The masked part of the round in hand. One owner: the driver. */
 export interface MaskedRound {
@@ -104,7 +104,7 @@ function attemptOf(params: RoundParams): Pick<BeginOptions, 'roundHash' | 'shape
 /** Masked rounds of one federation. */
 export function createMaskedRounds(ports: MaskedPorts): MaskedRounds {
   const { plan, record, exchange, store, blobs, identity, clock, sendStage, onEvent } = ports;
-  const membership = vouchedMembership(identity, record.federationId);
+  const membership = membershipOf(identity, record.federationId, ports.certificates);
   const { shape: countShape } = bindTask(plan.task);
 
   const factsOf = async (clientId: ClientId, brought: Uint8Array) => {

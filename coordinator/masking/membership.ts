@@ -2,6 +2,7 @@
 import { fromHex } from '../../shared/core/bytes.ts';
 import type { FederationId } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
+import { type CertificateFacts, judgeCertificates } from '../../shared/identity/certificate.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import { judgeVouchers, vouchFor } from '../../shared/secure-aggregation/voucher.ts';
 import type { ClientRecord } from '../store/store.ts';
@@ -14,10 +15,31 @@ export interface Membership {
 }
 
 /** Members of a federation without a consortium: its coordinator vouches for everybody that it enrolled. */
-export function vouchedMembership(identity: Identity, federationId: FederationId): Membership {
+function vouchedMembership(identity: Identity, federationId: FederationId): Membership {
   return {
     certificateOf: ({ clientId, organisation }) => vouchFor(identity, { federationId, clientId, organisation }),
     judge: judgeVouchers(identity.publicKey, federationId),
+  };
+}
+
+/**
+ * Members of a federation: those whom the consortium certified where there is one, else those for whom the coordinator vouches. `facts` are asked
+ * for anew each time, because a consortium may be set after the coordinator was started, and its list of revocations changes.
+ */
+export function membershipOf(
+  identity: Identity,
+  federationId: FederationId,
+  facts: () => CertificateFacts | null,
+): Membership {
+  const vouched = vouchedMembership(identity, federationId);
+  return {
+    certificateOf: (client, brought) => (facts() === null ? vouched.certificateOf(client, brought) : brought),
+    judge: (certificate, publicKey) => {
+      const known = facts();
+      return known === null
+        ? vouched.judge(certificate, publicKey)
+        : judgeCertificates(() => known)(certificate, publicKey);
+    },
   };
 }
 

@@ -1,4 +1,7 @@
-/** The coordinator's identity key: 32 bytes of seed as hex in a file that only its owner can read. */
+/**
+ * The coordinator's identity key: 32 bytes of seed as hex, in a file that only its owner can read, or in the environment variable
+ * `TRIBUTARY_COORDINATOR_KEY`, where a secret store puts it; then nothing is written.
+ */
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
@@ -12,8 +15,14 @@ import { identityFromSeed } from '../../shared/crypto/identity.ts';
  * The identity kept in `stateFolder`, made on first use. Whoever has this file is this coordinator: clients pin its public key.
  * @throws StoreError when the file cannot be read or written, or is no key.
  */
-export function openIdentity(stateFolder: string, entropy: Entropy): Identity {
+export function openIdentity(
+  stateFolder: string,
+  entropy: Entropy,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Identity {
   const path = join(stateFolder, 'identity.key');
+  const given = environment[keyVariable]?.trim();
+  if (given !== undefined && given !== '') return identityOfVariable(given, readKey(path));
   const text = readKey(path) ?? writeKey(stateFolder, path, toHex(entropy.bytes(32)));
   if (!/^[0-9a-f]{64}$/.test(text)) {
     throw new StoreError(
@@ -24,9 +33,26 @@ export function openIdentity(stateFolder: string, entropy: Entropy): Identity {
   return identityFromSeed(fromHex(text), engineCrypto);
 }
 
+const keyVariable = 'TRIBUTARY_COORDINATOR_KEY';
+
+/** The identity of the environment. @throws StoreError `bad-key-variable`, or `two-keys` when the state was made with another one. */
+function identityOfVariable(text: string, stored: string | null): Identity {
+  if (!/^[0-9a-f]{64}$/.test(text))
+    throw new StoreError('bad-key-variable', `${keyVariable} must hold 64 lower-case hex digits`);
+  if (stored !== null && stored !== text) {
+    const next =
+      'clients pinned the key of the file: unset the variable, or remove the file if it is not used any more';
+    throw new StoreError('two-keys', `${keyVariable} holds another key than identity.key of the state folder; ${next}`);
+  }
+  return identityFromSeed(fromHex(text), engineCrypto);
+}
+
 function readKey(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8').trim();
+    const text = readFileSync(path, 'utf8').trim();
+    // A copy from a backup may have lost its mode.
+    chmodSync(path, 0o600);
+    return text;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new StoreError('key-unreadable', `cannot read ${path}: ${errorMessage(cause)}; check its owner and mode`, {

@@ -15,6 +15,8 @@ import { messageBytesMax } from '../../shared/core/limits.ts';
 import { callNames } from '../../shared/protocol/messages.ts';
 import { violation } from '../../shared/protocol/violations.ts';
 import { createBudget } from './budget.ts';
+import type { LoadGauge, Pausable } from './load.ts';
+import { createConnectionLimit, createLoadGauge, createRequestLimit } from './load.ts';
 import type { HttpAnswer, Peer, Transport, TransportHandlers } from './transport.ts';
 
 /** Where to listen; port 0 takes a free one. */
@@ -33,9 +35,30 @@ const callsPerSecond = 4_000;
 /** Calls of one client that may be under way: its chunks in flight and a few others. It bounds the memory that one client can take. */
 const callsAtOnceMax = 16;
 
+/** Bytes of calls that are worked on at once, of all clients together: a thousand chunks. Beyond it clients are not read from until others are done. */
+const bytesUnderWayMax = 256 * 1024 * 1024;
+/** Connections of one address: a site behind one gateway may run a few clients. */
+const connectionsPerAddressMax = 20;
+/** TCP connections at once: the largest cohort, and those that come and go. */
+const connectionsMax = 12_000;
+/** Challenges and enrolments a second. A client asks for one challenge per connection; a federation of the largest size comes within a minute. */
+const requestRates = {
+  perAddress: { perSecond: 10, burst: 60 },
+  overall: { perSecond: 500, burst: 10_000 },
+} as const;
+
 /** A transport that does not listen yet. */
 export function socketServer({ port, host = '127.0.0.1', origins = [] }: SocketServerOptions): Transport {
   const http = createServer({ requestTimeout: 10_000, headersTimeout: 10_000, connectionsCheckingInterval: 5_000 });
+  http.maxConnections = connectionsMax;
+  const connections = createConnectionLimit(connectionsPerAddressMax);
+  http.on('connection', (socket) => {
+    const address = socket.remoteAddress ?? '';
+    if (connections.admit(address)) socket.once('close', () => connections.release(address));
+    else socket.destroy();
+  });
+  const gauge = createLoadGauge(bytesUnderWayMax);
+  const mayAsk = createRequestLimit(requestRates);
   const io = new Server(http, {
     transports: ['websocket'],
     perMessageDeflate: false,
@@ -51,8 +74,8 @@ export function socketServer({ port, host = '127.0.0.1', origins = [] }: SocketS
   });
   return {
     listen: async (handlers) => {
-      http.on('request', (request, response) => void serve(handlers, request, response));
-      connectSockets(io, handlers);
+      http.on('request', (request, response) => void serve(handlers, mayAsk, request, response));
+      connectSockets(io, handlers, gauge);
       await listening(http, port, host);
       const { port: bound } = http.address() as AddressInfo;
       return `http://${host.includes(':') ? `[${host}]` : host}:${bound}`;
@@ -74,7 +97,7 @@ function listening(http: HttpServer, port: number, host: string): Promise<void> 
   });
 }
 
-function connectSockets(io: Server, handlers: TransportHandlers): void {
+function connectSockets(io: Server, handlers: TransportHandlers, gauge: LoadGauge): void {
   const peers = new Map<ClientId, Peer>();
   io.use((socket, next) => {
     handlers.admit(socket.handshake.auth).then(
@@ -109,7 +132,7 @@ function connectSockets(io: Server, handlers: TransportHandlers): void {
       handlers.disconnected(older);
       older.close();
     }
-    listen(socket, peer, handlers);
+    listen(socket, peer, handlers, gauge);
     peer.send('welcome', welcome);
     handlers.connected(peer);
   });
@@ -121,7 +144,8 @@ type Acknowledge = (body: Uint8Array, attachment?: Uint8Array) => void;
  * Registers the calls. Anything that is not (bytes, [bytes,] callback), or too much of it, ends the connection: it is not a client of this
  * protocol.
  */
-function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
+function listen(socket: Socket, peer: Peer, handlers: TransportHandlers, gauge: LoadGauge): void {
+  const source = pausable(socket);
   const budget = createBudget({ perSecond: callsPerSecond, burst: callsPerSecond, nowMs: performance.now() });
   let underWay = 0;
   const end = (...found: Parameters<typeof violation>): void => {
@@ -142,6 +166,7 @@ function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
         return;
       }
       underWay += 1;
+      const release = gauge.take(body.length + (attachment?.length ?? 0), source);
       handlers
         .call(peer, name, body, attachment ?? null)
         .then(
@@ -154,6 +179,7 @@ function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
         )
         .finally(() => {
           underWay -= 1;
+          release();
           // What came with the call has been taken or refused; nobody else has seen these bytes.
           if (attachment !== undefined) releaseBytes(attachment);
         });
@@ -161,8 +187,25 @@ function listen(socket: Socket, peer: Peer, handlers: TransportHandlers): void {
   }
 }
 
-async function serve(handlers: TransportHandlers, request: IncomingMessage, response: ServerResponse): Promise<void> {
+/** The WebSocket below a connection, which can stop reading: its client then feels it as a slow network. */
+function pausable(socket: Socket): Pausable {
+  const below = (): Partial<Pausable> | undefined =>
+    (socket.conn.transport as { readonly socket?: Partial<Pausable> }).socket;
+  return { pause: () => below()?.pause?.(), resume: () => below()?.resume?.() };
+}
+
+async function serve(
+  handlers: TransportHandlers,
+  mayAsk: ReturnType<typeof createRequestLimit>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   try {
+    if (!request.url?.startsWith('/socket.io') && !mayAsk(request.socket.remoteAddress ?? '', performance.now())) {
+      // Not a refusal of the protocol: a client takes it as a busy coordinator and comes back later.
+      response.writeHead(429, { 'retry-after': '5', 'cache-control': 'no-store', connection: 'close' }).end();
+      return;
+    }
     const answer = await route(handlers, request);
     if (answer === null) return;
     response.writeHead(answer.status, {

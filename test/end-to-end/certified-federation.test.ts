@@ -1,0 +1,105 @@
+/** A federation whose members a consortium certifies, with masked rounds and receipts, without sockets: real coordinator, real clients. */
+import { strict as assert } from 'node:assert';
+import { createAuditLog } from '../../coordinator/audit/audit-log.ts';
+import { verifyLog } from '../../coordinator/audit/verify.ts';
+import { createRegistry } from '../../coordinator/enrolment/registry.ts';
+import { memoryState } from '../../coordinator/store/state.ts';
+import { toHex } from '../../shared/core/bytes.ts';
+import { engineCrypto } from '../../shared/crypto/engine.ts';
+import { fingerprint, identityFromSeed } from '../../shared/crypto/identity.ts';
+import { type Consortium, encodeConsortium } from '../../shared/identity/consortium.ts';
+import { requestFormat } from '../../shared/identity/documents.ts';
+import { type IdentityDocument, revokeSerials, signDocument } from '../../shared/identity/office.ts';
+import { parsePolicy } from '../../shared/plan/policy.ts';
+import { encodeCanonical } from '../../shared/protocol/canonical.ts';
+import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { closeWorlds, startWorld, testPlan, until } from '../coordinator/harness.ts';
+import { seededEntropy } from '../helpers/seeded-entropy.ts';
+import { platformIn, runClient } from './memory-federation.ts';
+
+const dim = 12;
+const policy = parsePolicy({}, 'the test');
+const plan = {
+  ...testPlan({
+    rounds: { count: 2, cohortSize: 3, quorum: 3 },
+    secureAggregation: { mode: 'on', organisationsMin: 3 },
+  }),
+  base: { digest: fixedBaseDigest(fixedBase) },
+};
+const admins = [61, 62].map((seed) => identityFromSeed(seededEntropy(seed).bytes(32), engineCrypto));
+const consortium: Consortium = {
+  name: 'Hospitals',
+  threshold: 2,
+  keys: admins.map(({ publicKey }) => publicKey).sort((left, right) => (toHex(left) < toHex(right) ? -1 : 1)),
+};
+
+describe('certified federation', () => {
+  afterEach(closeWorlds);
+
+  it('[CFD-1] three hospitals of a consortium train with masked rounds; each holds receipts that its auditor finds in the log', async () => {
+    const state = memoryState(seededEntropy(63));
+    const world = await startWorld({
+      plan,
+      state,
+      baseFiles: fixedBase,
+      baseDigest: fixedBaseDigest(fixedBase),
+      layout: fixedLayout(dim),
+      initialAdapter: new Float32Array(dim),
+    });
+    const entropy = seededEntropy(64);
+    const log = createAuditLog({ store: state.store.log, identity: state.identity, clock: world.clock });
+    const registry = createRegistry({ store: state.store, log, clock: world.clock, entropy });
+    const ports = (index: number) => ({ consortium, identity: admins[index]!, nowMs: world.clock.nowMs(), entropy });
+    const take = (document: IdentityDocument) =>
+      registry.take(signDocument(document, { ...ports(1), fingerprint: undefined, days: 1 }));
+    await registry.take({ kind: 'consortium', bytes: encodeConsortium(consortium) });
+    await take(revokeSerials([], { ...ports(0), last: null, isRotated: false }));
+
+    const platforms = [0, 1, 2].map((index) => platformIn(world, 930 + index));
+    const clients: Awaited<ReturnType<typeof runClient>>[] = [];
+    for (const [index, platform] of platforms.entries()) {
+      const learner = fixedLearner({ dim, exampleCount: 10, delta: () => new Float32Array(dim).fill(index) });
+      clients.push(await runClient(world, { platform, learner, policy }));
+    }
+    let pending = 0;
+    await until(() => {
+      state.store.clients().then((all) => {
+        pending = all.filter(({ status }) => status === 'pending').length;
+      });
+      return pending === 3;
+    }, 'three clients that wait for their certificates');
+    for (const [index, { publicKey }] of (await state.store.clients()).entries()) {
+      const key = Uint8Array.from(Buffer.from(publicKey, 'hex'));
+      const bytes = encodeCanonical(requestFormat, { publicKey: key, organisation: `Hospital ${index}` });
+      const request = { kind: 'request' as const, bytes };
+      await take(signDocument(request, { ...ports(0), fingerprint: fingerprint(key), days: 90 }));
+    }
+    await world.clock.advance(60_000);
+    await world.coordinator.ended;
+    await Promise.all(clients.map(({ ended }) => ended));
+
+    assert.deepEqual(
+      clients.flatMap(({ problems }) => problems),
+      [],
+    );
+    const library = await world.coordinator.library();
+    assert.equal(library.length, 3);
+    assert.equal(library[2]!.record.contributors.length, 3);
+    const { federationId } = world.coordinator;
+    const receipts = platforms.flatMap(({ evidenceFiles }) =>
+      [0, 1].map((round) => {
+        const file = evidenceFiles.get(`${federationId}-receipt-${round}.json`);
+        assert.ok(file !== undefined, `receipt of round ${round}`);
+        return { source: `${round}`, proof: JSON.parse(new TextDecoder().decode(file)).proof as string };
+      }),
+    );
+    const document = {
+      federation: (await state.store.federation())!,
+      coordinatorKey: toHex(state.identity.publicKey),
+      rows: await state.store.log.rows(0),
+      checkpoints: await state.store.log.checkpoints(),
+      versions: await state.store.versions(),
+    };
+    assert.deepEqual(verifyLog(document, receipts).faults, []);
+  });
+});
