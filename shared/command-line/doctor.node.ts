@@ -12,6 +12,7 @@ import { formatTable } from './table.ts';
 const backends = [
   { name: 'node-gpu', package: '@tensorflow/tfjs-node-gpu', optional: true },
   { name: 'node', package: '@tensorflow/tfjs-node', optional: true },
+  { name: 'native', package: 'onnxruntime-node', optional: false },
   { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', optional: false },
   { name: 'cpu', package: '@tensorflow/tfjs-backend-cpu', optional: false },
 ] as const;

@@ -16,12 +16,14 @@ import {
   softmax,
   sub,
   sum,
+  type Tensor,
   type Tensor2D,
   type Tensor3D,
   transpose,
 } from '@tensorflow/tfjs-core';
 import { batchedProduct, type Selection } from './batched-product.ts';
 import { withGradient } from './custom-gradient.ts';
+import { hasFused, runFused } from './native/fused-names.ts';
 
 /** The shape of an attention: every row of its inputs is one token, sequences one after the other. */
 export interface AttentionShape {
@@ -43,6 +45,7 @@ type Cut = Pick<AttentionShape, 'batchSize' | 'sequenceLength' | 'headCount'>;
  * @param mask what is added to the scaled scores: `[batch * heads, 1 or sequence, seen]`, 0 where a token may be seen, else far below 0.
  */
 export function attention(q: Tensor2D, k: Tensor2D, v: Tensor2D, mask: Tensor3D, shape: AttentionShape): Tensor2D {
+  if (hasFused('attention')) return wholeAttention([q, k, v], mask, shape);
   const { batchSize, keyValueHeadCount } = shape;
   const seen: Cut = { batchSize, sequenceLength: k.shape[0] / batchSize, headCount: keyValueHeadCount };
   const grouped = (rows: Tensor2D): Tensor3D => {
@@ -72,6 +75,7 @@ export function attention(q: Tensor2D, k: Tensor2D, v: Tensor2D, mask: Tensor3D,
 
 /** {@link attention} of queries, keys and values side by side, as many heads of each: `[batch * sequence, 3 * hidden]` → `[batch * sequence, hidden]`. */
 export function fusedAttention(qkv: Tensor2D, mask: Tensor3D, shape: AttentionShape): Tensor2D {
+  if (hasFused('attention')) return wholeAttention([qkv], mask, shape);
   const threefold = { ...shape, headCount: 3 * shape.headCount };
   const pick = { queries: thirdOf(0, shape), keys: thirdOf(1, shape), values: thirdOf(2, shape) };
   return withGradient([qkv], (input: Tensor2D) => {
@@ -117,6 +121,28 @@ export function attentionOnSeen(
   const scores = batchedProduct(queries, turnedKeys);
   const mixed = batchedProduct(probabilitiesOf(scores, headSize, mask, shape), values);
   return mergeHeads(reshape(mixed, heads.shape), shape);
+}
+
+/** Either form where the back end computes it as a whole: of three tensors, or of one that holds them side by side. */
+function wholeAttention(sources: readonly Tensor2D[], mask: Tensor3D, shape: AttentionShape): Tensor2D {
+  const named = (tensors: readonly Tensor[]): Record<string, Tensor> => {
+    const [first, second, third] = tensors as [Tensor, Tensor?, Tensor?];
+    return second === undefined || third === undefined ? { qkv: first } : { q: first, k: second, v: third };
+  };
+  const { batchSize, sequenceLength, headCount, keyValueHeadCount } = shape;
+  const sizes = { batchSize, sequenceLength, headCount, keyValueHeadCount };
+  return withGradient(sources, (...inputs: readonly Tensor2D[]) => {
+    const [value, probabilities] = runFused('attention', { ...named(inputs), mask }, sizes) as [Tensor2D, Tensor3D];
+    return {
+      value,
+      saved: [...inputs, probabilities, value],
+      backward: (upstream: Tensor2D, saved) => {
+        const [kept, output] = saved.slice(-2) as [Tensor3D, Tensor2D];
+        const again = named(saved.slice(0, -2));
+        return runFused('attentionGradient', { ...again, probabilities: kept, output, upstream }, sizes);
+      },
+    };
+  });
 }
 
 /** Stacks of heads `[*, rows, headSize]`; where one stack holds all, `pick` says which of its matrices are whose. */

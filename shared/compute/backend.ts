@@ -22,7 +22,7 @@ import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
 import { registerRowKernels } from './wasm-rows.ts';
 
 /** The back ends, the fastest first. */
-export const backendNames = ['node-gpu', 'node', 'wasm', 'cpu'] as const;
+export const backendNames = ['node-gpu', 'node', 'native', 'wasm', 'cpu'] as const;
 
 /** Name of a back end. */
 export type BackendName = (typeof backendNames)[number];
@@ -40,14 +40,16 @@ export interface Backend {
 const registeredNames: Readonly<Record<BackendName, string>> = {
   'node-gpu': 'tensorflow',
   node: 'tensorflow',
+  native: 'native',
   wasm: 'wasm',
   cpu: 'cpu',
 };
 
 /** Makes a back end's package known to the engine and returns the threads it will use. @throws what stands in the way. */
 const loaders: Readonly<Record<BackendName, (threads: number) => Promise<() => number>>> = {
-  'node-gpu': () => loadNative('@tensorflow/tfjs-node-gpu'),
-  node: () => loadNative('@tensorflow/tfjs-node'),
+  'node-gpu': () => loadTensorflow('@tensorflow/tfjs-node-gpu'),
+  node: () => loadTensorflow('@tensorflow/tfjs-node'),
+  native: loadNative,
   wasm: loadWasm,
   cpu: async () => {
     await import('@tensorflow/tfjs-backend-cpu');
@@ -135,7 +137,14 @@ async function loadWasm(threads: number): Promise<() => number> {
   return () => Math.max(1, wasm.getThreadsCount());
 }
 
-async function loadNative(packageName: string): Promise<() => number> {
+async function loadNative(threads: number): Promise<() => number> {
+  if (!isNode()) throw new Error('it runs in Node only');
+  const { registerNativeBackend } = await import('./native/register.node.ts');
+  const { threads: inUse } = registerNativeBackend({ threads });
+  return () => inUse;
+}
+
+async function loadTensorflow(packageName: string): Promise<() => number> {
   if (!isNode()) throw new Error('it runs in Node only');
   const { loadNativePackage, processorCount } = await import('./backend.node.ts');
   await loadNativePackage(packageName);

@@ -4,9 +4,11 @@
  */
 import { add, mul, sigmoid, sub, type Tensor } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
+import { hasFused, runFused } from './native/fused-names.ts';
 
 /** silu(gate) ∘ up, of equal shapes; gradients reach both. */
 export function gatedSilu<Input extends Tensor>(gate: Input, up: Input): Input {
+  if (hasFused('gatedSilu')) return wholeGatedSilu(gate, up);
   return withGradient([gate, up], (a: Tensor, b: Tensor) => {
     const opened = sigmoid(a);
     return {
@@ -20,4 +22,12 @@ export function gatedSilu<Input extends Tensor>(gate: Input, up: Input): Input {
       },
     };
   }) as Input;
+}
+
+function wholeGatedSilu<Input extends Tensor>(gate: Input, up: Input): Input {
+  return withGradient([gate, up], (a: Tensor, b: Tensor) => ({
+    value: runFused('gatedSilu', { gate: a, up: b })[0]!,
+    saved: [a, b],
+    backward: (upstream: Tensor, saved) => runFused('gatedSiluGradient', { gate: saved[0]!, up: saved[1]!, upstream }),
+  })) as Input;
 }

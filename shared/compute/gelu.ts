@@ -1,6 +1,7 @@
 /** GELU (Hendrycks 2016) in its two published forms, with their gradients. */
 import { add, div, mul, sigmoid, square, sub, type Tensor } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
+import { hasFused, runFused } from './native/fused-names.ts';
 
 /**
  * Coefficients of P in Φ(x) ≈ σ(x P(x²)), from degree 0 up: a minimax fit of ln(Φ / (1 − Φ)) / x. In float32 x Φ(x) is off by at most 6e-7
@@ -29,6 +30,7 @@ function normalDensity(x: Tensor): Tensor {
 
 /** x Φ(x) with the normal distribution function Φ: the form of BERT, `gelu`. */
 export function geluErf<Input extends Tensor>(input: Input): Input {
+  if (hasFused('gelu')) return wholeGelu(input, 'none');
   return withGradient([input], (x: Tensor) => {
     const distribution = normalDistribution(x);
     return {
@@ -47,6 +49,7 @@ const tanhCubic = 0.044715;
 
 /** x / 2 (1 + tanh(√(2/π) (x + 0.044715 x³))): the form of GPT-2, `gelu_new`. Computed as x σ(2 u), which is the same and cheaper. */
 export function geluTanh<Input extends Tensor>(input: Input): Input {
+  if (hasFused('gelu')) return wholeGelu(input, 'tanh');
   return withGradient([input], (x: Tensor) => {
     const argument = mul(x, add(mul(square(x), 2 * tanhScale * tanhCubic), 2 * tanhScale));
     const gate = sigmoid(argument);
@@ -61,4 +64,13 @@ export function geluTanh<Input extends Tensor>(input: Input): Input {
       },
     };
   }) as Input;
+}
+
+/** Either form where the back end computes it as a whole. */
+function wholeGelu<Input extends Tensor>(input: Input, approximate: 'none' | 'tanh'): Input {
+  return withGradient([input], (x: Tensor) => ({
+    value: runFused('gelu', { x }, { approximate })[0]!,
+    saved: [x],
+    backward: (upstream: Tensor, saved) => runFused('geluGradient', { x: saved[0]!, upstream }, { approximate }),
+  })) as Input;
 }

@@ -4,6 +4,7 @@
  */
 import { add, mean, mul, rsqrt, square, sub, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
+import { hasFused, runFused } from './native/fused-names.ts';
 
 /** A frozen norm over the last axis. */
 export interface FrozenNorm {
@@ -47,6 +48,7 @@ function normalise(
   epsilon: number,
   frozen: { readonly gain: Tensor1D; readonly bias: Tensor1D } | null,
 ): Tensor2D {
+  if (frozen !== null && hasFused('layerNorm')) return wholeNorm(input, epsilon, frozen);
   return withGradient([input], (x: Tensor2D) => {
     const centred = sub(x, mean(x, 1, true));
     const inverseDeviation = rsqrt(add(mean(square(centred), 1, true), epsilon));
@@ -59,6 +61,28 @@ function normalise(
         const g: Tensor2D = frozen === null ? upstream : mul(upstream, frozen.gain);
         const alongNormalised = mul(kept, mean(mul(g, kept), 1, true));
         return [mul(sub(sub(g, mean(g, 1, true)), alongNormalised), scale)];
+      },
+    };
+  });
+}
+
+function wholeNorm(
+  input: Tensor2D,
+  epsilon: number,
+  { gain, bias }: { readonly gain: Tensor1D; readonly bias: Tensor1D },
+): Tensor2D {
+  return withGradient([input], (x: Tensor2D) => {
+    const [value, mean, inverse] = runFused('layerNorm', { x, gain, bias }, { epsilon }) as [
+      Tensor2D,
+      Tensor1D,
+      Tensor1D,
+    ];
+    return {
+      value,
+      saved: [x, mean, inverse],
+      backward: (upstream: Tensor2D, saved) => {
+        const [kept, keptMean, keptInverse] = saved as [Tensor2D, Tensor1D, Tensor1D];
+        return runFused('layerNormGradient', { x: kept, gain, upstream, mean: keptMean, inverse: keptInverse });
       },
     };
   });

@@ -5,6 +5,7 @@
 import { add, mean, mul, rsqrt, square, sub, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
 import type { FrozenNorm } from './layer-norm.ts';
+import { hasFused, runFused } from './native/fused-names.ts';
 
 /** A frozen root-mean-square norm with gain γ `[size]` and ε. Takes over the gain. */
 export function frozenRmsNorm(gain: Tensor1D, epsilon: number): FrozenNorm {
@@ -21,6 +22,7 @@ export function frozenRmsNorm(gain: Tensor1D, epsilon: number): FrozenNorm {
 
 /** x̂, or x̂ ∘ γ where γ is given. */
 function normalise(input: Tensor2D, epsilon: number, gain: Tensor1D | null): Tensor2D {
+  if (gain !== null && hasFused('rmsNorm')) return wholeNorm(input, epsilon, gain);
   return withGradient([input], (x: Tensor2D) => {
     const scale = rsqrt(add(mean(square(x), 1, true), epsilon));
     const normalised: Tensor2D = mul(x, scale);
@@ -32,6 +34,18 @@ function normalise(input: Tensor2D, epsilon: number, gain: Tensor1D | null): Ten
         const g: Tensor2D = gain === null ? upstream : mul(upstream, gain);
         return [mul(sub(g, mul(kept, mean(mul(g, kept), 1, true))), keptScale)];
       },
+    };
+  });
+}
+
+function wholeNorm(input: Tensor2D, epsilon: number, gain: Tensor1D): Tensor2D {
+  return withGradient([input], (x: Tensor2D) => {
+    const [value, inverse] = runFused('rmsNorm', { x, gain }, { epsilon }) as [Tensor2D, Tensor1D];
+    return {
+      value,
+      saved: [x, inverse],
+      backward: (upstream: Tensor2D, saved) =>
+        runFused('rmsNormGradient', { x: saved[0]!, gain, upstream, inverse: saved[1]! }),
     };
   });
 }

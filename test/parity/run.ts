@@ -13,7 +13,7 @@ if (unknown.length > 0) {
 }
 const { passed } = await runParity({
   fixtures: process.env.TRIBUTARY_FIXTURES ?? join(import.meta.dirname, 'fixtures'),
-  backends: ['wasm', 'cpu'],
+  backends: ['native', 'wasm', 'cpu'],
   strict: process.argv.includes('--strict'),
   print: (line) => console.log(line),
 });
