@@ -16,6 +16,7 @@ import type { Measure } from './combine.ts';
 import { combine, readsSingles } from './combine.ts';
 import type { Contribution } from './fold.ts';
 import { foldMean } from './fold.ts';
+import { holdFrozenParts } from './held-parts.ts';
 import type { SingleUpdate } from './pair-round.ts';
 import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from './rules.ts';
 
@@ -44,6 +45,7 @@ export interface OpenedMean {
 export interface AggregateOptions {
   readonly plan: Plan;
   readonly exchange: Exchange;
+  readonly roundIndex: number;
   readonly roundHash: Digest;
   /** Bytes of the latest version's adapter. */
   readonly startBytes: Uint8Array;
@@ -94,6 +96,7 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
           giveTurn,
         });
   const { next, measures } = finished;
+  holdFrozenParts(next, start, { plan, layout: exchange.published, roundIndex: options.roundIndex });
   if (firstNonFinite(next) !== null) {
     throw new FederationError(
       'aggregate-not-finite',

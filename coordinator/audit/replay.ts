@@ -81,6 +81,7 @@ async function makeAgain(
   const candidate = await aggregate({
     plan,
     exchange,
+    roundIndex: round!.roundIndex,
     roundHash: round!.roundHash,
     startBytes: await blobs.get(before.record.adapterDigest),
     ruleState: before.row.ruleState,
