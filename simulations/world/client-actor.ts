@@ -1,0 +1,221 @@
+/**
+ * A client of a world: production's machine with a driver under virtual time. Signing and journalling answer after a moment, so that other
+ * events may come in between. Its journal is a disk: it outlives a crash, the attempt does not.
+ */
+import { bytesOf, concatBytes } from '../../shared/core/bytes.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import type { SeededRandom } from '../../shared/core/random.ts';
+import { digestOf } from '../../shared/crypto/hash.ts';
+import type { Identity } from '../../shared/crypto/identity.ts';
+import { violation } from '../../shared/protocol/violations.ts';
+import type {
+  ClientEffect,
+  ClientEvent,
+  ClientPhase,
+  ClientState,
+  MaskToApply,
+  SignedKind,
+} from '../../shared/secure-aggregation/client-state.ts';
+import { legalClientEvents } from '../../shared/secure-aggregation/client-state.ts';
+import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
+import type { ClientChecker } from '../checkers/client-checker.ts';
+import type { Faults } from '../faults/faults.ts';
+import type { HostileClient } from '../faults/hostile-client.ts';
+import { certificateOf, judgeWorldCertificate, worldEntropy, worldVector } from './people.ts';
+import type { World } from './world.ts';
+
+/** What the coordinator tells to begin an attempt. */
+export interface AttemptTerms {
+  readonly roundIndex: number;
+  readonly roundHash: Digest;
+}
+
+/** A message on its way up; of M3 with the vector. */
+export interface Upward {
+  readonly kind: SignedKind;
+  readonly body: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly vector: Uint8Array;
+}
+
+/** A client of a world. */
+export interface ClientActor {
+  readonly index: number;
+  readonly identity: Identity;
+  readonly hostile: HostileClient | null;
+  /** False where nobody is there. */
+  join(terms: AttemptTerms): boolean;
+  hear(roundHash: Digest, event: ClientEvent): boolean;
+  /** Comes back at once where it crashed. */
+  revive(): void;
+  readonly isUp: () => boolean;
+  readonly phase: () => ClientPhase['name'] | null;
+}
+
+/** The bytes of a masked vector. */
+export function vectorBytes({ coordinates, tail }: MaskedVector): Uint8Array {
+  return concatBytes(bytesOf(coordinates as Uint32Array), bytesOf(tail));
+}
+
+interface Attempt {
+  readonly terms: AttemptTerms;
+  readonly buffers: Set<Uint8Array>;
+  state: ClientState;
+  vector: Uint8Array;
+}
+
+const eventTypes = [...new Set(Object.values(legalClientEvents).flat())];
+
+/** How long a client waits for a whole attempt by its own clock. */
+const patienceMs = 14_000;
+const restartMs = 1_500;
+
+/** A client that is up. */
+export function createClientActor(
+  world: Pick<World, 'clock' | 'machines' | 'coverage' | 'sendUp'>,
+  self: { readonly index: number; readonly identity: Identity; readonly hostile: HostileClient | null },
+  { faults, random, checker }: { faults: Faults; random: SeededRandom; checker: ClientChecker },
+): ClientActor {
+  const { clock, machines, coverage } = world;
+  const { index, identity, hostile } = self;
+  const { clientId } = identity;
+  const journal = new Map<number, Digest>();
+  const speed = faults.strikes('clock-skew') ? 10 ** (2.3 * faults.degree() - 2) : 1;
+  /** The last event of every type that came, to come again. */
+  const history = new Map<ClientEvent['type'], ClientEvent>();
+  let attempt: Attempt | null = null;
+  let attemptCount = 0;
+  let isUp = true;
+
+  /** Notes every buffer with secrets that the phase holds. */
+  const note = ({ buffers, state: { phase } }: Attempt): void => {
+    const waiting = phase.name === 'signing' ? phase.next : phase;
+    if ('secrets' in waiting) for (const secret of Object.values(waiting.secrets)) buffers.add(secret);
+    const shares = 'own' in waiting ? [waiting.own] : 'held' in waiting ? [...waiting.held.values()] : [];
+    for (const pair of shares) if (pair !== null) buffers.add(pair.mask).add(pair.self);
+  };
+  const crash = (): void => {
+    attempt = null;
+    isUp = false;
+    clock.after(restartMs, () => {
+      isUp = true;
+    });
+  };
+  const later = (into: Attempt, event: ClientEvent): void => {
+    clock.after(1 + faults.degree() * 4, () => {
+      if (attempt === into) step(into, event);
+    });
+  };
+  const mask = (into: Attempt, masks: readonly MaskToApply[]): ClientEvent => {
+    const masked = worldVector(index, into.terms.roundIndex);
+    for (const { seed, sign } of masks) {
+      applyMask(masked, seed, sign, 1);
+      wipeSeed(seed);
+    }
+    into.vector = vectorBytes(masked);
+    const vecRoot = digestOf(into.vector);
+    return { type: 'vector-masked', vecRoot, chunkDigests: [vecRoot] };
+  };
+  const send = (into: Attempt, kind: SignedKind, body: Uint8Array, signature: Uint8Array): void => {
+    const { roundIndex, roundHash } = into.terms;
+    checker.signed({ clientId, roundIndex, kind, body, signature });
+    const vector = kind === 'MASKED' ? into.vector : new Uint8Array(0);
+    world.sendUp(index, roundHash, { kind, body, signature, vector });
+  };
+  const perform = (into: Attempt, effect: ClientEffect): void => {
+    switch (effect.type) {
+      case 'sign':
+        later(into, { type: 'signed', signature: identity.sign(effect.kind, effect.body) });
+        break;
+      case 'send': {
+        const { kind, body, signature } = effect;
+        if (hostile === null) send(into, kind, body, signature);
+        else
+          for (const bent of hostile.outgoing({ kind, body, state: into.state, random }))
+            send(into, kind, bent, identity.sign(kind, bent));
+        break;
+      }
+      case 'mask-vector':
+        later(into, mask(into, effect.masks));
+        break;
+      case 'journal': {
+        const { roundIndex } = into.terms;
+        const isFirst = !journal.has(roundIndex);
+        journal.set(roundIndex, effect.survivorsHash);
+        if (faults.strikes('vanished-client')) crash();
+        else later(into, { type: 'journaled', isFirst });
+        break;
+      }
+      case 'report':
+      case 'aborted':
+        break;
+      default:
+        effect satisfies never;
+    }
+  };
+  const step = (into: Attempt, event: ClientEvent): void => {
+    const { phase } = into.state;
+    coverage.client.add(`${phase.name} x ${event.type}`);
+    history.set(event.type, event);
+    note(into);
+    const next = machines.receiveAsClient(into.state, event);
+    if (hostile === null) checker.stepped(clientId, phase, event, next);
+    into.state = next.state;
+    note(into);
+    const { name } = next.state.phase;
+    if (hostile === null && (name === 'unmasked' || name === 'finished' || name === 'aborted'))
+      checker.wiped(clientId, into.buffers);
+    for (const effect of next.effects) if (attempt === into) perform(into, effect);
+    if (faults.strikes('vanished-client')) crash();
+    if (attempt === into && random.uniform() < 0.3) stray(into);
+  };
+  /** Sometimes an answer or a message comes again, when nobody waits for it any more. */
+  const stray = (into: Attempt): void => {
+    const type = eventTypes[random.integer(eventTypes.length)]!;
+    const event = history.get(type);
+    if (event !== undefined && !legalClientEvents[into.state.phase.name].includes(type)) step(into, event);
+  };
+
+  return {
+    index,
+    identity,
+    hostile,
+    join: (terms) => {
+      if (!isUp) return false;
+      if (attempt?.terms.roundHash === terms.roundHash) return true;
+      if (attempt !== null) step(attempt, { type: 'abandon', reason: violation('stale-round', 'another attempt') });
+      const entropy = worldEntropy(index, `${terms.roundHash} ${++attemptCount}`);
+      const certificateHash = digestOf(certificateOf(index));
+      const started = machines.startAttempt({
+        roundHash: terms.roundHash,
+        profile: 'active',
+        clientCountMin: 3,
+        clientCountMax: 128,
+        organisationCountMin: 3,
+        clientId,
+        certificateHash,
+        checkpoint: { size: 0, root: '00'.repeat(32) as Digest },
+        judgeCertificate: judgeWorldCertificate,
+        entropy,
+      });
+      const begun: Attempt = { terms, buffers: new Set(), state: started.state, vector: new Uint8Array(0) };
+      attempt = begun;
+      for (const effect of started.effects) perform(begun, effect);
+      clock.after(patienceMs * speed, () => {
+        if (attempt === begun) step(begun, { type: 'abandon', reason: violation('stale-round', 'nothing more came') });
+      });
+      return true;
+    },
+    hear: (roundHash, event) => {
+      if (!isUp) return false;
+      if (attempt === null || attempt.terms.roundHash !== roundHash) return true;
+      step(attempt, event);
+      return true;
+    },
+    revive: () => {
+      isUp = true;
+    },
+    isUp: () => isUp,
+    phase: () => attempt?.state.phase.name ?? null,
+  };
+}

@@ -1,0 +1,73 @@
+/** What the worlds of a run saw together: a run that saw too little says nothing. */
+import { legalClientEvents } from '../../shared/secure-aggregation/client-state.ts';
+import { legalServerEvents, type ServerPhase } from '../../shared/secure-aggregation/server-state.ts';
+import { type FaultName, faultNames } from '../faults/faults.ts';
+import { hostileClientNames } from '../faults/hostile-client.ts';
+import { hostileCoordinatorNames } from '../faults/hostile-coordinator.ts';
+
+/** Counts of a run. */
+export interface Coverage {
+  worlds: number;
+  /** Pairs `phase x event` that the machines of clients and coordinator met. */
+  readonly client: Set<string>;
+  readonly server: Set<string>;
+  readonly faults: Map<FaultName, number>;
+  readonly hostile: Set<string>;
+  readonly attempts: Record<'opened' | 'aborted' | 'lost', number>;
+  /** Phases in which a killed coordinator came back. */
+  readonly restarts: Set<ServerPhase['name']>;
+}
+
+/** Nothing seen yet. */
+export function createCoverage(): Coverage {
+  return {
+    worlds: 0,
+    client: new Set(),
+    server: new Set(),
+    faults: new Map(),
+    hostile: new Set(),
+    attempts: { opened: 0, aborted: 0, lost: 0 },
+    restarts: new Set(),
+  };
+}
+
+function missingPairs(table: Readonly<Record<string, readonly string[]>>, seen: ReadonlySet<string>): string[] {
+  const events = [...new Set(Object.values(table).flat())];
+  return Object.keys(table).flatMap((phase) =>
+    events.map((event) => `${phase} x ${event}`).filter((pair) => !seen.has(pair)),
+  );
+}
+
+/** What a run has not seen of everything that there is. */
+export function missingFrom({ client, server, faults, hostile }: Coverage): string[] {
+  return [
+    ...missingPairs(legalClientEvents, client).map((pair) => `client ${pair}`),
+    ...missingPairs(legalServerEvents, server).map((pair) => `coordinator ${pair}`),
+    ...faultNames.filter((name) => !faults.has(name)),
+    ...[...hostileClientNames, ...hostileCoordinatorNames].filter((name) => !hostile.has(name)),
+  ];
+}
+
+/** Coverage as it travels between processes. */
+export function encodeCoverage({ worlds, client, server, faults, hostile, attempts, restarts }: Coverage) {
+  return {
+    worlds,
+    attempts,
+    faults: Object.fromEntries(faults) as Partial<Record<FaultName, number>>,
+    client: [...client],
+    server: [...server],
+    hostile: [...hostile],
+    restarts: [...restarts],
+  };
+}
+
+/** Adds what another process saw. */
+export function addCoverage(sum: Coverage, more: ReturnType<typeof encodeCoverage>): void {
+  sum.worlds += more.worlds;
+  for (const pair of more.client) sum.client.add(pair);
+  for (const pair of more.server) sum.server.add(pair);
+  for (const name of more.hostile) sum.hostile.add(name);
+  for (const name of more.restarts) sum.restarts.add(name);
+  for (const name of faultNames) sum.faults.set(name, (sum.faults.get(name) ?? 0) + (more.faults[name] ?? 0));
+  for (const how of ['opened', 'aborted', 'lost'] as const) sum.attempts[how] += more.attempts[how];
+}

@@ -1,0 +1,179 @@
+/**
+ * Broken machines: production's sources with one sentence changed, loaded beside the true ones. A mutant whose sentence is not found any more
+ * fails, so that none is forgotten when the sources change.
+ */
+import { strict as assert } from 'node:assert';
+import { registerHooks } from 'node:module';
+import type { Machines } from '../../simulations/world/machines.ts';
+
+interface Mutant {
+  /** Below `shared/`. */
+  readonly file: string;
+  readonly find: string;
+  readonly put: string;
+}
+
+const client = 'secure-aggregation/client-machine.ts';
+const server = 'secure-aggregation/server-machine.ts';
+const members = 'secure-aggregation/members.ts';
+
+/** Every broken machine, by what it leaves out. */
+export const mutants = {
+  'skip-quorum': {
+    file: client,
+    find: 'if (consenting.size < least || (least > 0 && !consenting.has(place)))',
+    put: 'if (consenting.size < 0)',
+  },
+  'other-survivors-quorum': {
+    file: client,
+    find: "if (quorum.survivorsHash !== survivorsHash) return fail(state, 'no-quorum', 'the consents are to other survivors');",
+    put: '',
+  },
+  'no-signature-in-quorum': {
+    file: client,
+    find: "if (verifyStrict(members.members[signer]!.publicKey, 'AGREE', body, signature)) consenting.add(signer);",
+    put: 'consenting.add(signer);',
+  },
+  'count-strangers': {
+    file: client,
+    find: 'if (!dealers.includes(signer)) continue;',
+    put: 'if (!dealers.includes(signer)) { consenting.add(signer); continue; }',
+  },
+  'count-signatures': {
+    file: client,
+    find: 'consenting.add(signer);',
+    put: 'consenting.add(signer + 1000 * consenting.size);',
+  },
+  'no-journal': { file: client, find: 'if (!isFirst)', put: 'if (isFirst === null)' },
+  'mask-left-in': {
+    file: 'secure-aggregation/opening.ts',
+    find: 'for (const { place, secret } of survivors) yield',
+    put: 'for (const { place, secret } of survivors.slice(1)) yield',
+  },
+  'lax-signatures': {
+    file: 'crypto/verify.ts',
+    find: 'if (!isBelow(signature.subarray(32), groupOrder) || !isSoundPoint(signature.subarray(0, 32))) return false;',
+    put: 'if (!isBelow(signature.subarray(32), groupOrder)) engine = null;',
+  },
+  'same-keys': {
+    file: client,
+    find: 'const { entropy, roundHash, clientId, certificateHash, checkpoint } = setting;',
+    put: 'const { roundHash, clientId, certificateHash, checkpoint } = setting; let calls = 0; const entropy = { bytes: () => Uint8Array.from({ length: 32 }, (_, at) => parseInt(clientId.slice(2 * at, 2 * at + 2), 16) ^ calls) }; calls++;',
+  },
+  'survivors-beyond-dealers': { file: client, find: 'if (stranger !== undefined)', put: 'if (stranger === null)' },
+  'reveal-both': {
+    file: client,
+    find: 'const shares = dealers.map((dealer) => {',
+    put: 'const shares = dealers.flatMap((dealer) => { const both = held.get(dealer) ?? null; if (both !== null) return [{ dealer, share: both.mask }, { dealer, share: both.self }];',
+  },
+  'no-threshold': {
+    file: 'secure-aggregation/threshold.ts',
+    find: '    shares,\n    quorum',
+    put: '    shares: 2,\n    quorum',
+  },
+  'unsigned-roster': {
+    file: members,
+    find: "if (!verifyStrict(publicKey, 'ADVERT', advert, signature))",
+    put: 'if (false)',
+  },
+  'no-wiping': {
+    file: client,
+    find: 'function wipe(phase: ClientPhase): void {',
+    put: 'function wipe(phase: ClientPhase): void { return;',
+  },
+  'any-certificate': {
+    file: members,
+    find: 'if (!organisation.ok) return organisation;',
+    put: 'if (!organisation.ok) return succeed({ place, clientId, publicKey, organisation: String(place), advert: decoded.value });',
+  },
+  'any-round': { file: members, find: 'if (decoded.value.roundHash !== roundHash)', put: 'if (false)' },
+  'any-size': {
+    file: members,
+    find: 'if (entries.length < clientCountMin || entries.length > clientCountMax)',
+    put: 'if (false)',
+  },
+  'few-survivors': { file: client, find: 'if (survivors.length < least)', put: 'if (false)' },
+  'few-organisations': { file: client, find: 'if (organisations < organisationCountMin)', put: 'if (false)' },
+  'any-order-keys': {
+    file: members,
+    find: 'if (![decoded.value.boxKey, decoded.value.maskKey].every(isSoundAgreementKey))',
+    put: 'if (false)',
+  },
+  'any-roster-delivery': {
+    file: client,
+    find: 'if (delivery.rosterHash !== rosterHash || dealers === null)',
+    put: 'if (dealers === null)',
+  },
+  'any-share': {
+    file: 'secure-aggregation/dealing.ts',
+    find: 'return isTrue ? { mask, self } : null;',
+    put: 'return { mask, self };',
+  },
+  'any-answer': {
+    file: server,
+    find: 'if (shareHashOf(members.rosterHash, pair, kind, share) !== committed)',
+    put: 'if (false)',
+  },
+  'any-late-vector': {
+    file: server,
+    find: 'if (!legalServerEvents[phase.name].includes(event.type)) {',
+    put: "if (event.type !== 'masked' && !legalServerEvents[phase.name].includes(event.type)) {",
+  },
+  'any-sender': {
+    file: server,
+    find: 'if (!verifyStrict(member.publicKey, kind, body, signature))',
+    put: 'if (false)',
+  },
+  'last-vector-counts': {
+    file: server,
+    find: "return earlier === body.vecRoot\n      ? succeed(phase)\n      : fault('conflicting-update', 'this client sent another vector before');",
+    put: 'return succeed({ ...phase, stored: new Map(stored).set(member.place, body.vecRoot) });',
+  },
+  'unproven-dealer': { file: 'secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
+} as const satisfies Record<string, Mutant>;
+/** Name of a broken machine. */
+export type MutantName = keyof typeof mutants;
+
+const shared = new URL('../../shared/', import.meta.url).href;
+const changing = ['secure-aggregation/', 'crypto/'].map((folder) => `${shared}${folder}`);
+
+let isHooked = false;
+
+/** Modules that a mutant imports are its own copies, down to the two folders that mutants change. */
+function hook(): void {
+  if (isHooked) return;
+  isHooked = true;
+  registerHooks({
+    resolve: (specifier, context, next) => {
+      const resolved = next(specifier, context);
+      const name = context.parentURL === undefined ? null : new URL(context.parentURL).searchParams.get('mutant');
+      const isOwn = name !== null && changing.some((folder) => resolved.url.startsWith(folder));
+      return isOwn ? { ...resolved, url: `${resolved.url}?mutant=${name}` } : resolved;
+    },
+    load: (url, context, next) => {
+      const at = new URL(url);
+      const name = at.searchParams.get('mutant');
+      if (name === null) return next(url, context);
+      at.search = '';
+      const loaded = next(at.href, context);
+      const text = Buffer.from(loaded.source as Uint8Array).toString();
+      const { file, find, put } = mutants[name as MutantName];
+      if (at.href !== `${shared}${file}`) return { ...loaded, source: text };
+      assert.equal(text.split(find).length, 2, `mutant ${name}: its sentence stands once in ${file}`);
+      return { ...loaded, source: text.replace(find, () => put) };
+    },
+  });
+}
+
+/** The machines with one of them broken. */
+export async function loadMutant(name: MutantName): Promise<Machines> {
+  hook();
+  const load = (file: string): Promise<Record<string, unknown>> =>
+    import(`${shared}secure-aggregation/${file}?mutant=${name}`);
+  const [clients, servers, opening] = await Promise.all([
+    load('client-machine.ts'),
+    load('server-machine.ts'),
+    load('opening.ts'),
+  ]);
+  return { ...clients, ...servers, ...opening } as unknown as Machines;
+}
