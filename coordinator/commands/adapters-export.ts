@@ -7,6 +7,7 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { float32Of, fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
 import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
+import { isMasked } from '../../shared/plan/secure-aggregation.ts';
 import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
 import { localNotes, ruleNameOf } from '../aggregation/rules.ts';
@@ -129,7 +130,8 @@ export function lineageOf({ lineage }: Pick<AdapterDocument, 'lineage'>): Pick<S
   return { records: opened.ok ? [opened.value] : [], signer: fingerprint(key) };
 }
 
-function cardPlan({ name, rounds, aggregation, secureAggregation }: Plan, planHash: string): CardPlan {
+function cardPlan(plan: Plan, planHash: string): CardPlan {
+  const { name, rounds, aggregation } = plan;
   return {
     name,
     planHash,
@@ -137,7 +139,7 @@ function cardPlan({ name, rounds, aggregation, secureAggregation }: Plan, planHa
     quorum: rounds.quorum,
     roundCount: rounds.count,
     aggregationRule: ruleNameOf(aggregation),
-    isMasked: String(secureAggregation.mode) !== 'off',
+    isMasked: isMasked(plan),
   };
 }
 

@@ -3,6 +3,7 @@ import { toHex } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import { isMasked } from '../../shared/plan/secure-aggregation.ts';
 import type { BlobReference } from '../../shared/protocol/messages.ts';
 import type { VersionRecord } from '../../shared/protocol/version-record.ts';
 import { resultHashOf, sealVersionRecord, transcriptHashOf } from '../../shared/protocol/version-record.ts';
@@ -11,8 +12,12 @@ import type { Candidate } from '../aggregation/aggregate.ts';
 import { ruleNameOf } from '../aggregation/rules.ts';
 import type { FederationRecord, UpdateRecord, VersionRow } from '../store/store.ts';
 
-/** Said in every record of a version whose rounds were not masked. */
-const privacy = 'none: the coordinator could read every update; published versions carry no differential privacy';
+/** What protects single clients in a version. */
+function privacyOf(plan: Plan): string {
+  return isMasked(plan)
+    ? 'masked rounds: the coordinator saw sums of updates and no single one; published versions carry no differential privacy'
+    : 'none: the coordinator could read every update; published versions carry no differential privacy';
+}
 
 /** What every version of a federation shares. */
 export interface Lineage {
@@ -62,7 +67,7 @@ function sealVersion(
     baseDigest,
     planHash,
     layoutHash,
-    privacy,
+    privacy: privacyOf(plan),
     aggregationRule: ruleNameOf(plan.aggregation),
     createdAtMs: publishedMs,
     ...facts,

@@ -5,6 +5,7 @@ import type { Plan } from '../plan/plan.ts';
 import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
 import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
+import { describeMasking } from '../plan/secure-aggregation.ts';
 import { declarationOf } from '../update/low-rank-rules.ts';
 import type { BaseReport } from './check-base.node.ts';
 import type { CommandContext } from './context.ts';
@@ -83,7 +84,7 @@ export function planText(file: string, plan: Plan, planHash: string, base: BaseR
     `  local work    ${local}, ${optimiser}, seed ${training.seed}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
     `  aggregation   ${aggregationText(aggregation)}`,
-    '  privacy       secure aggregation is off: the coordinator can read every single delta',
+    `  privacy       ${describeMasking(plan)}`,
   ];
   if (base !== null) {
     const [up, down] = [formatBytes(base.updateBytes), formatBytes(base.publishedBytes)];

@@ -31,7 +31,7 @@ const clipError = 'none, or a number above 0';
 
 /** The section as a schema. */
 export const secureAggregationSchema = sectionField({
-  mode: z._default(choiceField(['auto', 'on', 'off']), 'off'),
+  mode: z._default(choiceField(['auto', 'on', 'off']), 'auto'),
   profile: z._default(choiceField(['active', 'semi-honest']), 'active'),
   ringBits: z._default(
     z.union([z.literal(16, { error: ringError }), z.literal(32, { error: ringError })], { error: ringError }),

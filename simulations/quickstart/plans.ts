@@ -6,7 +6,9 @@
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { parsePlan, planHashOf } from '../../shared/plan/plan.ts';
+import { isMasked } from '../../shared/plan/secure-aggregation.ts';
 import type { Task, TaskKind } from '../../shared/plan/task.ts';
+import { completeGraphMax } from '../../shared/secure-aggregation/threshold.ts';
 import type { AdapterName, QuickstartOptions } from './options.ts';
 
 /** Tokens of a text; longer ones are cut. Covers all of the published sets that the project is measured on but a few passages. */
@@ -98,16 +100,19 @@ export function makePlan({ name, adapter, trainer, base, task, options }: PlanOp
       rounds: { count: rounds, cohortSize: clientCount, quorum: clientCount },
       aggregation: { rule: 'fedavg', weighting: 'examples' },
       evaluation: { everyRounds: 1 },
+      // Masked from three sites on; more than a complete graph holds would need groups.
+      secureAggregation: { mode: clientCount > completeGraphMax ? 'off' : 'auto' },
     },
     'the plan of the quickstart',
   );
 }
 
 /**
- * The policy file of a site: it approves these plans by their hashes, nothing else, and discloses the evaluation counts that the report's curves
- * are drawn from.
+ * The policy file of a site: it approves these plans by their hashes, nothing else, and demands that their rounds are masked where they are. Where
+ * they are not, it discloses the evaluation counts that the report's curves are drawn from.
  */
 export function policyDocument(plans: readonly Plan[], { clientCount }: { readonly clientCount: number }): object {
+  const masked = plans.every(isMasked);
   return {
     format: 'tributary-policy-1',
     approvedPlans: plans.map(planHashOf),
@@ -117,7 +122,8 @@ export function policyDocument(plans: readonly Plan[], { clientCount }: { readon
     quorumMin: Math.min(cohortMin, clientCount),
     exampleCountMin: 1,
     roundsMax: Math.max(...plans.map(({ rounds }) => rounds.count)),
-    discloseMetrics: true,
-    secureAggregation: 'optional',
+    organisationsMin: Math.min(cohortMin, clientCount),
+    discloseMetrics: !masked,
+    secureAggregation: masked ? 'required' : 'optional',
   };
 }

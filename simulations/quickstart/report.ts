@@ -6,7 +6,7 @@ import { boundsOf, escapeText, lineChart, type Series } from './chart.ts';
 import type { CurvePoint } from './messages.ts';
 import { style } from './report-style.ts';
 import type { QuickstartResult } from './run.ts';
-import { type ComparisonRow, comparisonOf, meanOf, percent, type Summary, verdictOf } from './summary.ts';
+import { type ComparisonRow, comparisonOf, meanOf, percent, type Summary, sightOf, verdictOf } from './summary.ts';
 
 /** The page. */
 export function reportPage(result: QuickstartResult): string {
@@ -190,8 +190,10 @@ function protection({ summary, federated, plans }: QuickstartResult): string {
   const contributions = federated.rounds.reduce((sum, { contributors }) => sum + contributors, 0);
   const asked = federated.rounds.reduce((sum, round) => sum + round.asked, 0);
   const items = [
-    `No row left its site. Up went ${formatBytes(summary.bytes.up)}: ${contributions} of ${asked} asked-for signed deltas of ${count(summary.parameters.trainable)} numbers, each with its number of rows, and evaluation counts.`,
-    '<strong>Secure aggregation is off in this version: the coordinator could read every single delta</strong>, and deltas can reveal things about the rows behind them. Nothing here is differentially private.',
+    `No row left its site. Up went ${formatBytes(summary.bytes.up)}: ${contributions} of ${asked} asked-for signed ${summary.coordinatorSaw.isMasked ? 'and masked ' : ''}deltas of ${count(summary.parameters.trainable)} numbers, and evaluation counts.`,
+    summary.coordinatorSaw.isMasked
+      ? `<strong>${escapeText(sightOf(summary))}</strong> Numbers of rows, losses and evaluation counts went into such sums too. The coordinator vouches for the sites here, so this holds if it is honest but curious. Sums can still reveal something about rows: nothing here is differentially private.`
+      : '<strong>Secure aggregation is off with two sites: the coordinator could read every single delta</strong>, and deltas can reveal things about the rows behind them. Nothing here is differentially private.',
     'Every delta was signed by its site&#39;s own key and checked; every round ended in a signed version that names its parent. Each site&#39;s policy file approves exactly this plan.',
     ...(federated.problems.length === 0
       ? ['No message was refused.']

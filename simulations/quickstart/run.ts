@@ -15,6 +15,7 @@ import { readRowsAs } from '../../shared/data/rows.node.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import { describeBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import { isMasked } from '../../shared/plan/secure-aggregation.ts';
 import type { Task } from '../../shared/plan/task.ts';
 import { taskLayout } from '../../shared/training/initial-adapter.ts';
 import { type MetricName, metricFacts } from '../../shared/training/metrics.ts';
@@ -114,6 +115,10 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
       pooled: score(pooled),
     }),
     rounds: federated.rounds.length,
+    coordinatorSaw: {
+      isMasked: isMasked(plan),
+      fewest: Math.min(...federated.rounds.map(({ contributors }) => contributors)),
+    },
     bytes: federated.traffic,
     seconds: (performance.now() - startedMs) / 1000,
     backend: federated.backend,

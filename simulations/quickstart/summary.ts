@@ -50,6 +50,8 @@ export interface Summary {
   };
   /** Published rounds of the federated adapter. */
   readonly rounds: number;
+  /** What the coordinator could see of the sites' updates: `fewest` is the smallest number of them in one opened sum. */
+  readonly coordinatorSaw: { readonly isMasked: boolean; readonly fewest: number };
   /** Application bytes of the federated adapter, all sites together: base, adapters and updates. */
   readonly bytes: TrafficBytes;
   /** The whole run. */
@@ -209,7 +211,14 @@ export function comparisonTables(summary: Summary, rows: readonly ComparisonRow[
       ['mean', ...rows.map(({ own }) => shown(meanOf(own)))],
     ],
   );
-  return `${whole}\n\n${bySite}`;
+  return `${whole}\n\n${bySite}\n\n${sightOf(summary)}`;
+}
+
+/** What the coordinator saw, in one line. */
+export function sightOf({ coordinatorSaw: { isMasked, fewest }, rounds }: Summary): string {
+  return isMasked
+    ? `The coordinator saw ${rounds} sums of ${fewest} masked updates, and no single one.`
+    : 'The coordinator saw every single update: secure aggregation needs three sites.';
 }
 
 /** What the run shows, losses as plainly as wins. */

@@ -36,6 +36,7 @@ async function federate(aggregation: object) {
       rounds: { count: 2, cohortSize: 3, quorum: 3 },
       aggregation,
       evaluation: { everyRounds: 0 },
+      secureAggregation: { mode: 'off' },
     },
     'the test',
   );

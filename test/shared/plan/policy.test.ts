@@ -3,7 +3,10 @@ import { parsePlan, planHashOf } from '../../../shared/plan/plan.ts';
 import { defaultPolicy, judgePlan, parsePolicy } from '../../../shared/plan/policy.ts';
 import { minimalPlan } from './minimal-plan.ts';
 
-const plan = parsePlan({ ...minimalPlan(), rounds: { count: 10, cohortSize: 5, quorum: 3 } }, 'plan');
+const rounds = { count: 10, cohortSize: 5, quorum: 3 };
+const plan = parsePlan({ ...minimalPlan(), rounds, secureAggregation: { mode: 'off' } }, 'plan');
+const maskedPlan = (secureAggregation: object = {}) =>
+  parsePlan({ ...minimalPlan(), rounds, secureAggregation }, 'plan');
 
 /** Code and reason with which a policy refuses `plan`, or null. */
 function refusal(policy: Record<string, unknown>, facts = {}) {
@@ -51,6 +54,16 @@ describe('judgePlan', () => {
       assert.equal(found?.code, code);
       assert.match(found.reason, reason);
     }
+  });
+
+  it('[POL-8] who demands masked rounds takes part in them, and trusts no coordinator that a plan trusts', () => {
+    const verdict = (policy: object, secureAggregation: object = {}) => {
+      const judged = judgePlan(parsePolicy(policy, 'policy.yaml'), maskedPlan(secureAggregation));
+      return judged.ok ? 'accepted' : judged.error.code;
+    };
+    assert.equal(verdict({ secureAggregation: 'required' }), 'accepted');
+    assert.equal(verdict({}, { profile: 'semi-honest' }), 'coordinator-trusted');
+    assert.equal(verdict({ maskedProfile: 'semi-honest' }, { profile: 'semi-honest' }), 'accepted');
   });
 
   it('[POL-3] lists every broken rule and takes the code of the first', () => {

@@ -48,6 +48,7 @@ export function fixtureSummary(federated = 0.8125): Summary {
       },
     },
     rounds: 2,
+    coordinatorSaw: { isMasked: false, fewest: 2 },
     bytes: { up: 123_456, down: 7_890_000 },
     seconds: 83,
     backend: 'wasm',
