@@ -1,27 +1,31 @@
 /** Runs cells in child processes, one cell at a time in each, so that every core is used: the WebAssembly back end has one thread. */
 import { fork } from 'node:child_process';
 import { FederationError } from '../../shared/core/errors.ts';
-import { type Cell, type CellResult, cellKey } from './cells.ts';
 import type { CellProgress } from './run-cell.ts';
-import type { WorkerAnswer, WorkerOrder } from './worker.ts';
+import type { WorkerAnswer, WorkerOrder } from './serve-cells.ts';
 
 /** What {@link runCells} needs. */
-export interface PoolOptions {
+export interface PoolOptions<Cell, Result> {
   /** Cells in the order in which they start. */
   readonly cells: readonly Cell[];
   readonly folder: string;
+  /** The program of a child process, which serves cells with `serveCells`. */
+  readonly worker: URL;
+  /** Names a cell in messages. */
+  readonly nameOf: (cell: Cell) => string;
   /** Child processes, at least 1. */
   readonly workerCount: number;
   readonly onProgress: (cell: Cell, progress: CellProgress) => void;
   /** Told as soon as a cell is done; what it writes survives an interruption. */
-  readonly onResult: (result: CellResult) => void;
+  readonly onResult: (result: Result) => void;
 }
 
 /** Runs all cells. @throws FederationError `experiment-failed` with the first cell that failed; the others are stopped. */
-export async function runCells({ cells, folder, workerCount, onProgress, onResult }: PoolOptions): Promise<void> {
+export async function runCells<Cell, Result>(options: PoolOptions<Cell, Result>): Promise<void> {
+  const { cells, folder, worker, nameOf, workerCount, onProgress, onResult } = options;
   const queue = [...cells];
   const count = Math.min(workerCount, queue.length);
-  const children = Array.from({ length: count }, () => fork(new URL('./worker.ts', import.meta.url)));
+  const children = Array.from({ length: count }, () => fork(worker));
   try {
     await Promise.all(
       children.map((child) => {
@@ -30,16 +34,16 @@ export async function runCells({ cells, folder, workerCount, onProgress, onResul
           const next = (): void => {
             cell = queue.shift();
             if (cell === undefined) resolve();
-            else child.send({ cell, folder } satisfies WorkerOrder);
+            else child.send({ cell, folder } satisfies WorkerOrder<Cell>);
           };
           const fail = (reason: string): void => {
-            const what = cell === undefined ? 'a worker' : cellKey(cell);
+            const what = cell === undefined ? 'a worker' : nameOf(cell);
             reject(new FederationError('experiment-failed', `${what} failed: ${reason}`));
           };
           child.on('exit', (code, signal) =>
             fail(`its process ended with ${signal ?? code}; run the command again to go on`),
           );
-          child.on('message', (answer: WorkerAnswer) => {
+          child.on('message', (answer: WorkerAnswer<Result>) => {
             switch (answer.kind) {
               case 'ready':
                 return next();

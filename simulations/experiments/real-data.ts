@@ -136,7 +136,7 @@ function log(line: string): void {
 async function run(options: Options): Promise<void> {
   mkdirSync(options.out, { recursive: true });
   const path = join(options.out, options.tune ? 'tuning.jsonl' : 'results.jsonl');
-  const known = readResults(path);
+  const known = readResults<CellResult>(path, cellKey);
   const wanted = options.tune
     ? tuningCells(options.sets, options.override)
     : cellsOf({ ...options, names: options.sets });
@@ -171,9 +171,11 @@ async function compute(options: Options, cells: readonly Cell[], onResult: (resu
   );
   const shares = new Map<string, number>();
   const show = (note: string) => line.update(100 * [...shares.values()].reduce((sum, share) => sum + share, 0), note);
-  await runCells({
+  await runCells<Cell, CellResult>({
     cells,
     folder: options.data,
+    worker: new URL('./worker.ts', import.meta.url),
+    nameOf: cellKey,
     workerCount: options.workers,
     onProgress: (cell, { done, total, note }) => {
       shares.set(cellKey(cell), done / total);

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { type Cell, type CellResult, cellsOf } from '../../../simulations/experiments/cells.ts';
+import { type Cell, type CellResult, cellKey, cellsOf } from '../../../simulations/experiments/cells.ts';
 import { runCells } from '../../../simulations/experiments/pool.ts';
 
 describe('runCells', () => {
@@ -20,13 +20,19 @@ describe('runCells', () => {
     .filter(({ method }) => method === 'naive-bayes')
     .map((cell) => ({ ...cell, settings: { ...cell.settings, passedOver: 0 } }));
 
+  const own = {
+    worker: new URL('../../../simulations/experiments/worker.ts', import.meta.url),
+    nameOf: cellKey,
+    onProgress: () => {},
+  };
+
   it('[EXP-15] computes every cell once in child processes, and they end', async () => {
     const results: CellResult[] = [];
-    await runCells({
+    await runCells<Cell, CellResult>({
+      ...own,
       cells,
       folder,
       workerCount: 2,
-      onProgress: () => {},
       onResult: (result) => void results.push(result),
     });
     assert.deepEqual(
@@ -37,7 +43,7 @@ describe('runCells', () => {
   });
 
   it('[EXP-16] ends with the cell and the reason when one fails', async () => {
-    const options = { cells, folder: join(folder, 'none'), workerCount: 2, onProgress: () => {}, onResult: () => {} };
+    const options = { ...own, cells, folder: join(folder, 'none'), workerCount: 2, onResult: () => {} };
     await assert.rejects(runCells(options), (thrown: Error) => {
       assert.match(thrown.message, /banking77.*naive-bayes.*failed: .*train\.jsonl\.gz/);
       return true;

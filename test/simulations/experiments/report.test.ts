@@ -111,9 +111,9 @@ describe('readResults', () => {
 
   it('[EXP-9] gives back what was appended, and the last of equal cells', () => {
     const path = join(folder, 'a.jsonl');
-    assert.equal(readResults(path).size, 0);
+    assert.equal(readResults<CellResult>(path, cellKey).size, 0);
     for (const one of [...results, result('naive-bayes', 1, 0.1)]) appendResult(path, one);
-    const read = readResults(path);
+    const read = readResults<CellResult>(path, cellKey);
     assert.equal(read.size, results.length);
     assert.equal(read.get(cellKey(result('naive-bayes', 1, 0).cell))!.accuracy, 0.1);
   });
@@ -121,8 +121,8 @@ describe('readResults', () => {
   it('[EXP-10] goes on after an interruption in the middle of a line, and refuses any other damage', () => {
     const path = join(folder, 'b.jsonl');
     writeFileSync(path, `${JSON.stringify(results[0])}\n{"cell":{"set":"med`);
-    assert.equal(readResults(path).size, 1);
+    assert.equal(readResults<CellResult>(path, cellKey).size, 1);
     writeFileSync(join(folder, 'c.jsonl'), `{"cell":\n${JSON.stringify(results[0])}\n`);
-    assert.throws(() => readResults(join(folder, 'c.jsonl')), /c\.jsonl, line 1/);
+    assert.throws(() => readResults<CellResult>(join(folder, 'c.jsonl'), cellKey), /c\.jsonl, line 1/);
   });
 });
