@@ -46,6 +46,14 @@ export interface TokenBatch {
   readonly attentionMask: Tensor2D;
   /** Which text of a pair a token belongs to, `[batch, sequence]` int32; absent means the first. Families without token types ignore it. */
   readonly tokenTypeIds?: Tensor2D;
+  /** States to start from, which `encodeBelow` gave for the same texts; positions on padding may hold anything finite. */
+  readonly below?: StatesBelow;
+}
+
+/** What enters a layer, `[batch, sequence, hidden]`: it depends on the texts and the frozen base alone. `layerIndex` may be `layerCount`. */
+export interface StatesBelow {
+  readonly layerIndex: number;
+  readonly states: Tensor3D;
 }
 
 /** Where a linear map stands. */
@@ -174,6 +182,11 @@ export interface BaseModel {
    * `collect`, if given, receives the hidden states `0..layerCount` in the order in which the published code reports them.
    */
   encode(batch: TokenBatch, hooks?: SiteHooks, collect?: (hidden: Tensor3D) => void): Tensor3D;
+  /**
+   * The states that enter layer `layerIndex` of the bare base, from 0 to `layerCount`, where the final norm follows. No gradients. Absent on
+   * a base whose `encode` cannot start from them.
+   */
+  readonly encodeBelow?: (batch: TokenBatch, layerIndex: number) => Tensor3D;
   /**
    * Scores of the family's language-model head for hidden states `[batch, sequence, hidden]` → `[batch, sequence, vocabulary]`; of `hooks`
    * it calls `output`. @throws FederationError `no-language-model-head` where the checkpoint has none.

@@ -10,6 +10,7 @@ import { assert } from '../core/assert.ts';
 import { attentionMaskOf } from './attention-mask.ts';
 import type { BaseDescription, BaseModel, KeyValueCache, MaskedStates, SiteHooks, TokenBatch } from './base-model.ts';
 import { type Block, disposeBlock, type Pass, rolled, runBlock } from './block.ts';
+import { frozenLayerCount, requireFrozenBelow } from './frozen-layers.ts';
 import { createLayerCache } from './key-value-cache.ts';
 import type { NamedNorm, NamedOutput, Replacement } from './named-weights.ts';
 
@@ -47,14 +48,9 @@ export function createTransformer(parts: TransformerParts): BaseModel {
   return {
     description,
     encode: (batch, hooks = {}, collect) => {
-      const runBlocks = (start: Tensor2D, from: number, to: number, pass: Pass): Tensor2D => {
-        let rows = start;
-        for (let layerIndex = from; layerIndex < to; layerIndex++) {
-          if (layerIndex > 0) collect?.(unrolled(rows, pass.shape));
-          rows = tidy(() => runBlock(rows, blocks[layerIndex]!, layerIndex, pass));
-        }
-        return rows;
-      };
+      requireFrozenBelow(batch, hooks, layerCount);
+      const run = (start: Tensor2D, from: number, to: number, pass: Pass): Tensor2D =>
+        runBlocks(start, blocks, { from, to, pass, collect });
       const finish = (last: Tensor2D, { shape }: Pass): Tensor3D => {
         const hidden = unrolled(finalNorm?.apply(last, hooks.weight) ?? last, shape);
         collect?.(hidden);
@@ -68,19 +64,27 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       if (hooks.words !== undefined || hooks.embedding !== undefined || hooks.weight !== undefined) {
         const { states, mask } = repeated(embedded(), hooks);
         const pass = passOf(parts, hooks, states, mask);
-        return finish(runBlocks(rolled(states), 0, layerCount, pass), pass);
+        return finish(run(rolled(states), 0, layerCount, pass), pass);
       }
-      const isHooked = hooks.linear !== undefined || hooks.sublayer !== undefined || hooks.keysAndValues !== undefined;
-      const frozenCount = isHooked ? Math.min(hooks.lowestLayerIndex ?? 0, layerCount) : layerCount;
+      const frozenCount = frozenLayerCount(hooks, layerCount);
       const pass = passOf(parts, hooks, batch.inputIds, batch.attentionMask);
-      const below = () => runBlocks(rolled(embedded().states), 0, frozenCount, pass);
+      const below = () =>
+        batch.below === undefined
+          ? run(rolled(embedded().states), 0, frozenCount, pass)
+          : run(rolled(batch.below.states), batch.below.layerIndex, frozenCount, pass);
       // Where someone collects, the states below must outlive the frozen part; else it is computed without a trace.
       const start = collect === undefined ? withoutGradient(batch.inputIds, below) : below();
-      if (hooks.copies === undefined) return finish(runBlocks(start, frozenCount, layerCount, pass), pass);
+      if (hooks.copies === undefined) return finish(run(start, frozenCount, layerCount, pass), pass);
       const { states, mask } = repeated({ states: unrolled(start, pass.shape), mask: batch.attentionMask }, hooks);
       const above = passOf(parts, hooks, states, mask);
-      return finish(runBlocks(rolled(states), frozenCount, layerCount, above), above);
+      return finish(run(rolled(states), frozenCount, layerCount, above), above);
     },
+    encodeBelow: (batch, layerIndex) =>
+      tidy(() => {
+        const pass = passOf(parts, {}, batch.inputIds, batch.attentionMask);
+        const entering = embed(parts, batch, {}, 0).states;
+        return unrolled(runBlocks(rolled(entering), blocks, { from: 0, to: layerIndex, pass }), pass.shape);
+      }),
     languageModelScores: (hidden, hooks): Tensor => {
       const rows = output.transform?.(rolled(hidden), hooks?.weight);
       const states: Tensor3D = rows === undefined ? hidden : reshape(rows, hidden.shape);
@@ -96,6 +100,23 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       for (const block of blocks) disposeBlock(block);
     },
   };
+}
+
+/** Which blocks run, and who receives what enters them; nobody receives what enters the first. */
+interface Stretch {
+  readonly from: number;
+  readonly to: number;
+  readonly pass: Pass;
+  readonly collect?: ((hidden: Tensor3D) => void) | undefined;
+}
+
+function runBlocks(start: Tensor2D, blocks: readonly Block[], { from, to, pass, collect }: Stretch): Tensor2D {
+  let rows = start;
+  for (let layerIndex = from; layerIndex < to; layerIndex++) {
+    if (layerIndex > 0) collect?.(unrolled(rows, pass.shape));
+    rows = tidy(() => runBlock(rows, blocks[layerIndex]!, layerIndex, pass));
+  }
+  return rows;
 }
 
 function unrolled(rows: Tensor2D, { batchSize, sequenceLength }: AttentionShape): Tensor3D {
