@@ -4,11 +4,15 @@
  * The package's public `run` is asynchronous, which a back end of TensorFlow.js cannot wait for. The synchronous call lies in its file
  * `dist/binding.js`, which is no promise of the package: this file alone touches it, checks its shape before use, and says what it found when a
  * version differs.
+ *
+ * After a run the package copies every result that was asked for into a fresh array, those too that were written into memory it was given; for a
+ * result of 4 MiB the copy and the garbage it leaves cost half as much as a product. It converts results in the order of the graph. So for
+ * large results the first one asked for is the graph's marker, which it cannot convert: it stops there, when everything is written and nothing copied.
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { errorMessage } from '../../core/errors.ts';
-import { encodeGraph, type OnnxGraph } from './onnx.ts';
+import { encodeGraph, markerOutput, type OnnxGraph } from './onnx.ts';
 import type { EngineValue, Program } from './programs.ts';
 
 /** The engine of one thread. */
@@ -26,9 +30,15 @@ export interface Engine {
 /** Compiled graphs that are kept; the one whose last use lies furthest back makes room. Models need 30 to 80. */
 const compiledMax = 256;
 
+/** Results of fewer bytes are copied: an error costs as much. */
+const uncopiedBytesMin = 32_768;
+
+/** What the package says when it meets the marker. */
+const markerRefusal = /^Tensor type \(16\) is not supported/;
+
 const packageName = 'onnxruntime-node';
 
-type NamedValues = Record<string, EngineValue & { readonly location: 'cpu' }>;
+type NamedValues = Record<string, (EngineValue & { readonly location: 'cpu' }) | null>;
 
 interface Session {
   loadModel(buffer: ArrayBuffer, byteOffset: number, byteLength: number, options: object): void;
@@ -78,7 +88,11 @@ export function openEngine({ threads }: { readonly threads: number }): Engine {
       // Long results are computed in slices, one call after the other.
       if (last?.key !== program.key) last = { key: program.key, compiled: compile(program) };
       const { session, inputs: inputNames, outputs: outputNames } = last.compiled;
-      session.run(named(inputNames, inputs), named(outputNames, outputs), {});
+      const feeds = named(inputNames, inputs);
+      const fetches = named(outputNames, outputs);
+      const bytes = outputs.reduce((sum, { data }) => sum + data.byteLength, 0);
+      if (bytes < uncopiedBytesMin) session.run(feeds, fetches, {});
+      else runUncopied(session, feeds, fetches);
     },
     compiledCount: () => compiled.size,
     dispose: () => {
@@ -87,6 +101,19 @@ export function openEngine({ threads }: { readonly threads: number }): Engine {
       compiled.clear();
     },
   };
+}
+
+function runUncopied(session: Session, feeds: NamedValues, fetches: NamedValues): void {
+  const { stackTraceLimit } = Error;
+  // The error is expected, and where it came from takes long to find out.
+  Error.stackTraceLimit = 0;
+  try {
+    session.run(feeds, { [markerOutput]: null, ...fetches }, {});
+  } catch (thrown) {
+    if (!markerRefusal.test(errorMessage(thrown))) throw thrown;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 function named(names: readonly string[], values: readonly EngineValue[]): NamedValues {

@@ -4,7 +4,7 @@
  * TensorProto, ValueInfoProto, OperatorSetIdProto; field numbers below are theirs).
  *
  * Operator sets: 20 of ai.onnx (Gelu; axes of reductions as inputs) and 1 of com.microsoft (FusedMatMul). Values carry no shapes, so one
- * compiled graph serves all.
+ * compiled graph serves all. Every graph has one more output, {@link markerOutput}.
  */
 
 /** Types of values in a graph. */
@@ -33,6 +33,11 @@ export interface OnnxGraph {
   readonly constants?: Readonly<Record<string, OnnxConstant>>;
 }
 
+/** The first output of every graph: no values, of a type (bfloat16) that JavaScript has no array for. What it is good for stands in `engine.node.ts`. */
+export const markerOutput = 'marker';
+
+const markerType = 16;
+
 const dataTypes: Readonly<Record<OnnxType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 const versions = { ir: 9, onnx: 20, microsoft: 1 } as const;
@@ -44,7 +49,9 @@ export function encodeGraph({ inputs, outputs, nodes, constants = {} }: OnnxGrap
     ...nodes.flatMap((node, index) => message(1, encodeNode(node, index))),
     ...text(2, 'g'),
     ...Object.entries(constants).flatMap(([name, constant]) => message(5, encodeConstant(name, constant))),
+    ...message(5, [...integer(1, 0), ...integer(2, markerType), ...text(8, markerOutput), ...message(9, [])]),
     ...inputs.flatMap((value) => message(11, encodeValue(value))),
+    ...message(12, encodeTyped(markerOutput, markerType)),
     ...outputs.flatMap((value) => message(12, encodeValue(value))),
   ];
   const operators = (domain: string, version: number) => message(8, [...text(1, domain), ...integer(2, version)]);
@@ -85,7 +92,11 @@ function encodeConstant(name: string, constant: OnnxConstant): number[] {
 
 function encodeValue(value: string | readonly [string, OnnxType]): number[] {
   const [name, type] = typeof value === 'string' ? ([value, 'float32'] as const) : value;
-  return [...text(1, name), ...message(2, message(1, integer(1, dataTypes[type])))];
+  return encodeTyped(name, dataTypes[type]);
+}
+
+function encodeTyped(name: string, type: number): number[] {
+  return [...text(1, name), ...message(2, message(1, integer(1, type)))];
 }
 
 /** Wire formats of protobuf: 0 a varint, 2 bytes with their length, 5 four bytes. */
