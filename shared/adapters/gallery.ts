@@ -13,12 +13,15 @@ interface Entry {
   readonly paper: string;
   readonly purpose: string;
   readonly checks: string;
+  /** Names of its cases among the fixtures of parity: what a reference implementation computed. */
+  readonly fixtures?: readonly string[];
   /** Settings that show the method where the defaults do not suffice. */
   readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 /** One method on one base. */
-export interface GalleryRow extends Omit<Entry, 'settings'> {
+export interface GalleryRow extends Omit<Entry, 'settings' | 'fixtures'> {
+  readonly fixtures: readonly string[];
   readonly method: string;
   /** The path of a text through the base, one block of it, with what the method acts on in brackets. */
   readonly picture: string;
@@ -36,31 +39,54 @@ const entries: Readonly<Record<string, Entry>> = {
     paper: 'Houlsby 2019, Pfeiffer 2020, He 2022, Steitz and Roth 2024',
     purpose: 'the safe choice for tasks of one site or many; four placements',
     checks: `${fixtures.hub}, golden vectors, ${numeric}`,
+    fixtures: [
+      'houlsby',
+      'parallel',
+      'parallel_heads',
+      'parallel_learned_scale',
+      'pfeiffer',
+      'pfeiffer_gelu_scaled',
+      'pfeiffer_per_layer',
+      'pfeiffer_top_only',
+    ],
   },
   compacter: {
     paper: 'Mahabadi 2021a',
     purpose: 'the smallest bottleneck, where every byte of an update counts',
     checks: `${fixtures.hub}, golden vector, ${numeric}`,
+    fixtures: ['compacter'],
   },
   lora: {
     paper: 'Hu 2021, Kalajdzievski 2023',
     purpose: 'decoders, and whatever is merged into its base for serving; exact rules of aggregation',
     checks: `${fixtures.peft}, ${fixtures.hub}, finite differences`,
+    fixtures: [
+      'peft_bert_lora',
+      'peft_bert_rslora',
+      'peft_bert_seqcls',
+      'peft_gpt2_lora',
+      'peft_gpt2_all_linear',
+      'lora_qv',
+      'lora_all',
+    ],
   },
   dora: {
     paper: 'Liu 2024',
     purpose: 'low ranks that should come close to full training',
     checks: `${fixtures.peft}, golden vector, merged map, finite differences`,
+    fixtures: ['peft_bert_dora'],
   },
   vera: {
     paper: 'Kopiczko 2024',
     purpose: 'many adapters in little memory: two vectors a map beside shared random projections',
     checks: `${fixtures.peft}, ${numeric}`,
+    fixtures: ['peft_bert_vera'],
   },
   ia3: {
     paper: 'Liu 2022',
     purpose: 'few examples and tiny updates; merges into the base',
     checks: `${fixtures.peft}, ${fixtures.hub}, merged map, finite differences`,
+    fixtures: ['peft_bert_ia3', 'ia3'],
   },
   bias: {
     paper: 'Ben Zaken 2022',
@@ -71,11 +97,13 @@ const entries: Readonly<Record<string, Entry>> = {
     paper: 'Li and Liang 2021',
     purpose: 'generation with a base that must stay as it is, maps and all',
     checks: `${fixtures.peft}, ${fixtures.hub}, finite differences`,
+    fixtures: ['peft_gpt2_prefix', 'prefix'],
   },
   prompt: {
     paper: 'Lester 2021',
     purpose: 'large bases with many small tasks; a prompt in vectors',
     checks: `${fixtures.peft}, a prompt of words, finite differences`,
+    fixtures: ['peft_gpt2_prompt'],
   },
   invertible: {
     paper: 'Pfeiffer 2020b',
@@ -91,22 +119,26 @@ const entries: Readonly<Record<string, Entry>> = {
     paper: 'Karimi Mahabadi 2021, Ivison and Peters 2022',
     purpose: 'many related tasks or sites that should teach each other and stay apart',
     checks: 'the published code (both variants), finite differences',
+    fixtures: ['hyperformer', 'hyperformer_pp'],
   },
   mixture: {
     paper: 'Shazeer 2017, Fedus 2022',
     purpose: 'mixed texts: more capacity at the cost of the experts a token uses',
     checks: `Transformers (router), golden vector, ${numeric}, counted products`,
+    fixtures: ['switch_router'],
   },
   stack: {
     paper: 'Pfeiffer 2020',
     purpose: 'one adapter after the other: a language below a task, a personal part on a shared one',
     checks: `${fixtures.hub}, golden vector, finite differences`,
+    fixtures: ['stack2'],
     settings: { members },
   },
   fuse: {
     paper: 'Pfeiffer 2021',
     purpose: 'learns which of several adapters to listen to, token by token, with them frozen',
     checks: `${fixtures.hub}, golden vector, finite differences`,
+    fixtures: ['fusion3'],
     settings: { members },
   },
   average: {
@@ -131,6 +163,7 @@ const entries: Readonly<Record<string, Entry>> = {
     paper: 'AdapterHub, PEFT',
     purpose: 'one batch with rows for many adapters: serving, and simulated cohorts',
     checks: `${fixtures.hub}, members alone, finite differences`,
+    fixtures: ['batch_split'],
     settings: { members },
   },
 };
@@ -138,11 +171,11 @@ const entries: Readonly<Record<string, Entry>> = {
 /** All methods on a base. */
 export function galleryOf(base: BaseDescription): GalleryRow[] {
   return methodNames.map((method) => {
-    const { settings = {}, ...texts } = entries[method] ?? { paper: '', purpose: '', checks: '' };
+    const { settings = {}, fixtures: cases = [], ...texts } = entries[method] ?? { paper: '', purpose: '', checks: '' };
     const configuration: Plan['adapter'] = { method, ...settings };
     const adapter = parseAdapter(configuration, base);
     const parameters = method === 'full' ? base.parameterCount : trainedCount(layoutOf(adapter.tensors));
-    return { method, ...texts, picture: pictureOf(adapter, base), parameters };
+    return { method, ...texts, fixtures: cases, picture: pictureOf(adapter, base), parameters };
   });
 }
 
