@@ -146,6 +146,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
     entropy,
     status: federation.status,
     judgeMember: registry.judge,
+    onWithdrawn: (clientId) => audit.log.record({ type: 'client-withdrew', subject: clientId, payload: { clientId } }),
     onEnrolled: ({ clientId, name, status }) => onEvent({ type: 'enrolled', clientId, name, status }),
     onRejected: hearing.rejected,
   });
@@ -251,7 +252,7 @@ async function matchFederation(
   if ((await store.latestVersion()) === null) {
     const bytes = bytesOf(initialAdapter);
     const adapter = await blobs.put(bytes);
-    const lineage = { identity, plan, record, publishedMs: clock.nowMs() };
+    const lineage = { identity, plan, record, publishedMs: clock.nowMs(), isCertified: false };
     await store.createVersion(makeInitialVersion(lineage, adapter, modelHashOf(baseDigest, bytes)));
   }
   return record;

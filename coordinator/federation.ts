@@ -76,8 +76,12 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   };
   const sendStage = (clientId: ClientId, frame: Uint8Array): void => send([clientId], 'stage', frame);
   const maskedRounds = createMaskedRounds({ ...ports, nativeAes, sendStage });
-  const settings = settingsOf(plan);
-  const found = await recover(store, work, { ...maskedRounds, ...settings });
+  const settings = settingsOf(plan, ports.exchange.uploaded.dim);
+  const found = await recover(store, work, {
+    ...maskedRounds,
+    ...settings,
+    coordinatorKey: ports.identity.publicKey,
+  });
   const { resumed } = found;
   let { state, effects } = startFederation(settings, {
     ...found,

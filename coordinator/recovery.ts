@@ -1,4 +1,5 @@
 /** What a coordinator goes on with: rounds that are durable, and what becomes of one that was open when its coordinator ended. */
+import { roundsInEffect } from './library/contributions.ts';
 import type { MaskedRounds, StoredAttempt } from './masking/masked-rounds.ts';
 import type { RoundWork } from './round-work.ts';
 import type { RoundOutcome } from './rounds/state.ts';
@@ -21,7 +22,11 @@ export interface Recovered {
 export async function recover(
   store: CoordinatorStore,
   work: RoundWork,
-  { isOpenable, isMasked }: Pick<MaskedRounds, 'isOpenable'> & { readonly isMasked: boolean },
+  {
+    isOpenable,
+    isMasked,
+    coordinatorKey,
+  }: Pick<MaskedRounds, 'isOpenable'> & { readonly isMasked: boolean; readonly coordinatorKey: Uint8Array },
 ): Promise<Recovered> {
   const open = (await store.rounds()).find(({ status }) => status === 'open');
   if (open !== undefined && !isMasked) await voidOpenRounds(store, work, 'the coordinator ended in this round');
@@ -39,7 +44,8 @@ export async function recover(
     }));
   return {
     roundIndex: isOpen ? open.roundIndex : (rounds.at(-1)?.roundIndex ?? -1) + 1,
-    publishedCount: outcomes.filter(({ kind }) => kind === 'published').length,
+    // Rounds that were taken back do not count.
+    publishedCount: roundsInEffect(await store.versions(), coordinatorKey),
     outcomes,
     resumed: stored !== null && isOpenable(stored) ? stored : null,
   };

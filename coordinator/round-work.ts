@@ -10,6 +10,7 @@ import type { Clock, Entropy } from '../shared/core/ports.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import type { CertificateFacts } from '../shared/identity/certificate.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import { spentStatement } from '../shared/plan/privacy.ts';
 import { isMasked } from '../shared/plan/secure-aggregation.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
 import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
@@ -213,6 +214,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
         opened: round.masked?.opened ?? null,
         blobs,
         accumulator,
+        entropy,
       });
       // The disk writes while the model is hashed.
       const stored = served.announce(candidate.adapterBytes);
@@ -235,7 +237,10 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const updates = await updatesOf(roundIndex, contributors);
       const publishedMs = clock.nowMs();
       const closed = { roundIndex, roundHash, cohort: asked, updates, rejections: round.rejections };
-      const made = makeVersion({ identity, plan, record, latest, candidate, round: closed, metrics, publishedMs });
+      const isCertified = ports.certificates() !== null;
+      const spent = spentStatement(plan, exchange.uploaded.dim, roundIndex);
+      const lineage = { identity, plan, record, publishedMs, isCertified, spent };
+      const made = makeVersion({ ...lineage, latest, candidate, round: closed, metrics });
       const { version } = made.version;
       const forgotten = await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`);
       const { modelHash, totalWeight, exampleCount, measures, reference } = candidate;

@@ -16,6 +16,7 @@ import { heldOutShare, keepOnDisk, readSite } from './site-records.ts';
 import type { Tally } from './tally.ts';
 import { createTally } from './tally.ts';
 import { createWatch } from './watch.ts';
+import { registerWithdraw } from './withdraw.ts';
 
 interface Options extends ComputeOptions, ColumnOptions {
   readonly state: string;
@@ -34,8 +35,8 @@ interface Options extends ComputeOptions, ColumnOptions {
 export function registerClient(program: Command, context: CommandContext): void {
   const command = program
     .command('client')
-    .requiredOption('--state <folder>', 'durable state with the key of this site; made on first use')
-    .requiredOption('--train <file>', 'rows to train on: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet')
+    .option('--state <folder>', 'durable state with the key of this site; made on first use')
+    .option('--train <file>', 'rows to train on: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet')
     .addOption(
       new Option(
         '--invite <code>',
@@ -58,8 +59,17 @@ export function registerClient(program: Command, context: CommandContext): void 
     .option('--policy <file>', 'what this site agrees to (.yaml, .yml or .json); without it the default policy counts')
     .option('--name <name>', "name of this site in the coordinator's lists", 'client')
     .option('--adapter-task <name>', 'task of this site, where the adapter of a plan serves several')
-    .action((options: Options) => runClient(options, context));
+    .action((options: Partial<Options>) => {
+      // Not commander's business: it would ask `client withdraw` for rows to train on.
+      for (const [name, value] of [
+        ['--state <folder>', options.state],
+        ['--train <file>', options.train],
+      ])
+        if (value === undefined) throw new UsageError('missing-option', `required option '${name}' not specified`);
+      return runClient(options as Options, context);
+    });
   addComputeOptions(addColumnOptions(command));
+  registerWithdraw(command, context);
 }
 
 async function runClient(options: Options, context: CommandContext): Promise<void> {

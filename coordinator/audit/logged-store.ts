@@ -57,7 +57,14 @@ const stored = ({ roundIndex, clientId, bodyHash, receipt }: UpdateRecord): Happ
   payload: { roundIndex, clientId, bodyHash, receipt },
 });
 
+/** What logs a version: that a round published it, or that an operator took versions back. */
 function published(row: VersionRow, coordinatorKey: Uint8Array): Happening {
+  const happening = publication(row, coordinatorKey);
+  const isRollback = row.roundIndex === -1 && row.version > 0;
+  return isRollback ? { ...happening, type: 'version-withdrawn', subject: String(row.version) } : happening;
+}
+
+function publication(row: VersionRow, coordinatorKey: Uint8Array): Happening {
   const encoded = fromHex(row.record);
   const signed = openVersionRecord(coordinatorKey, { record: encoded, signature: fromHex(row.signature) });
   // A record under another key is logged by its hash; whoever checks the lineage says what is wrong with it.
@@ -189,6 +196,11 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
     createVersion: async (version) => {
       await store.createVersion(version);
       await log.record(published(version, coordinatorKey));
+    },
+    addVersion: async (version) => {
+      await store.addVersion(version);
+      await log.record(published(version, coordinatorKey));
+      await checkpoint();
     },
     publish: async (version, detail) => {
       const isRetained = await retain(version.roundIndex);

@@ -119,7 +119,9 @@ function checkVersions(
     fault('version-damaged', errorMessage(thrown));
   }
   const logged = new Map(
-    entries.filter(({ entry }) => entry.type === 'round-published').map(({ payload }) => [payload.version, payload]),
+    entries
+      .filter(({ entry }) => entry.type === 'round-published' || entry.type === 'version-withdrawn')
+      .map(({ payload }) => [payload.version, payload]),
   );
   for (const { version, record, modelHash, adapter } of versions) {
     const payload = logged.get(version);

@@ -10,6 +10,7 @@ import type { ExportOptions } from './adapters-export.ts';
 import type { ImportOptions } from './adapters-import.ts';
 import type { MergeOptions } from './adapters-merge.ts';
 import { registerMethods } from './adapters-methods.ts';
+import type { RollbackOptions } from './adapters-rollback.ts';
 import { list, show, showFolder } from './adapters-show.ts';
 
 /** Adds `adapters` with its subcommands. */
@@ -55,6 +56,14 @@ export function register(program: Command, context: CommandContext): void {
     .action(async (folder: string, options: ImportOptions) => {
       const { importAdapter } = await import('./adapters-import.ts');
       await importAdapter(folder, options, context);
+    });
+  add('rollback', 'make an earlier version the latest again, for example after a site withdrew; recorded in the log')
+    .requiredOption(...state)
+    .option('--before-client <id>', 'the last version without an update of this client (its id, or the first 8 digits)')
+    .option('--to-version <number>', 'this version')
+    .action(async (options: RollbackOptions) => {
+      const { rollback } = await import('./adapters-rollback.ts');
+      await rollback(options, context);
     });
   add('merge', 'write an adapter and its base as one plain checkpoint')
     .requiredOption(

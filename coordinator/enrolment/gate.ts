@@ -13,6 +13,7 @@ import type { Result } from '../../shared/core/result.ts';
 import { refuse, succeed } from '../../shared/core/result.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { clientIdOf } from '../../shared/crypto/identity.ts';
+import { openWithdrawal } from '../../shared/identity/withdrawal.ts';
 import {
   checkAuth,
   nonceBytes,
@@ -24,6 +25,8 @@ import {
 import type { FederationStatus } from '../../shared/protocol/messages.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import { contributionsOf } from '../library/contributions.ts';
+import { checkLineage } from '../library/lineage.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
 import type { HttpAnswer } from '../transport/transport.ts';
 
@@ -43,6 +46,8 @@ export interface GateOptions {
   readonly status: () => FederationStatus;
   /** Why the consortium keeps a client out, or null. */
   readonly judgeMember: (clientId: ClientId) => Promise<Violation | null>;
+  /** A client withdrew: for the log. */
+  readonly onWithdrawn: (clientId: ClientId) => Promise<void>;
   readonly onEnrolled: (client: EnrolledClient) => void;
   /** Somebody was turned away, or asked for something in a form that is wrong. */
   readonly onRejected: (clientId: ClientId | null, found: Violation) => void;
@@ -52,6 +57,8 @@ export interface GateOptions {
 export interface Gate {
   challenge(): Promise<HttpAnswer>;
   enrol(body: unknown): Promise<HttpAnswer>;
+  /** Shuts a client out that asks for it; says where its updates are. */
+  withdraw(body: unknown): Promise<HttpAnswer>;
   admit(auth: unknown): Promise<Result<{ readonly clientId: ClientId; readonly welcome: Uint8Array }, Violation>>;
 }
 
@@ -138,6 +145,25 @@ export function createGate(options: GateOptions): Gate {
       }
       if (redeemed !== null) onEnrolled({ ...client, status });
       const answer = { status, clientId, federationId, coordinatorKey: toHex(identity.publicKey) };
+      return { status: 200, body: answer };
+    },
+    withdraw: async (body) => {
+      const opened = openWithdrawal(body, federationId);
+      const client = opened.ok ? await store.client(opened.value.clientId) : null;
+      const isSigned = opened.ok && client !== null && opened.value.isSignedBy(fromHex(client.publicKey));
+      if (!opened.ok || client === null || !isSigned) {
+        const unsigned = violation('wrong-signature', 'the withdrawal is not signed by a client that is enrolled here');
+        const refused = opened.ok ? unsigned : opened.error;
+        onRejected(null, refused);
+        return { status: 403, body: { ok: false, violation: refused } };
+      }
+      const { clientId } = client;
+      await store.documents.put(`withdrawal/${clientId}`, toHex(opened.value.evidence));
+      await store.revokeClient(clientId);
+      await options.onWithdrawn(clientId);
+      const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
+      const { direct } = contributionsOf(versions, clientId);
+      const answer = { status: 'withdrawn', direct, first: direct[0] ?? null, latest: versions.length - 1 };
       return { status: 200, body: answer };
     },
     admit: async (auth) => {

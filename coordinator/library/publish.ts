@@ -11,12 +11,17 @@ import type { Metrics } from '../../shared/training/metrics.ts';
 import type { Candidate } from '../aggregation/aggregate.ts';
 import { ruleNameOf } from '../aggregation/rules.ts';
 import type { FederationRecord, UpdateRecord, VersionRow } from '../store/store.ts';
+import { rolledBackTo } from './contributions.ts';
+import type { CheckedVersion } from './lineage.ts';
 
-/** What protects single clients in a version. */
-function privacyOf(plan: Plan): string {
-  return isMasked(plan)
-    ? 'masked rounds: the coordinator saw sums of updates and no single one; published versions carry no differential privacy'
-    : 'none: the coordinator could read every update; published versions carry no differential privacy';
+/** What protects single clients, in words. */
+function privacyOf({ plan, isCertified, spent }: Pick<Lineage, 'plan' | 'isCertified' | 'spent'>): string {
+  const noise = spent ?? 'published versions carry no differential privacy';
+  if (!isMasked(plan)) return `${spent == null ? 'none: ' : ''}the coordinator could read every update; ${noise}`;
+  const trust = isCertified
+    ? 'members are certified by the consortium that sites pinned'
+    : 'honest-but-curious coordinator, which vouches for the keys of clients itself';
+  return `masked sums: the coordinator saw the sum of the updates alone (${trust}); ${noise}`;
 }
 
 /** What every version of a federation shares. */
@@ -25,6 +30,10 @@ export interface Lineage {
   readonly plan: Plan;
   readonly record: FederationRecord;
   readonly publishedMs: number;
+  /** What differential privacy promises in this version; null or absent where there is none. */
+  readonly spent?: string | null;
+  /** Whether a consortium certified the clients. */
+  readonly isCertified: boolean;
 }
 
 /** The round that made a version. */
@@ -67,7 +76,7 @@ function sealVersion(
     baseDigest,
     planHash,
     layoutHash,
-    privacy: privacyOf(plan),
+    privacy: privacyOf(lineage),
     aggregationRule: ruleNameOf(plan.aggregation),
     createdAtMs: publishedMs,
     ...facts,
@@ -92,6 +101,25 @@ export function makeInitialVersion(lineage: Lineage, adapterDigest: Digest, mode
   const nothing = { round: null, parentModelHash: null, metrics: null, measures: [] };
   const facts = { versionIndex: 0, modelHash, adapterDigest, ...nothing, ...nobody };
   return sealVersion(lineage, facts, null).version;
+}
+
+/** The version after `latest` that is `target` again: what was published in between stays in the library, and nobody goes on from it. */
+export function makeRollback(
+  lineage: Lineage,
+  { latest, target }: { readonly latest: VersionRow; readonly target: CheckedVersion },
+): VersionRow {
+  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0 };
+  const facts = {
+    versionIndex: latest.version + 1,
+    round: null,
+    modelHash: target.row.modelHash,
+    parentModelHash: latest.modelHash,
+    adapterDigest: target.row.adapter,
+    metrics: null,
+    measures: [{ name: rolledBackTo, value: target.row.version }],
+    ...nobody,
+  };
+  return sealVersion(lineage, facts, target.row.ruleState).version;
 }
 
 /** The version that `candidate` becomes. */

@@ -137,6 +137,11 @@ export function createMemoryStore(): CoordinatorStore {
       });
       return takeUpdates(version.roundIndex);
     },
+    addVersion: async (version) => {
+      if (version.version !== versions.length)
+        throw new StoreError('round-closed', `version ${version.version} is not the next one`);
+      versions.push(version);
+    },
     versions: async () => [...versions],
     latestVersion: async () => versions.at(-1) ?? null,
     close: async () => undefined,

@@ -228,6 +228,13 @@ export function openSqliteStore(path: string): CoordinatorStore {
         run('INSERT INTO versions VALUES (?, ?)', version.version, JSON.stringify(version));
         return updates;
       }),
+    addVersion: (version) =>
+      together(() => {
+        const latest = one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1');
+        if (version.version !== (latest?.version ?? -1) + 1)
+          throw new StoreError('round-closed', `version ${version.version} is not the next one`);
+        run('INSERT INTO versions VALUES (?, ?)', version.version, JSON.stringify(version));
+      }),
     versions: () => guard(() => all<VersionRow>('SELECT record FROM versions ORDER BY version')),
     latestVersion: () => guard(() => one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1')),
     close: () =>

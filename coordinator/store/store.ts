@@ -148,6 +148,8 @@ export interface CoordinatorStore {
    * twice: @throws StoreError `round-closed` unless the round is open and the version is the next one.
    */
   publish(version: VersionRow, detail: string): Promise<UpdateRecord[]>;
+  /** Adds a version that no round made, after the last one. @throws StoreError `round-closed` when it is not the next one. */
+  addVersion(version: VersionRow): Promise<void>;
   /** All versions, oldest first. */
   versions(): Promise<VersionRow[]>;
   latestVersion(): Promise<VersionRow | null>;

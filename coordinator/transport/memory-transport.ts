@@ -18,6 +18,7 @@ export interface MemoryTransport extends Transport {
   challenge(): Promise<HttpAnswer>;
   health(): Promise<HttpAnswer>;
   enrol(body: unknown): Promise<HttpAnswer>;
+  withdraw(body: unknown): Promise<HttpAnswer>;
   /** Connects with what a socket would send as `auth`. `listener` hears every event, the welcome first; `onClosed` the end. */
   connect(
     auth: unknown,
@@ -53,6 +54,7 @@ export function memoryTransport(): MemoryTransport {
     challenge: () => served().challenge(),
     health: () => served().health(),
     enrol: (body) => served().enrol(body),
+    withdraw: (body) => served().withdraw(body),
     connect: async (auth, listener, onClosed = () => undefined) => {
       const admission = await served().admit(auth);
       if (!admission.ok) return admission;

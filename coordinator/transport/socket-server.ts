@@ -227,7 +227,7 @@ async function route(handlers: TransportHandlers, request: IncomingMessage): Pro
   const name = `${request.method} ${path}`;
   if (name === 'GET /v1/challenge') return handlers.challenge();
   if (name === 'GET /v1/health') return handlers.health();
-  if (name !== 'POST /v1/enrol') return refusal(404, 'no such address');
+  if (name !== 'POST /v1/enrol' && name !== 'POST /v1/withdraw') return refusal(404, 'no such address');
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of request) {
@@ -236,7 +236,8 @@ async function route(handlers: TransportHandlers, request: IncomingMessage): Pro
     parts.push(part as Buffer);
   }
   try {
-    return await handlers.enrol(JSON.parse(Buffer.concat(parts).toString('utf8')));
+    const body: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'));
+    return await (name === 'POST /v1/enrol' ? handlers.enrol(body) : handlers.withdraw(body));
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown;
     return refusal(400, 'the request is not JSON');

@@ -32,6 +32,7 @@ export interface HttpAnswer {
 export interface TransportHandlers {
   challenge(): Promise<HttpAnswer>;
   enrol(body: unknown): Promise<HttpAnswer>;
+  withdraw(body: unknown): Promise<HttpAnswer>;
   health(): Promise<HttpAnswer>;
   /** Judges what a connection says about itself; `welcome` is the first message that it is sent. */
   admit(auth: unknown): Promise<Result<{ readonly clientId: ClientId; readonly welcome: Uint8Array }, Violation>>;

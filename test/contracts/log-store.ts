@@ -72,6 +72,14 @@ export function logContract(
       assert.deepEqual(await log.retained(), [delta]);
     });
 
+    it('[LOG-6] keeps the document that came last under a name', async () => {
+      assert.equal(await store.documents.get('consortium'), null);
+      await store.documents.put('consortium', 'aa');
+      await store.documents.put('consortium', 'bb');
+      assert.equal(await store.documents.get('consortium'), 'bb');
+      assert.equal(await store.documents.get('revocations'), null);
+    });
+
     if (!durable) return;
     it('[LOG-5] is there after a stop, and two processes append to one log', async () => {
       await log.append([happening('0')], 1);

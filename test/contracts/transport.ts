@@ -58,6 +58,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       under = create();
       url = await under.transport.listen({
         challenge: async () => ({ status: 200, body: { nonce: 'n' } }),
+        withdraw: async () => ({ status: 200, body: {} }),
         enrol: async (body) => ({ status: 403, body: { refused: body } }),
         health: async () => ({ status: 200, body: { phase: 'waiting' } }),
         admit: async (auth) => {

@@ -63,7 +63,7 @@ describe('certified federation', () => {
     }
     let pending = 0;
     await until(() => {
-      state.store.clients().then((all) => {
+      void state.store.clients().then((all) => {
         pending = all.filter(({ status }) => status === 'pending').length;
       });
       return pending === 3;

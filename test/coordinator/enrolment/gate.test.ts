@@ -157,6 +157,7 @@ describe('gate', () => {
     const record = await state.store.federation();
     const gate = createGate({
       judgeMember: async () => null,
+      onWithdrawn: async () => undefined,
       // Nobody looks at these signatures: ten thousand real ones would take a second.
       identity: { ...state.identity, sign: () => new Uint8Array(64) },
       record: record!,

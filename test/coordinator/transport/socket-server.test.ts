@@ -28,6 +28,7 @@ describe('socket server', () => {
     transport = socketServer({ port: 0, origins: ['https://good.example'] });
     url = await transport.listen({
       challenge: async () => ({ status: 200, body: {} }),
+      withdraw: async (body) => ({ status: 200, body: { withdrew: body } }),
       enrol: async (body) => ({ status: 200, body: { ok: true, got: body } }),
       health: async () => ({ status: 200, body: {} }),
       admit: async () => succeed({ clientId, welcome: new Uint8Array(1) }),

@@ -1,0 +1,57 @@
+/** `tributary client withdraw`: this site leaves its federation, or revokes its consent, and hears which versions hold what it contributed. */
+import type { Command } from 'commander';
+import * as z from 'zod/mini';
+import type { CommandContext } from '../../shared/command-line/context.ts';
+import { utf8 } from '../../shared/core/bytes.ts';
+import { FederationError, TransportError, UsageError } from '../../shared/core/errors.ts';
+import { identityFromSeed } from '../../shared/crypto/identity.ts';
+import { sealWithdrawal, withdrawalAnswerSchema } from '../../shared/identity/withdrawal.ts';
+import { nodePlatform } from '../platform/node.node.ts';
+
+/** Milliseconds for the answer. */
+const answerTimeoutMs = 20_000;
+
+/** Adds `client withdraw`. */
+export function registerWithdraw(client: Command, context: CommandContext): void {
+  client
+    .command('withdraw')
+    .description('leave the federation for good, signed by the key of this site; says which versions hold its updates')
+    .option('--state <folder>', 'state folder of this site')
+    .action((_, command: Command) => {
+      const { state } = command.optsWithGlobals<{ readonly state?: string }>();
+      if (state === undefined)
+        throw new UsageError('missing-option', "required option '--state <folder>' not specified");
+      return withdraw(state, context);
+    });
+}
+
+async function withdraw(folder: string, context: CommandContext): Promise<void> {
+  const platform = await nodePlatform(folder);
+  const { credentials } = await platform.journal.read();
+  if (credentials === null) throw new UsageError('not-enrolled', `${folder} is not enrolled anywhere`);
+  const { url, federationId } = credentials;
+  const identity = identityFromSeed(await platform.identitySeed());
+  const request = sealWithdrawal(identity, federationId, platform.clock.nowMs());
+  const { status, body } = await platform.requestJson(`${url}/v1/withdraw`, answerTimeoutMs, request);
+  const answer = z.safeParse(withdrawalAnswerSchema, body);
+  if (!answer.success) {
+    const detail = JSON.stringify(body).slice(0, 300);
+    if (status === 403) throw new FederationError('withdrawal-refused', `${url} refused the withdrawal: ${detail}`);
+    throw new TransportError('no-answer', `${url} gave no answer to the withdrawal (status ${status})`);
+  }
+  const { direct, first, latest } = answer.data;
+  const document = { federationId, clientId: identity.clientId, ...answer.data };
+  await platform.evidence.write(
+    `${federationId}-withdrawal.json`,
+    utf8(`${JSON.stringify({ ...document, request })}\n`),
+  );
+  const where =
+    first === null
+      ? 'no version holds an update of this site'
+      : `updates of this site went into versions ${direct.join(', ')}; every version from ${first} to ${latest} builds on them unless it was taken back`;
+  const next =
+    first === null
+      ? ''
+      : '\nits operator can go back to the last version without them: tributary adapters rollback --before-client';
+  context.report(document, `withdrawn: the coordinator lets this site in no more\n${where}${next}`);
+}

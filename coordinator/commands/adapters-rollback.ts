@@ -1,0 +1,66 @@
+/** `tributary adapters rollback`: makes an earlier version the latest again, so that a federation goes on without what came after it. */
+import type { CommandContext } from '../../shared/command-line/context.ts';
+import { UsageError } from '../../shared/core/errors.ts';
+import { lockFolder } from '../../shared/core/folder-lock.node.ts';
+import { parseClientId } from '../../shared/core/ids.ts';
+import { systemClock } from '../../shared/core/system-clock.ts';
+import { parsePlan } from '../../shared/plan/plan.ts';
+import { openAudit } from '../audit/open-audit.ts';
+import { lastWithout } from '../library/contributions.ts';
+import { makeRollback } from '../library/publish.ts';
+import { type Library, pick, withLibrary } from './adapters-library.ts';
+
+/** Options of `adapters rollback`. */
+export interface RollbackOptions {
+  readonly state: string;
+  readonly beforeClient?: string;
+  readonly toVersion?: string;
+}
+
+/** Rolls back. @throws UsageError `state-in-use` while a coordinator runs on the state, `not-contributed`, `no-such-version`. */
+export async function rollback(options: RollbackOptions, context: CommandContext): Promise<void> {
+  const { state, beforeClient, toVersion } = options;
+  if ((beforeClient === undefined) === (toVersion === undefined))
+    throw new UsageError('wrong-use', 'name either --before-client or --to-version');
+  const release = lockFolder(state, 'coordinator');
+  try {
+    const document = await withLibrary(state, (library) => rollBack(library, options));
+    const { version, rolledBackTo, withdrawn } = document;
+    const next = 'a coordinator that is started now goes on from it, and trains the rounds that were taken back again';
+    context.report(
+      document,
+      `version ${version} is version ${rolledBackTo} again; taken back: ${withdrawn.join(', ')}\n${next}`,
+    );
+  } finally {
+    release();
+  }
+}
+
+async function rollBack({ store, identity, record, versions }: Library, { beforeClient, toVersion }: RollbackOptions) {
+  const latest = versions.at(-1);
+  const target =
+    beforeClient === undefined ? pick(versions, toVersion) : lastWithout(versions, await clientOf(store, beforeClient));
+  if (latest === undefined || target.row.version === latest.row.version)
+    throw new UsageError('nothing-to-roll-back', `version ${target.row.version} is the latest already`);
+  const audit = await openAudit({ store, identity }, null, systemClock);
+  const plan = parsePlan(JSON.parse(record.plan), 'the plan of the state');
+  const lineage = { identity, plan, record, publishedMs: systemClock.nowMs(), isCertified: false };
+  const made = makeRollback(lineage, { latest: latest.row, target });
+  await audit.store.addVersion(made);
+  // Uses a round number up: clients that remember the last result expect its model in the round after it.
+  const roundIndex = ((await store.rounds()).at(-1)?.roundIndex ?? -1) + 1;
+  await audit.store.openRound(roundIndex, made.modelHash, 0);
+  await audit.store.voidRound(roundIndex, 0, `rolled back to version ${target.row.version}`);
+  const withdrawn = versions.slice(target.row.version + 1).map(({ row }) => row.version);
+  return { version: made.version, rolledBackTo: target.row.version, withdrawn, modelHash: made.modelHash };
+}
+
+/** The client that a whole id or the beginning of one names. */
+async function clientOf(store: Library['store'], text: string) {
+  const found = (await store.clients()).filter(({ clientId }) => clientId.startsWith(text.toLowerCase()));
+  const [only] = found;
+  if (found.length === 1 && only !== undefined && text.length >= 8) return only.clientId;
+  if (found.length > 1)
+    throw new UsageError('which-client', `${found.length} clients begin with ${text}; give more digits`);
+  return parseClientId(text.toLowerCase());
+}
