@@ -49,6 +49,7 @@ export interface Faults {
   degree(): number;
   /** From now on nothing goes wrong. */
   heal(): void;
+  readonly isHealed: () => boolean;
   readonly counts: ReadonlyMap<FaultName, number>;
 }
 
@@ -66,6 +67,7 @@ export function createFaults(rates: FaultRates, random: SeededRandom): Faults {
     heal: () => {
       healed = true;
     },
+    isHealed: () => healed,
     counts,
   };
 }

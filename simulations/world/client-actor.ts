@@ -201,7 +201,7 @@ export function createClientActor(
       const begun: Attempt = { terms, buffers: new Set(), state: started.state, vector: new Uint8Array(0) };
       attempt = begun;
       for (const effect of started.effects) perform(begun, effect);
-      clock.after(patienceMs * speed, () => {
+      clock.after(patienceMs * (faults.isHealed() ? 1 : speed), () => {
         if (attempt === begun) step(begun, { type: 'abandon', reason: violation('stale-round', 'nothing more came') });
       });
       return true;

@@ -2,12 +2,12 @@
 import { strict as assert } from 'node:assert';
 import { utf8 } from '../../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
+import type { Entropy } from '../../../shared/core/ports.ts';
 import { refuse, succeed } from '../../../shared/core/result.ts';
 import { engineCrypto } from '../../../shared/crypto/engine.ts';
 import { digestOf } from '../../../shared/crypto/hash.ts';
 import { createIdentity, type Identity } from '../../../shared/crypto/identity.ts';
 import { violation } from '../../../shared/protocol/violations.ts';
-import { receiveAsClient, startAttempt } from '../../../shared/secure-aggregation/client-machine.ts';
 import type {
   ClientEffect,
   ClientEvent,
@@ -16,11 +16,15 @@ import type {
 } from '../../../shared/secure-aggregation/client-state.ts';
 import { applyMask, type MaskedVector, wipeSeed } from '../../../shared/secure-aggregation/mask.ts';
 import type { JudgeCertificate } from '../../../shared/secure-aggregation/members.ts';
-import { masksToRemove } from '../../../shared/secure-aggregation/opening.ts';
 import { addTo } from '../../../shared/secure-aggregation/ring.ts';
-import { openAttempt, receiveAsServer } from '../../../shared/secure-aggregation/server-machine.ts';
-import type { ServerEffect, ServerEvent, ServerState } from '../../../shared/secure-aggregation/server-state.ts';
+import type {
+  ServerEffect,
+  ServerEvent,
+  ServerSetting,
+  ServerState,
+} from '../../../shared/secure-aggregation/server-state.ts';
 import type { Profile } from '../../../shared/secure-aggregation/threshold.ts';
+import { type Machines, productionMachines } from '../../../simulations/world/machines.ts';
 import { seededEntropy } from '../../helpers/seeded-entropy.ts';
 
 /** Stage before which a client vanishes: its message of this kind never arrives. */
@@ -39,7 +43,11 @@ export interface CohortOptions {
   /** Changes what the coordinator sends to a client; null loses it. */
   readonly bend?: (event: ClientEvent, index: number) => ClientEvent | null;
   /** Changes what a client sends. */
-  readonly bendUp?: (event: ServerEvent, index: number) => ServerEvent;
+  readonly bendUp?: (event: ServerEvent, index: number, client: CohortClient) => ServerEvent;
+  /** Bounds of the coordinator where it is laxer than its clients. */
+  readonly serverSetting?: Partial<ServerSetting>;
+  /** Production's machines, or broken ones. */
+  readonly machines?: Machines;
   /** What a client's journal answers. */
   readonly journal?: (index: number, survivorsHash: Digest) => boolean;
 }
@@ -63,6 +71,10 @@ export interface CohortOutcome {
   readonly ejected: readonly ClientId[];
   /** Everything that clients sent, in order. */
   readonly sent: readonly ServerEvent[];
+  /** Masked vectors by index, also of those who vanished before they were sent. */
+  readonly masked: ReadonlyMap<number, MaskedVector>;
+  /** The entropy of a client from its beginning. */
+  readonly entropyOf: (index: number) => Entropy;
 }
 
 /** Hash of the round of every cohort. */
@@ -96,7 +108,7 @@ export function plainSum(indices: readonly number[], dim: number): MaskedVector 
 const identities = new Map<number, Identity>();
 
 /** The identity of a client, the same in every cohort: a pair of keys costs more than a round. */
-function identityOf(index: number): Identity {
+export function identityOf(index: number): Identity {
   const known = identities.get(index) ?? createIdentity(seededEntropy(1000 + index), engineCrypto);
   identities.set(index, known);
   return known;
@@ -112,9 +124,12 @@ const stageOf: Readonly<Record<Stage, ServerEvent['type']>> = {
 
 /** Runs a round to its end: deadlines are reached when nobody has anything more to say. */
 export function runCohort(options: CohortOptions): CohortOutcome {
+  const { startAttempt, receiveAsClient, openAttempt, receiveAsServer, masksToRemove } =
+    options.machines ?? productionMachines;
   const { clientCount, seed = 1, profile = 'active', dim = 21, vanishing = new Map(), bend, bendUp, journal } = options;
   const organisationOf = options.organisationOf ?? ((index: number) => `org ${index}`);
   const bounds = { clientCountMin: 3, clientCountMax: 128, organisationCountMin: 1, ...options.setting };
+  const entropyOf = (index: number) => seededEntropy(7777 * seed + index);
   const identities = Array.from({ length: clientCount }, (_, index) => identityOf(index));
   const indexOf = new Map(identities.map(({ clientId }, index) => [clientId, index]));
   const sent: ServerEvent[] = [];
@@ -139,7 +154,7 @@ export function runCohort(options: CohortOptions): CohortOutcome {
           type === 'advert' ? { type, ...said, publicKey, certificate: client.certificate } : { type, ...said }
         ) as ServerEvent;
         if (vanishing.get(index) === effect.kind) continue;
-        up.push({ event: bendUp?.(event, index) ?? event, index });
+        up.push({ event: bendUp?.(event, index, client) ?? event, index });
       } else if (effect.type === 'mask-vector') {
         const masked = { coordinates: client.vector.coordinates.slice(), tail: client.vector.tail.slice() };
         for (const { seed: mask, sign } of effect.masks) {
@@ -169,7 +184,7 @@ export function runCohort(options: CohortOptions): CohortOutcome {
       certificateHash: digestOf(certificate),
       checkpoint: { size: 0, root: '00'.repeat(32) as Digest },
       judgeCertificate,
-      entropy: seededEntropy(7777 * seed + index),
+      entropy: entropyOf(index),
     };
     return { identity, certificate, vector: plainVector(index, dim), state: startAttempt(setting).state };
   });
@@ -180,6 +195,7 @@ export function runCohort(options: CohortOptions): CohortOutcome {
     judgeCertificate,
     invited: identities.map(({ clientId }) => clientId),
     vectorBytes: 4 * (dim + 2),
+    ...options.serverSetting,
   });
   const serve = (effects: readonly ServerEffect[]): void => {
     const toAll = (ids: readonly ClientId[], event: ClientEvent) => {
@@ -231,5 +247,15 @@ export function runCohort(options: CohortOptions): CohortOutcome {
     deadlines++;
     hear({ type: 'deadline' });
   }
-  return { server, clients, sum, survivors: survivors.sort((left, right) => left - right), rejected, ejected, sent };
+  return {
+    server,
+    clients,
+    sum,
+    survivors: survivors.sort((left, right) => left - right),
+    rejected,
+    ejected,
+    sent,
+    masked: stored,
+    entropyOf,
+  };
 }
