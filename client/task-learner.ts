@@ -14,9 +14,10 @@ import { evaluateCounts } from '../shared/training/evaluate.ts';
 import { ownersOf } from '../shared/training/label-owners.ts';
 import { type LaidOutAdapter, planAdapters } from '../shared/training/plan-adapters.ts';
 import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/training/task-model.ts';
-import { trainLocally } from '../shared/training/train.ts';
+import { type TrainingOptions, trainLocally } from '../shared/training/train.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import type { Learner, PreparedLearning } from './learner.ts';
+import { type RecordsSpent, trainOnRecords } from './private-records.ts';
 import { type ExampleKeeper, feedOf, type KeptExamples, keepInMemory, type RecordFeed } from './record-feed.ts';
 
 /** A site's records and where it computes. What a record means is decided by the task of the plan that comes. */
@@ -36,6 +37,8 @@ export interface TaskLearnerOptions {
   readonly onBackend?: (name: BackendName) => void;
   /** Told for every plan how many rows were cut for their length, training and held-out rows together, and how many of those are left out. */
   readonly onEncoded?: (counts: { readonly truncatedCount: number; readonly droppedCount: number }) => void;
+  /** Told before every round of private training what the site's records will have cost after it. */
+  readonly onPrivacy?: (spent: RecordsSpent) => void;
 }
 
 /** A learner on these records. */
@@ -65,6 +68,7 @@ async function prepareTask(
     keep = keepInMemory,
     adapterTask,
     onEncoded,
+    onPrivacy,
   }: TaskLearnerOptions,
 ): Promise<PreparedLearning> {
   const [train, heldOut] = [asFeed(trainRecords), asFeed(heldOutRecords)];
@@ -117,7 +121,7 @@ async function prepareTask(
       train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
         const { count } = plan.rounds;
         beside.use(frozen);
-        const { delta, counts, exampleCount, meanLoss, seconds } = await trainLocally({
+        const options = {
           model,
           start,
           source,
@@ -127,7 +131,11 @@ async function prepareTask(
           round: { index: Math.min(roundIndex, count - 1), count },
           onProgress: ({ step, stepCount, loss }) => onProgress({ stepsDone: step, stepCount, loss }),
           signal,
-        });
+        } satisfies TrainingOptions;
+        const { delta, counts, exampleCount, meanLoss, seconds } =
+          plan.privacy.unit === 'record'
+            ? await trainOnRecords(options, { plan, roundIndex, recordCount: train.count, onSpent: onPrivacy })
+            : await trainLocally(options);
         beside.use(null);
         return { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };
       },

@@ -6,6 +6,8 @@ import { assert } from '../../shared/core/assert.ts';
 import { bytesOf, float32Of } from '../../shared/core/bytes.ts';
 import { FederationError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
+import type { Entropy } from '../../shared/core/ports.ts';
+import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
 import { firstNonFinite } from '../../shared/update/vector.ts';
@@ -16,9 +18,11 @@ import type { Measure } from './combine.ts';
 import { combine, readsSingles } from './combine.ts';
 import type { Contribution } from './fold.ts';
 import { foldMean } from './fold.ts';
+import { guardedMean, guardStateOf, isGuarded } from './guarded-mean.ts';
 import { holdFrozenParts } from './held-parts.ts';
 import type { SingleUpdate } from './pair-round.ts';
 import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from './rules.ts';
+import type { AggregationRule, RuleState } from './server-optimisers.ts';
 
 /** An adapter that may become the next version; not stored yet. */
 export interface Candidate {
@@ -57,6 +61,8 @@ export interface AggregateOptions {
   readonly blobs: CoordinatorBlobs;
   /** Memory `[uploaded dim]` for the sum, used again from round to round. */
   readonly accumulator: Float64Array;
+  /** Where central noise comes from. */
+  readonly entropy?: Entropy;
 }
 
 /** The candidate, its rule state durable. @throws StoreError when a blob is missing or damaged; FederationError when the result is not finite. */
@@ -65,7 +71,9 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
   const { aggregation } = plan;
   const rule = ruleOf(aggregation);
   const { stepDim } = exchange;
-  const state = ruleState === null ? rule.init(stepDim) : decodeRuleState(rule, stepDim, await blobs.get(ruleState));
+  const guardState = guardStateOf(plan, exchange.uploaded.dim);
+  const stored = ruleState === null ? null : await blobs.get(ruleState);
+  const state = takeStates(stored, rule, { stepDim, guardState });
   const start = float32Of(startBytes);
   assert(start.length === exchange.published.dim, 'the stored adapter has the length of the layout');
   const weigh = (update: UpdateRecord): number => weightOf(aggregation.weighting, update.exampleCount);
@@ -76,10 +84,19 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
     scan: (take: (part: Uint8Array) => void) => blobs.scan(update.delta, take),
   }));
   const counted = contributions.filter(({ weight }) => weight > 0);
-  const isRead = opened === null && readsSingles(exchange, counted.length);
+  const guarded = opened === null && isGuarded(plan);
+  const isRead = opened === null && !guarded && readsSingles(exchange, counted.length);
   const read = isRead ? readWhole(contributions, exchange.uploaded.dim) : null;
   const mean =
-    opened?.mean ?? (await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
+    opened?.mean ??
+    (guarded
+      ? await guardedMean({
+          ...{ plan, updates, blobs, roundHash: options.roundHash, accumulator: options.accumulator },
+          dim: exchange.uploaded.dim,
+          entropy: options.entropy ?? systemEntropy,
+          state: guardState,
+        })
+      : await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
   const finished =
     exchange.isPlain && !isRead
       ? { next: applyRule(rule, state, start, mean), measures: [] }
@@ -103,13 +120,34 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
       'the new adapter has values that are no numbers; lower aggregation.serverLearningRate',
     );
   }
+  const states = [...state, ...guardState];
   return {
     adapterBytes: bytesOf(next),
-    ruleState: state.length === 0 ? null : await blobs.put(encodeRuleState(state)),
+    ruleState: states.length === 0 ? null : await blobs.put(encodeRuleState(states)),
     totalWeight: opened?.totalWeight ?? totalWeight,
     exampleCount: opened?.exampleCount ?? updates.reduce((total, update) => total + update.exampleCount, 0),
-    measures: opened === null ? measures : [...measures, { name: 'train-loss', value: opened.meanLoss }].sort(byName),
+    measures:
+      opened === null || plan.privacy.unit !== 'none'
+        ? measures
+        : [...measures, { name: 'train-loss', value: opened.meanLoss }].sort(byName),
   };
+}
+
+/** State of the server's optimiser from the stored bytes; that of the robust rule, which stands behind it, is filled in. */
+function takeStates(
+  stored: Uint8Array | null,
+  rule: AggregationRule,
+  { stepDim, guardState }: { readonly stepDim: number; readonly guardState: RuleState },
+): RuleState {
+  if (stored === null) return rule.init(stepDim);
+  const guardBytes = guardState.reduce((sum, vector) => sum + vector.byteLength, 0);
+  let offset = Math.max(0, stored.length - guardBytes);
+  const state = decodeRuleState(rule, stepDim, stored.subarray(0, offset));
+  for (const vector of guardState) {
+    bytesOf(vector).set(stored.subarray(offset, offset + vector.byteLength));
+    offset += vector.byteLength;
+  }
+  return state;
 }
 
 const byName = (left: Measure, right: Measure): number => (left.name < right.name ? -1 : 1);

@@ -34,6 +34,9 @@ export function waitStep(
 /** Asks a cohort of those who are there. */
 export function openRound(state: FederationState, atMs: number): FederationStep {
   const { settings, roundIndex, present } = state;
+  // A number that is used is charged, whatever becomes of its round.
+  if (settings.budgetRounds !== undefined && roundIndex >= settings.budgetRounds)
+    return stop(state, `the privacy budget is spent: it pays ${settings.budgetRounds} rounds, void ones included`);
   const order = samplingOrder(present, { seed: settings.seed, roundIndex });
   const asked = order.slice(0, settings.cohortSize ?? order.length).sort();
   const work = { asked, accepted: [], declined: [], stored: [], startMs: atMs, extended: false, expected: {} };

@@ -1,10 +1,11 @@
 /** The part of a plan that the round machine follows. */
 import type { Plan } from '../../shared/plan/plan.ts';
+import { spendingOf } from '../../shared/plan/privacy.ts';
 import { isMasked, maskedCohortMax } from '../../shared/plan/secure-aggregation.ts';
 import type { RoundSettings } from './state.ts';
 
-/** Settings of the machine, in milliseconds. */
-export function settingsOf(plan: Plan): RoundSettings {
+/** Settings of the machine, in milliseconds, for uploads `[uploadedDim]`. */
+export function settingsOf(plan: Plan, uploadedDim: number): RoundSettings {
   const { rounds, evaluation, training, secureAggregation } = plan;
   const masked = isMasked(plan);
   return {
@@ -20,5 +21,6 @@ export function settingsOf(plan: Plan): RoundSettings {
     waitMs: rounds.waitSeconds * 1000,
     voidsMax: rounds.voidsMax,
     seed: training.seed,
+    ...(plan.privacy.unit === 'client' ? { budgetRounds: spendingOf(plan, uploadedDim)?.roundsMax ?? 0 } : {}),
   };
 }

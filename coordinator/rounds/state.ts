@@ -21,6 +21,8 @@ export interface RoundSettings {
   /** Void rounds in a row after which the federation stops. */
   readonly voidsMax: number;
   readonly seed: number;
+  /** Round numbers that the privacy budget pays, void rounds included; absent where nothing is spent. */
+  readonly budgetRounds?: number;
 }
 
 /** How a round ended. */

@@ -4,9 +4,10 @@ import type { ExchangeSettings } from '../update/federated-layout.ts';
 import { averagesFactors, declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
 import { choiceField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
+import { type RobustSettings, robustFields } from './robustness.ts';
 
 /** How the deltas of a round become the next adapter. */
-export interface Aggregation extends ExchangeSettings {
+export interface Aggregation extends ExchangeSettings, RobustSettings {
   /** What the server does with the mean delta. */
   readonly rule: 'fedavg' | 'fedavgm' | 'fedadagrad' | 'fedadam' | 'fedyogi';
   readonly serverLearningRate: number;
@@ -47,6 +48,7 @@ export const aggregationSchema = sectionField({
   head: z._default(choiceField(['mean', 'by-label']), 'mean'),
   personal: parts(),
   frozen: parts(),
+  ...robustFields,
 });
 
 /** What no single field of the section shows. */

@@ -4,6 +4,7 @@ import { cohortSizeMax } from '../core/limits.ts';
 import { aggregationSchema } from './aggregation.ts';
 import { auditSchema } from './audit.ts';
 import { digestField, sectionField, textField, wholeField } from './fields.ts';
+import { privacySchema } from './privacy.ts';
 import { secureAggregationSchema } from './secure-aggregation.ts';
 import { taskSchema } from './task.ts';
 import { trainingSchema } from './training.ts';
@@ -58,4 +59,5 @@ export const planSchema = sectionField({
   evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
   audit: z.prefault(auditSchema, {}),
   secureAggregation: z.prefault(secureAggregationSchema, {}),
+  privacy: z.prefault(privacySchema, {}),
 });

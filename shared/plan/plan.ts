@@ -13,10 +13,12 @@ import { digestOf } from '../crypto/hash.ts';
 import type { TrainingConfiguration } from '../training/configuration.ts';
 import { type Aggregation, crossCheckAggregation } from './aggregation.ts';
 import { canonicalJson } from './canonical-json.ts';
+import { conflictOf } from './compatibility.ts';
 import { planSchema } from './plan-schema.ts';
+import type { Privacy } from './privacy.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
-import { crossCheckMasking, type SecureAggregation } from './secure-aggregation.ts';
+import { crossCheckMasking, isMasked, type SecureAggregation } from './secure-aggregation.ts';
 import { crossCheckTask, type Task } from './task.ts';
 import { completeTraining, crossCheckTraining } from './training.ts';
 
@@ -55,6 +57,8 @@ export interface Plan {
   readonly audit: { readonly retainUpdates: boolean };
   /** Whether and how single updates are hidden from the coordinator. */
   readonly secureAggregation: SecureAggregation;
+  /** Whose data differential privacy protects, and how much may be spent. */
+  readonly privacy: Privacy;
 }
 
 /**
@@ -83,6 +87,17 @@ function crossCheck(plan: Plan): Problem[] {
     });
   }
   problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan));
+  const { unit, mechanism } = plan.privacy;
+  const { robust, lowRank, weighting, head } = aggregation;
+  const conflict = conflictOf({
+    ...{ robust, lowRank, weighting },
+    masked: isMasked(plan),
+    privacy: unit === 'client' ? mechanism : unit,
+    byLabel: head === 'by-label',
+  });
+  if (conflict !== null) problems.push(conflict);
+  if (robust === 'norm-clip' && aggregation.robustNorm === undefined)
+    problems.push({ path: 'aggregation.robustNorm', sentence: 'must be given with the rule norm-clip' });
   return problems;
 }
 

@@ -67,14 +67,15 @@ const fracBitsMost = 26;
 
 /** The terms of the finest grid that fits the ring; null where not even whole numbers do. */
 export function distributedTerms(settings: DistributedSettings): DistributedTerms | null {
-  for (let fracBits = fracBitsMost; fracBits >= -8; fracBits--) {
-    const terms = termsAt(settings, fracBits);
+  for (let fracBits = fracBitsMost; fracBits >= 0; fracBits--) {
+    const terms = distributedTermsAt(settings, fracBits);
     if (terms.halfVariance <= halfVarianceMax && fits(settings, terms)) return terms;
   }
   return null;
 }
 
-function termsAt(settings: DistributedSettings, fracBits: number): DistributedTerms {
+/** The terms of a given grid. */
+export function distributedTermsAt(settings: DistributedSettings, fracBits: number): DistributedTerms {
   const { ringBits, dim, clipNorm, noiseMultiplier } = settings;
   assert(clipNorm > 0 && noiseMultiplier > 0, 'clipping and noise are above 0');
   const scaledNorm = clipNorm * 2 ** fracBits;

@@ -44,8 +44,9 @@ const roundParamsFormat = structure({
   weightBits: u8,
   /** 1: stochastic. */
   rounding: u8,
-  /** 0: no noise. */
+  /** 0: no noise; 1: Skellam noise of clients inside the masked sum. */
   dpMode: u8,
+  /** Deviation of the noise of the sum at worst, in the unit of deltas. */
   dpSigma: f64,
   /** Graph of the masked protocol: 0 complete, 1 sparse. */
   mode: u8,
@@ -116,6 +117,8 @@ export type MaskedFields = Pick<
   | 'fracBits'
   | 'coordBound'
   | 'clipNorm'
+  | 'dpMode'
+  | 'dpSigma'
   | 'organisationCountMin'
   | 'profile'
   | 'sharesMs'
@@ -126,9 +129,9 @@ export type MaskedFields = Pick<
 /** What every masked round of this version has. */
 const masked = { weightBits: 16, rounding: 1, mode: 0, neighbourCount: 0, maskNeighbourCount: 0 } as const;
 
-/** Parameters of a masked round, without noise of the coordinator. */
+/** Parameters of a masked round. */
 export function maskedRound(round: UnmaskedRound & MaskedFields): RoundParams {
-  return { protocol: protocolVersion, ...masked, dpMode: 0, dpSigma: 0, ...round };
+  return { protocol: protocolVersion, ...masked, ...round };
 }
 
 /** Parameters of a round of suite 0. */
@@ -169,7 +172,8 @@ export function decodeRoundParams(encoded: Uint8Array): Result<RoundParams, Viol
       found.fracBits <= 30 &&
       found.coordBound > 0 &&
       found.clipNorm > 0 &&
-      found.profile <= 1;
+      found.profile <= 1 &&
+      (found.dpMode === 0 ? found.dpSigma === 0 : found.dpMode === 1 && found.dpSigma > 0);
     if (!fits) return fault('a masked round has a ring of 16 or 32 bits, and bounds above 0');
     for (const [name, value] of Object.entries(masked)) {
       const given = found[name as keyof typeof masked];

@@ -2,7 +2,10 @@
  * What one client puts into a masked sum beside its delta, and what the opened sum says (security specification, section 2.5). The tail has a
  * word for the weight, two for the weighed training loss and one for the number of examples: only their sums become visible.
  */
+
+import type { Digest } from '../core/ids.ts';
 import type { KeyStream } from '../crypto/key-stream.ts';
+import { type DistributedTerms, decodePrivately, encodePrivately } from '../privacy/distributed-noise.ts';
 import type { MaskedVector } from './mask.ts';
 import { decodeMean, type Encoding, encodeDelta, isReachable, weightBits } from './quantise.ts';
 
@@ -25,12 +28,22 @@ export interface Contribution {
   readonly meanLoss: number;
 }
 
-/** The vector that is masked. `rounding` as in {@link encodeDelta}. */
+/** How contributions become integers: with noise of clients where a plan wants it, in which case nothing but the delta is said. */
+export interface ContributionEncoding extends Encoding {
+  readonly noise?: { readonly terms: DistributedTerms; readonly rotation: Digest };
+}
+
+/** The vector that is masked. `rounding` as in {@link encodeDelta}; the noise comes from it, too. */
 export function encodeContribution(
   { values, weight, exampleCount, meanLoss }: Contribution,
-  encoding: Encoding,
+  encoding: ContributionEncoding,
   rounding: KeyStream,
 ): MaskedVector {
+  if (encoding.noise !== undefined) {
+    const { terms, rotation } = encoding.noise;
+    const { vector, weightWord } = encodePrivately(values, terms, { rotation, secret: rounding });
+    return { coordinates: vector, tail: Uint32Array.of(weightWord, 0, 0, 0) };
+  }
   const { vector, weightWord } = encodeDelta(values, weight, encoding, rounding);
   const counted = Number.isFinite(meanLoss) ? Math.min(Math.max(meanLoss, 0), loss.max) : loss.max;
   const fixed = Math.round((weightWord / 2 ** weightBits) * counted * 2 ** loss.bits);
@@ -53,9 +66,16 @@ export interface OpenedContribution {
 /** Decodes the sum of `clientCount` contributions; null when it holds what no honest clients can reach, or no weight at all. */
 export function decodeContributions(
   { coordinates, tail }: MaskedVector,
-  encoding: Encoding,
+  encoding: ContributionEncoding,
   clientCount: number,
 ): OpenedContribution | null {
+  if (encoding.noise !== undefined) {
+    const { terms, rotation } = encoding.noise;
+    const says = [clientCount * 2 ** weightBits, 0, 0, 0];
+    if (!says.every((word, index) => tail[index] === word)) return null;
+    const mean = decodePrivately(coordinates, terms, { rotation, clientCount });
+    return { mean, totalWeight: clientCount, exampleCount: 0, meanLoss: 0 };
+  }
   const [weightSum = 0, lossLow = 0, lossHigh = 0, exampleCount = 0] = tail;
   const lossSum = lossLow + half * lossHigh;
   const isSound =

@@ -4,14 +4,17 @@
  */
 import { assert } from '../core/assert.ts';
 import { fromHex, utf8 } from '../core/bytes.ts';
+import { UsageError } from '../core/errors.ts';
 import type { Digest, SessionId } from '../core/ids.ts';
 import { digestOf } from '../crypto/hash.ts';
 import type { Plan } from '../plan/plan.ts';
+import { distributedSettingsOf, spendingOf } from '../plan/privacy.ts';
 import { maskedCohortMax } from '../plan/secure-aggregation.ts';
+import { distributedTerms, distributedTermsAt } from '../privacy/distributed-noise.ts';
 import { encodeRoundParams, type MaskedFields, type RoundParams, roundHashOf } from '../protocol/round-params.ts';
 import { countRanges, type Exchange } from '../update/exchange.ts';
-import { tailWords } from './contribution.ts';
-import { type Encoding, fracBitsMax } from './quantise.ts';
+import { type ContributionEncoding, tailWords } from './contribution.ts';
+import { fracBitsMax } from './quantise.ts';
 import type { RingBits } from './ring.ts';
 
 /** The part of the parameters of a masked round that its plan decides; the suite is the coordinator's choice. */
@@ -27,6 +30,7 @@ export function maskedTermsOf(plan: Plan, exchange: Exchange): MaskedTerms {
   assert(fracBits !== null, 'a checked plan fits its ring');
   const { weighting } = aggregation;
   const phaseMs = phaseSeconds * 1000;
+  const noise = noiseOf(plan, exchange.uploaded.dim);
   return {
     tail: tailWords,
     ringBits,
@@ -42,7 +46,24 @@ export function maskedTermsOf(plan: Plan, exchange: Exchange): MaskedTerms {
     sharesMs: phaseMs,
     agreeMs: phaseMs,
     unmaskMs: phaseMs,
+    dpMode: 0,
+    dpSigma: 0,
+    ...noise,
   };
+}
+
+/** What distributed noise makes of the terms. @throws UsageError `bad-plan` when its budget and ring leave no room. */
+function noiseOf(plan: Plan, dim: number): Partial<MaskedTerms> {
+  const { unit, mechanism, clipNorm, epsilon } = plan.privacy;
+  if (unit !== 'client' || mechanism !== 'distributed') return {};
+  const spending = spendingOf(plan, dim);
+  const terms = spending && distributedTerms(distributedSettingsOf(plan, dim, spending.noiseMultiplier));
+  if (spending === null || terms === null) {
+    const sentence = `no noise for epsilon ${epsilon} fits the ring of ${dim} parameters`;
+    throw new UsageError('bad-plan', `the plan: privacy.epsilon must be larger: ${sentence}`);
+  }
+  const { fracBits } = terms;
+  return { fracBits, clipNorm, coordBound: clipNorm, dpMode: 1, dpSigma: spending.noiseMultiplier * clipNorm };
 }
 
 /** The first field of signed parameters that is not as the plan wants it, or null. */
@@ -54,9 +75,16 @@ export function deviationFrom(terms: MaskedTerms, params: RoundParams): string |
   return null;
 }
 
-/** The encoding that signed parameters prescribe. */
-export function encodingOf({ ringBits, fracBits, coordBound, clipNorm, weightMax }: RoundParams): Encoding {
-  return { ringBits: ringBits as RingBits, fracBits, coordBound, clipNorm, weightMax };
+/** The encoding that signed parameters prescribe, and the noise. */
+export function encodingOf(params: RoundParams): ContributionEncoding {
+  const { ringBits, fracBits, coordBound, clipNorm, weightMax } = params;
+  const encoding = { ringBits: ringBits as RingBits, fracBits, coordBound, clipNorm, weightMax };
+  if (params.dpMode === 0) return encoding;
+  const { dim, dpSigma, clientCountMin, clientCountMax, profile } = params;
+  const settings = { ringBits: encoding.ringBits, dim, clipNorm, noiseMultiplier: dpSigma / clipNorm };
+  const rosters = { clientCountMin, clientCountMax, profile: profile === 1 ? 'active' : 'semi-honest' } as const;
+  const terms = distributedTermsAt({ ...settings, ...rosters }, fracBits);
+  return { ...encoding, noise: { terms, rotation: drawHashOf(params) } };
 }
 
 /** The name of the masked evaluation of a candidate in its messages: an attempt of its own, with keys of its own. */

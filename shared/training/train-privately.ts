@@ -74,7 +74,7 @@ export async function trainPrivately(options: PrivateTrainingOptions): Promise<T
       const at = round.index * stepCount + local;
       const active = activity.at(at / totalSteps);
       const trained = layout.tensors.flatMap(({ size }, place) =>
-        new Array<boolean>(size).fill(activity.trains(place)),
+        Array.from({ length: size }, () => activity.trains(place)),
       );
       const joined = poissonSample(coins, source.count, expectedCount / source.count);
       async function* gradients() {

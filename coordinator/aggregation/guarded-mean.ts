@@ -1,0 +1,76 @@
+/**
+ * The mean of readable updates where a plan does not take it as it is: by a robust rule, or with central noise. Updates are read from their
+ * durable blobs, each checked against the name that its client signed.
+ */
+
+import { assert } from '../../shared/core/assert.ts';
+import { float32Of } from '../../shared/core/bytes.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import type { Entropy } from '../../shared/core/ports.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
+import { spendingOf } from '../../shared/plan/privacy.ts';
+import { addOnGrid, centralTerms, clipFactor, noisyMean } from '../../shared/privacy/central-noise.ts';
+import { randomIntegers } from '../../shared/privacy/random-integers.ts';
+import type { CoordinatorBlobs } from '../store/blobs.ts';
+import type { UpdateRecord } from '../store/store.ts';
+import { robustRuleOf } from './robust/robust-rules.ts';
+import { storedVectors } from './robust/vectors.ts';
+import type { RuleState } from './server-optimisers.ts';
+
+/** What {@link guardedMean} reads. */
+export interface GuardedInput {
+  readonly plan: Plan;
+  readonly dim: number;
+  readonly roundHash: Digest;
+  readonly updates: readonly UpdateRecord[];
+  readonly blobs: CoordinatorBlobs;
+  readonly entropy: Entropy;
+  /** State of the robust rule; mutated. */
+  readonly state: RuleState;
+  /** Memory `[dim]`. */
+  readonly accumulator: Float64Array;
+}
+
+/** Whether a plan's mean of readable updates is not the plain one. */
+export function isGuarded({ aggregation, privacy }: Pick<Plan, 'aggregation' | 'privacy'>): boolean {
+  return aggregation.robust !== 'none' || privacy.unit === 'client';
+}
+
+/** State of a plan's robust rule before the first round; no vectors where it keeps none. */
+export function guardStateOf({ aggregation }: Pick<Plan, 'aggregation'>, dim: number): RuleState {
+  return robustRuleOf(aggregation)?.init(dim) ?? [];
+}
+
+/** The mean `[dim]`. @throws StoreError when a blob is missing or damaged; FederationError `too-few-updates` and what the rule refuses. */
+export async function guardedMean(input: GuardedInput): Promise<Float64Array> {
+  const { plan, dim, roundHash, updates, blobs, state } = input;
+  if (plan.privacy.unit === 'client') return centralMean(input);
+  const rule = robustRuleOf(plan.aggregation);
+  assert(rule !== null, 'a guarded mean has a rule');
+  // Blocks are read without a check of their own.
+  for (const { delta } of updates) await blobs.scan(delta, () => undefined);
+  return rule.update(state, storedVectors(updates, dim, blobs), { roundHash, root: null, removedCount: 0 });
+}
+
+async function centralMean({ plan, dim, updates, blobs, entropy, accumulator }: GuardedInput): Promise<Float64Array> {
+  const spending = spendingOf(plan, dim);
+  assert(spending !== null && updates.length > 0, 'a round that is made has noise for its budget, and updates');
+  const terms = centralTerms({ clipNorm: plan.privacy.clipNorm, noiseMultiplier: spending.noiseMultiplier, dim });
+  const sum = accumulator.fill(0);
+  for (const { delta } of updates) {
+    let squares = 0;
+    await blobs.scan(delta, (part) => {
+      const values = float32Of(part);
+      for (let index = 0; index < values.length; index++) squares += values[index]! ** 2;
+    });
+    const factor = clipFactor(Math.sqrt(squares), terms.clipNorm);
+    let offset = 0;
+    await blobs.scan(delta, (part) => {
+      const values = float32Of(part);
+      addOnGrid(sum.subarray(offset, offset + values.length), values, factor, terms);
+      offset += values.length;
+    });
+  }
+  noisyMean(sum, terms, { clientCount: updates.length, random: randomIntegers(entropy) });
+  return sum;
+}

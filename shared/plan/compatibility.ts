@@ -1,0 +1,117 @@
+/**
+ * What can be combined: robust rules, masked rounds, differential privacy, rules for low-rank pairs. Everything follows from what the rules
+ * declare; the table in the documentation is printed from the same function that refuses plans.
+ */
+import { declarationOf, type LowRankRule, lowRankRuleNames } from '../update/low-rank-rules.ts';
+import { type RobustRuleName, robustDeclarationOf, robustRuleNames } from '../update/robust-rules.ts';
+import type { Problem } from './problems.ts';
+
+/** One combination. */
+export interface Combination {
+  readonly robust: RobustRuleName;
+  /** Whether single updates are masked. */
+  readonly masked: boolean;
+  readonly privacy: 'none' | 'central' | 'distributed' | 'record';
+  readonly lowRank: LowRankRule;
+  readonly weighting: 'examples' | 'equal' | 'given' | 'quality';
+  /** Whether heads are averaged by label, which weighs by counts. */
+  readonly byLabel: boolean;
+}
+
+/** Why a combination cannot be: the field to change, the reason, and the nearest that works. */
+export function conflictOf({ robust, masked, privacy, lowRank, weighting, byLabel }: Combination): Problem | null {
+  const { needs, needsRoot } = robustDeclarationOf(robust);
+  const linear = declarationOf(lowRank);
+  const problem = (path: string, sentence: string): Problem => ({ path, sentence });
+  if (needsRoot)
+    return problem(
+      'aggregation.robust',
+      `must be another rule: ${robust} needs a step of the coordinator on public rows, which this version does not make; centred-clip is the nearest`,
+    );
+  if (masked && needs !== 'sum') {
+    const nearest =
+      'norm-clip with secureAggregation.clipNorm bounds every client; or set secureAggregation.mode to off, and the coordinator can read every single delta';
+    return problem(
+      'aggregation.robust',
+      `must be none or norm-clip with masked rounds: ${robust} looks at single updates; ${nearest}`,
+    );
+  }
+  if (masked && robust === 'norm-clip')
+    return problem(
+      'aggregation.robust',
+      'must be none with masked rounds, where clients keep to the norm themselves: set secureAggregation.clipNorm',
+    );
+  if (robust !== 'none' && linear.needs !== 'sum')
+    return problem(
+      'aggregation.lowRank',
+      `must be a rule that works on sums beside the robust rule ${robust}: ${lowRank} reads single updates; ${linear.insteadWhenMasked ?? 'dense'} is the nearest`,
+    );
+  if (robust !== 'none' && weighting !== 'equal')
+    return problem(
+      'aggregation.weighting',
+      `must be equal with the robust rule ${robust}: hostile clients say what they like about themselves`,
+    );
+  if (robust !== 'none' && byLabel)
+    return problem(
+      'aggregation.head',
+      `must be mean with the robust rule ${robust}: counts by label are what clients say of themselves`,
+    );
+  if (privacy === 'none' || privacy === 'record') return null;
+  if (robust !== 'none')
+    return problem(
+      'aggregation.robust',
+      `must be none with privacy of clients, which clips every update already: what one client can change of ${robust} is not bounded by that`,
+    );
+  if (privacy === 'distributed' && !masked)
+    return problem(
+      'privacy.mechanism',
+      'must be central without masked rounds: distributed noise is added inside a masked sum; set secureAggregation.mode to on for it',
+    );
+  if (privacy === 'central' && masked)
+    return problem(
+      'privacy.mechanism',
+      'must be distributed with masked rounds, where clients add the noise inside the sum; central needs secureAggregation.mode off',
+    );
+  if (linear.needs !== 'sum')
+    return problem(
+      'aggregation.lowRank',
+      `must be a rule that works on sums with privacy of clients: ${lowRank} reads single updates; ${linear.insteadWhenMasked ?? 'dense'} is the nearest`,
+    );
+  if (weighting !== 'equal')
+    return problem(
+      'aggregation.weighting',
+      'must be equal with privacy of clients: a weight would be a release of its own',
+    );
+  if (byLabel)
+    return problem(
+      'aggregation.head',
+      'must be mean with privacy of clients: counts by label would need noise of their own',
+    );
+  return null;
+}
+
+const privacies = ['none', 'record', 'central', 'distributed'] as const;
+
+/** The table in Markdown: what each robust rule, and each rule for low-rank pairs, can be combined with. */
+export function compatibilityTable(): string {
+  const columns = [false, true].flatMap((masked) => privacies.map((privacy) => ({ masked, privacy })));
+  const head = columns.map(
+    ({ masked, privacy }) => `${masked ? 'masked' : 'readable'}, ${privacy === 'none' ? 'no noise' : privacy}`,
+  );
+  const mark = (combination: Combination): string => (conflictOf(combination) === null ? 'yes' : 'no');
+  const base = { weighting: 'equal', byLabel: false } as const;
+  const robustLines = robustRuleNames.map((robust) =>
+    [robust, ...columns.map((column) => mark({ ...base, ...column, robust, lowRank: 'freeze-a' }))].join(' | '),
+  );
+  const lowRankLines = lowRankRuleNames.flatMap((lowRank) => {
+    const cells = columns.map((column) => {
+      const masked = column.masked && declarationOf(lowRank).insteadWhenMasked !== null;
+      return masked ? 'no' : mark({ ...base, ...column, robust: 'none', lowRank });
+    });
+    return [[`none, ${lowRank}`, ...cells].join(' | ')];
+  });
+  const rule = ['---', ...head.map(() => '---')].join(' | ');
+  return [['robust rule, low-rank rule', ...head].join(' | '), rule, ...robustLines, ...lowRankLines]
+    .map((line) => `| ${line} |`)
+    .join('\n');
+}

@@ -1,0 +1,156 @@
+/**
+ * The part `privacy` of a plan: whose data differential privacy protects, by which noise, and how much may be spent. A round is charged with its
+ * number, which is durable before the round is offered and never used twice: so void rounds are charged, too, and nothing is ever published
+ * that was not charged before. Where the next round would exceed the budget the federation stops.
+ */
+import * as z from 'zod/mini';
+import { distributedTerms } from '../privacy/distributed-noise.ts';
+import { epsilonOfRdp } from '../privacy/rdp-accountant.ts';
+import { affordable, leastNoise } from '../privacy/sizing.ts';
+import { skellamRdp, wholeOrders } from '../privacy/skellam-accountant.ts';
+import type { Profile } from '../secure-aggregation/threshold.ts';
+import { choiceField, numberField, sectionField } from './fields.ts';
+
+/** What is protected, and how. */
+export interface Privacy {
+  /** `client`: all that one client has; `record`: every single record of a site, by noise that the site adds itself. */
+  readonly unit: 'none' | 'client' | 'record';
+  /** Of unit `client`: noise that the coordinator adds (`central`), or that clients add inside a masked sum (`distributed`). */
+  readonly mechanism: 'central' | 'distributed';
+  /** Largest norm of an update; of unit `record`, of the gradient of one record. */
+  readonly clipNorm: number;
+  /** Deviation of the noise in multiples of `clipNorm`; left out: the least with which all rounds stay within `epsilon`. */
+  readonly noiseMultiplier?: number | undefined;
+  /** Budget: the largest ε. */
+  readonly epsilon: number;
+  readonly dpDelta: number;
+}
+
+/** The section as a schema. */
+export const privacySchema = sectionField({
+  unit: z._default(choiceField(['none', 'client', 'record']), 'none'),
+  mechanism: z._default(choiceField(['central', 'distributed']), 'central'),
+  clipNorm: z._default(numberField({ above: 0, atMost: 1e6 }), 1),
+  noiseMultiplier: z.optional(numberField({ atLeast: 1e-2, atMost: 1e4 })),
+  epsilon: z._default(numberField({ above: 0, atMost: 1000 }), 8),
+  dpDelta: z._default(numberField({ above: 0, below: 1 }), 1e-5),
+});
+
+/** The parts of a plan that decide what privacy costs. */
+export interface SpendingPlan {
+  readonly privacy: Privacy;
+  readonly rounds: { readonly count: number; readonly cohortSize: number | 'all'; readonly quorum: number };
+  readonly secureAggregation: { readonly ringBits: 16 | 32; readonly profile: Profile };
+}
+
+/** What the rounds of a plan cost. */
+export interface Spending {
+  readonly noiseMultiplier: number;
+  /** ε after so many rounds. */
+  epsilonAfter(roundCount: number): number;
+  /** Rounds that the budget pays. */
+  readonly roundsMax: number;
+}
+
+/** Rounds beyond which no budget is computed: more than plans may have. */
+const roundsMost = 200_000;
+/** Clients that an `all` cohort may have under masks. */
+const maskedMost = 128;
+
+/** What protecting clients costs with uploads `[dim]`; null where the plan does not protect them, or no noise is enough for its budget. */
+export function spendingOf(plan: SpendingPlan, dim: number): Spending | null {
+  const { privacy, rounds } = plan;
+  if (privacy.unit !== 'client') return null;
+  const epsilonOf = (noiseMultiplier: number, roundCount: number): number => {
+    if (roundCount === 0) return 0;
+    const rdp = releaseRdp(plan, dim, noiseMultiplier);
+    return rdp === null
+      ? Number.POSITIVE_INFINITY
+      : epsilonOfRdp((order) => roundCount * rdp(order), privacy.dpDelta, wholeOrders).epsilon;
+  };
+  const noiseMultiplier =
+    privacy.noiseMultiplier ?? leastNoise((noise) => epsilonOf(noise, rounds.count), privacy.epsilon);
+  if (noiseMultiplier === null) return null;
+  const rdp = (roundCount: number): number => epsilonOf(noiseMultiplier, roundCount);
+  return { noiseMultiplier, epsilonAfter: rdp, roundsMax: affordable(rdp, privacy.epsilon, roundsMost) };
+}
+
+/** Rényi divergence of one round by order; null where noise and ring do not fit. */
+function releaseRdp(plan: SpendingPlan, dim: number, noiseMultiplier: number): ((order: number) => number) | null {
+  // The discrete Gaussian costs at most what the Gaussian costs.
+  if (plan.privacy.mechanism === 'central') return (order) => order / (2 * noiseMultiplier ** 2);
+  const terms = distributedTerms(distributedSettingsOf(plan, dim, noiseMultiplier));
+  return terms === null ? null : (order) => skellamRdp(terms.sensitivity, terms.varianceMin, order);
+}
+
+/** What {@link distributedTerms} needs of a plan. */
+export function distributedSettingsOf(
+  { privacy, rounds, secureAggregation: { ringBits, profile } }: SpendingPlan,
+  dim: number,
+  noiseMultiplier: number,
+) {
+  const clientCountMax = rounds.cohortSize === 'all' ? maskedMost : rounds.cohortSize;
+  const clientCountMin = rounds.quorum;
+  return { ringBits, dim, clipNorm: privacy.clipNorm, noiseMultiplier, clientCountMin, clientCountMax, profile };
+}
+
+/** Clients below which protecting a client costs most of what is learned. */
+const fewClients = 50;
+
+const shortNumber = (value: number): string => String(Number(value.toPrecision(4)));
+
+/** What a version of round `roundIndex` promises beside masks, for its signed record; null where nothing but them protects anybody. */
+export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: number): string | null {
+  const { unit, mechanism, epsilon, dpDelta, clipNorm } = plan.privacy;
+  if (unit === 'none') return null;
+  if (unit === 'record') {
+    const holds = 'against everybody outside a site, the coordinator included, as long as that site adds its noise';
+    const own = `each site's own epsilon depends on its number of records, stands in its log, and is at most ${epsilon}`;
+    return `every single record, at delta ${dpDelta}: ${own}; ${holds}; how many records a site has is not protected`;
+  }
+  const spending = spendingOf(plan, dim);
+  if (spending === null) return null;
+  const spent = shortNumber(spending.epsilonAfter(roundIndex + 1));
+  const against =
+    mechanism === 'central'
+      ? 'against everybody who sees versions; trusts the coordinator, which adds the noise and could read every update'
+      : 'against everybody, the coordinator included, as long as fewer than a third of the clients of a round collude with it';
+  const few =
+    plan.rounds.quorum < fewClients
+      ? `; with fewer than ${fewClients} clients noise may hide most of what is learned`
+      : '';
+  return `all that one client has: epsilon ${spent} of ${epsilon} at delta ${dpDelta}, ${mechanism} noise of ${shortNumber(spending.noiseMultiplier)} times the clip norm ${clipNorm}, ${against}; who takes part, example counts and metrics are not protected${few}`;
+}
+
+/** A vector size for what a plan alone can say. */
+const usualDim = 100_000;
+
+/** What a plan spends, for people; a line each. */
+export function describePrivacy(plan: SpendingPlan): string[] {
+  const { unit, mechanism, epsilon, dpDelta } = plan.privacy;
+  if (unit === 'none') return ['no differential privacy: versions may give away what single clients have'];
+  if (unit === 'record')
+    return [
+      `every single record of a site, by noise of the site: each site spends at most epsilon ${epsilon} at delta ${dpDelta}, by its number of records`,
+    ];
+  const spending = spendingOf(plan, usualDim);
+  if (spending === null) return [`no noise is enough for epsilon ${epsilon} at delta ${dpDelta}`];
+  const { roundsMax, epsilonAfter, noiseMultiplier } = spending;
+  const marks = [...new Set([1, Math.ceil(plan.rounds.count / 2), plan.rounds.count])].filter(
+    (count) => count <= roundsMax,
+  );
+  const spent = marks.map((count) => `${shortNumber(epsilonAfter(count))} after ${count}`).join(', ');
+  const end =
+    roundsMax < plan.rounds.count
+      ? `the budget ends after ${roundsMax} of ${plan.rounds.count} rounds`
+      : `the budget pays ${roundsMax} rounds, void ones included`;
+  const trust = mechanism === 'central' ? 'trusts the coordinator' : 'also against the coordinator';
+  const lines = [
+    `all that one client has: ${mechanism} noise of ${shortNumber(noiseMultiplier)} times the clip norm, ${trust}; epsilon ${spent} at delta ${dpDelta}; ${end}`,
+  ];
+  if (plan.rounds.quorum < fewClients)
+    lines.push(
+      `warning: with fewer than ${fewClients} clients, noise that protects one of them may hide most of what is learned`,
+    );
+  return lines;
+}
