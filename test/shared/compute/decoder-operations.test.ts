@@ -55,7 +55,7 @@ describe('rotaryFrequencies', () => {
   });
 });
 
-for (const backend of ['cpu', 'wasm'] as const) {
+for (const backend of ['cpu', 'wasm', 'native'] as const) {
   describe(`operations of decoders on ${backend}`, () => {
     let tensorCount = 0;
     before(() => useBackend(backend));

@@ -55,7 +55,7 @@ function plainAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor3D): Tensor
   ]);
 }
 
-for (const backend of ['cpu', 'wasm'] as const) {
+for (const backend of ['cpu', 'wasm', 'native'] as const) {
   describe(`fused operations on ${backend}`, () => {
     let tensorCount = 0;
     const owned: Tensor[] = [];
