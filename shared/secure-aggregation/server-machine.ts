@@ -317,11 +317,31 @@ function isAnswered(state: ServerState, { members, shares, answers }: Phase<'unm
   return [...shares.keys()].every((dealer) => given.filter((one) => one.has(dealer)).length >= least);
 }
 
+/**
+ * Ejects dealers of whom so many holders got no share that not all of them can be lying: more than may collude, and never on the word of
+ * one. Such boxes prove nothing by themselves, and a dealer that is not ejected could void every round.
+ */
+function ejectShutBoxes(
+  { setting }: ServerState,
+  { members: { members }, shares, answers }: Phase<'unmasking'>,
+): ServerEffect[] {
+  const liarsMax = Math.max(1, thresholdsOf(members.length, setting.profile).colludersMax);
+  return [...shares.keys()].flatMap((dealer) => {
+    const without = [...answers.values()].filter((given) => !given.has(dealer)).length;
+    if (without <= liarsMax) return [];
+    const reason = violation('bad-dealer', `${without} holders got no share of place ${dealer}`);
+    return [{ type: 'eject', clientId: members[dealer]!.clientId, reason }];
+  });
+}
+
 function open(state: ServerState, phase: Phase<'unmasking'>): ServerStep {
   const { answers, ...agreeing } = phase;
   const { members, shares, survivors } = phase;
   const least = thresholdsOf(members.members.length, state.setting.profile).shares;
-  if (!isAnswered(state, phase)) return below(state, 'holders of shares of every dealer', answers.size, least);
+  if (!isAnswered(state, phase)) {
+    const closed = below(state, 'holders of shares of every dealer', answers.size, least);
+    return { ...closed, effects: [...ejectShutBoxes(state, phase), ...closed.effects] };
+  }
   const opened = openSecrets({
     roundHash: state.setting.roundHash,
     members,
