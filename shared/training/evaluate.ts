@@ -75,12 +75,15 @@ export async function eachBatch(
     for (const { indices, part } of batches) {
       signal?.throwIfAborted();
       const arranged = model.arrange(await source.read(indices), (row) => masks.fork(indices[row]!));
+      const below = features === null ? await model.below(arranged, true) : null;
       let hooks: SiteHooks = {};
       const states = tidy(() => {
-        const scored = features?.gather(indices) ?? model.states(named, arranged, { ...mode, ...taskOf(model, part) });
+        const scored =
+          features?.gather(indices) ?? model.states(named, arranged, { ...mode, ...taskOf(model, part), below });
         hooks = scored.hooks;
         return scored.states;
       });
+      below?.states.dispose();
       try {
         await visit({ parameters: named, scored: { states, hooks }, arranged });
       } finally {

@@ -23,17 +23,19 @@ import { trainableLinear, trainableMatMul } from '../compute/products.ts';
 import { takeRows } from '../compute/rows.ts';
 import { assert } from '../core/assert.ts';
 import { FormatError } from '../core/errors.ts';
-import type { SeededRandom } from '../core/random.ts';
+import { type SeededRandom, seededRandom } from '../core/random.ts';
 import { batchOf, type EncodedBatch } from '../data/batches.ts';
 import type { EncodedExample } from '../data/encode.ts';
 import type { ExampleSource } from '../data/example-source.ts';
-import type { BaseModel, SiteHooks } from '../model/base-model.ts';
+import type { BaseModel, SiteHooks, StatesBelow } from '../model/base-model.ts';
 import type { Pooling, Task } from '../plan/task.ts';
 import type { AdapterLayout, TensorSpecification } from '../update/layout.ts';
+import type { ActivationCache } from './activation-cache.ts';
 import { withWordChange } from './adversarial.ts';
 import { type EvaluationCounts, startCounts } from './counts.ts';
 import { initialValues, taskLayout } from './initial-adapter.ts';
 import { binaryCrossEntropy, crossEntropy } from './loss.ts';
+import { statesBelow } from './states-below.ts';
 import { bindTask } from './tasks/registry.ts';
 import type { Arranged, BoundTask, Draw } from './tasks/task.ts';
 import {
@@ -64,6 +66,8 @@ const headLosses = { 'cross-entropy': crossEntropy, 'binary-cross-entropy': bina
 export type PassMode = Pick<AdapterContext, 'training' | 'random' | 'step' | 'task' | 'addLoss' | 'observe'> & {
   /** Added to the word vectors, in the shape that {@link TaskModel.wordShape} says. */
   readonly wordChange?: Tensor3D;
+  /** Where to start, as {@link TaskModel.below} gave it for the same batch. */
+  readonly below?: StatesBelow | null;
 };
 
 /** What {@link createTaskModel} needs. */
@@ -75,6 +79,8 @@ export interface TaskModelOptions {
   readonly tokenizer?: { readonly padId?: number; readonly maskId?: number | null };
   /** How many of the lowest layers go without their adapters where nothing is trained (AdapterDrop). Default 0. */
   readonly dropLowest?: number;
+  /** Keeps states below the lowest adapter from pass to pass; absent means that every pass computes them. */
+  readonly activations?: ActivationCache;
 }
 
 /** States on their way to what scores them. */
@@ -102,6 +108,11 @@ export interface TaskModel {
   arrange(examples: readonly EncodedExample[], draw: Draw): Arranged;
   /** Shape `[batch, sequence, hidden]` of the word vectors that are read. */
   wordShape(arranged: Arranged): [number, number, number];
+  /**
+   * The states of a batch below the lowest adapter, which the caller disposes; null where nothing is kept. `isRepeated`: the same texts come
+   * again.
+   */
+  below(arranged: Arranged, isRepeated: boolean): Promise<StatesBelow | null>;
   /** The scored states. */
   states(parameters: Parameters, arranged: Arranged, mode: PassMode): ScoredStates;
   /** Mean loss over scored states. */
@@ -114,7 +125,7 @@ export interface TaskModel {
 
 /** Binds base, adapter and task. @throws FormatError `bad-plan` when the base does not fit the task; UsageError `nothing-to-train`. */
 export function createTaskModel(options: TaskModelOptions): TaskModel {
-  const { base, adapter, task: settings, tokenizer = {}, dropLowest = 0 } = options;
+  const { base, adapter, task: settings, tokenizer = {}, dropLowest = 0, activations } = options;
   const { description } = base;
   const { hiddenSize, positionsMax, vocabularySize } = description;
   const task = bindTask(settings);
@@ -124,7 +135,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
   const layout = taskLayout(adapter, description, settings);
   const { readout } = task;
   const { padId = 0, maskId = null } = tokenizer;
-  const states: TaskModel['states'] = (parameters, { examples, places }, { wordChange, ...mode }) => {
+  const states: TaskModel['states'] = (parameters, { examples, places }, { wordChange, below, ...mode }) => {
     const batch = batchOf(examples, padId, textTokensMax);
     const { sequenceLength } = batch;
     const shape: [number, number] = [batch.rowCount, sequenceLength];
@@ -133,7 +144,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     const dropped = mode.training || dropLowest === 0 ? {} : { dropLowest };
     const own = adapter.hooks({ parameters, attentionMask, ...mode, ...dropped });
     const hooks = wordChange === undefined ? own : withWordChange(own, wordChange);
-    const all = base.encode({ inputIds, attentionMask }, hooks);
+    const all = base.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks);
     // What an adapter puts in front of the text is not scored.
     assert(
       all.shape[0] === batch.rowCount,
@@ -182,6 +193,12 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     wordShape: ({ examples }) => {
       const { rowCount, sequenceLength } = batchOf(examples, padId, textTokensMax);
       return [rowCount, sequenceLength, hiddenSize];
+    },
+    below: async ({ examples }, isRepeated) => {
+      if (activations === undefined) return null;
+      const hooks = adapter.hooks({ parameters: new Map(), training: false, random: seededRandom(0) });
+      const batch = batchOf(examples, padId, textTokensMax);
+      return statesBelow({ base, hooks, cache: activations, batch, isRepeated });
     },
     states,
     scores,

@@ -21,6 +21,7 @@ import { FederationError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
 import { epochBatches } from '../data/batches.ts';
 import type { ExampleSource } from '../data/example-source.ts';
+import type { StatesBelow } from '../model/base-model.ts';
 import { createActivity } from './activity.ts';
 import { ascend, ascentOf } from './adversarial.ts';
 import { checkTraining } from './check-configuration.ts';
@@ -120,14 +121,21 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
     for (let step = 0; step < stepCount; step++) {
       signal?.throwIfAborted();
       const { indices, part } = next;
-      const arranged = model.arrange(await next.examples, (row) => random.fork('masks', step, row));
+      const examples = await next.examples;
+      const arranged = model.arrange(examples, (row) => random.fork('masks', step, row));
       if (step + 1 < stepCount) next = fetch(batches.next().value);
       const place = round.index * stepCount + step;
-      const loss = await trainer.step(
-        { arranged, indices, step: place, progress: place / totalSteps, ...taskOf(model, part) },
-        schedule(place),
-        random.fork('dropout', step),
-      );
+      // Masks are drawn anew for every pass: such texts do not come again. Changed words change all states.
+      const isRepeated = arranged.examples.every(({ ids }, row) => ids === examples[row]!.ids);
+      const isKept = features === null && configuration.adversarial === undefined && isRepeated;
+      const below = isKept ? await model.below(arranged, true) : null;
+      const loss = await trainer
+        .step(
+          { arranged, indices, below, step: place, progress: place / totalSteps, ...taskOf(model, part) },
+          schedule(place),
+          random.fork('dropout', step),
+        )
+        .finally(() => below?.states.dispose());
       if (!Number.isFinite(loss)) throw divergence(loss, step, configuration);
       lossSum += loss * arranged.targets.length;
       targetCount += arranged.targets.length;
@@ -182,6 +190,8 @@ function* batchesForEver({
 interface Batch {
   readonly arranged: Arranged;
   readonly indices: readonly number[];
+  /** States to start from; null where the pass computes them. */
+  readonly below: StatesBelow | null;
   /** Local steps before this one, over all rounds. */
   readonly step: number;
   /** Their share of all steps, in [0, 1). */
@@ -252,13 +262,21 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
 
   /** The loss of the task and what the adapter adds to it. */
   const batchLoss = (named: Map<string, Tensor>, batch: Batch, pass: Pass): Scalar => {
-    const { arranged, indices, step, task } = batch;
+    const { arranged, indices, below, step, task } = batch;
     const added: Scalar[] = [];
     const { random, observe, wordChange } = pass;
     // A loss is formed in the middle of the network, whose blocks free what they computed.
     const addLoss = (_: string, loss: Scalar): void => void added.push(keep(loss));
     const changed = { ...(wordChange === undefined ? {} : { wordChange }), ...(task === undefined ? {} : { task }) };
-    const mode = { training: true, random, step, addLoss, ...changed, ...(observe === undefined ? {} : { observe }) };
+    const mode = {
+      training: true,
+      random,
+      step,
+      addLoss,
+      below,
+      ...changed,
+      ...(observe === undefined ? {} : { observe }),
+    };
     const scored = features?.gather(indices) ?? model.states(named, arranged, mode);
     const whole = added.reduce<Scalar>((sum, loss) => add(sum, loss), model.loss(named, scored, arranged));
     for (const loss of added) loss.dispose();

@@ -68,11 +68,12 @@ for (const family of allFixtures) {
             valueAndGrads((factor) => {
               const loss: Scalar = sum(model.encode(batch, topHooks(layerIndex, factor!)));
               // What runs from here on is the way back.
-              engine().runKernel = (name, inputs, attributes) => {
-                const result: Tensor = runKernel(name, inputs, attributes);
-                names.push(...[result].flat().map(({ shape }) => `${name} ${shape.join('x')}`));
-                return result as ReturnType<typeof runKernel>;
+              const spied = (...call: Parameters<typeof runKernel>): Tensor => {
+                const result: Tensor = runKernel(...call);
+                names.push(...[result].flat().map(({ shape }) => `${call[0]} ${shape.join('x')}`));
+                return result;
               };
+              engine().runKernel = spied as typeof runKernel;
               return loss;
             })([scalar(1.5)]);
           } finally {

@@ -1,0 +1,43 @@
+/** Float32 to binary16 (IEEE 754) and back, for values that are kept and not computed with. */
+
+/** The nearest binary16 bit patterns, ties to even; null where a value is not finite or beyond 65504. */
+export function roundToFloat16(values: Float32Array): Uint16Array | null {
+  const halves = new Uint16Array(values.length);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let index = 0; index < bits.length; index++) {
+    const all = bits[index]!;
+    const sign = (all >>> 16) & 0x8000;
+    const magnitude = all & 0x7fffffff;
+    // From 65520 on the nearest would be infinite.
+    if (magnitude >= 0x477ff000) return null;
+    if (magnitude >= 0x38800000) {
+      const odd = (magnitude >>> 13) & 1;
+      halves[index] = sign | ((magnitude - 0x38000000 + 0xfff + odd) >>> 13);
+    } else {
+      // Below 2^-14 the steps are 2^-24.
+      halves[index] = sign | (roundedSubnormal(Math.abs(values[index]!)) & 0x7ff);
+    }
+  }
+  return halves;
+}
+
+function roundedSubnormal(magnitude: number): number {
+  const scaled = magnitude * 2 ** 24;
+  const down = Math.floor(scaled);
+  const rest = scaled - down;
+  if (rest > 0.5 || (rest === 0.5 && down % 2 === 1)) return down + 1;
+  return down;
+}
+
+/** The values of binary16 bit patterns of finite numbers, exactly. */
+export function widenFloat16(halves: Uint16Array): Float32Array {
+  const values = new Float32Array(halves.length);
+  const bits = new Uint32Array(values.buffer);
+  for (let index = 0; index < halves.length; index++) {
+    const half = halves[index]!;
+    const magnitude = half & 0x7fff;
+    if (magnitude >= 0x400) bits[index] = ((half & 0x8000) << 16) | ((magnitude << 13) + 0x38000000);
+    else values[index] = (half & 0x8000 ? -1 : 1) * magnitude * 2 ** -24;
+  }
+  return values;
+}
