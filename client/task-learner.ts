@@ -2,6 +2,7 @@
 import { withTask } from '../shared/adapters/with-task.ts';
 import type { BackendName } from '../shared/compute/backend.ts';
 import { useBackend } from '../shared/compute/backend.ts';
+import { checkDevice } from '../shared/compute/canary.ts';
 import { FormatError, UsageError } from '../shared/core/errors.ts';
 import type { ExampleSource } from '../shared/data/example-source.ts';
 import { createParts, type PartsInWork } from '../shared/data/parts.ts';
@@ -119,6 +120,7 @@ async function prepareTask(
       initialise: model.initialise,
       heldOutCount: testing.count,
       train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
+        checkDevice();
         const { count } = plan.rounds;
         beside.use(frozen);
         const options = {

@@ -52,6 +52,7 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   hyparquet: ['shared/data'],
   'hyparquet-compressors': ['shared/data'],
   msgpackr: ['shared/protocol'],
+  'onnxruntime-node': ['shared/compute'],
   'socket.io': ['coordinator/transport', 'simulations/benchmarks'],
   'socket.io-client': ['client/transport', 'simulations/benchmarks'],
   tweetnacl: ['shared/crypto'],

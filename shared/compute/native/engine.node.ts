@@ -143,11 +143,11 @@ function loadBinding(): { readonly createSession: () => Session; readonly versio
   const require = createRequire(import.meta.url);
   let main: string;
   try {
-    main = require.resolve(packageName);
+    main = require.resolve('onnxruntime-node');
   } catch (cause) {
     throw new Error(`${packageName} is not installed`, { cause });
   }
-  const { version } = require(`${packageName}/package.json`) as { version: string };
+  const { version } = require('onnxruntime-node/package.json') as { version: string };
   let loaded: unknown;
   try {
     loaded = require(join(dirname(main), 'binding.js'));

@@ -1,0 +1,46 @@
+import { strict as assert } from 'node:assert';
+import { getKernel, memory, registerKernel, type TensorInfo, unregisterKernel } from '@tensorflow/tfjs-core';
+import { useBackend } from '../../../shared/compute/backend.ts';
+import { checkDevice } from '../../../shared/compute/canary.ts';
+import { FederationError } from '../../../shared/core/errors.ts';
+
+describe('checkDevice', () => {
+  for (const backend of ['cpu', 'wasm', 'native'] as const) {
+    it(`[CNY-1] passes where the back end computes right, and leaves nothing behind: ${backend}`, async () => {
+      await useBackend(backend);
+      const { numTensors } = memory();
+      checkDevice();
+      assert.equal(memory().numTensors, numTensors);
+    });
+  }
+
+  for (const [fault, wrong] of [
+    ['one value off', 1],
+    ['not a number', Number.NaN],
+  ] as const) {
+    it(`[CNY-2] finds a product that comes out wrong: ${fault}`, async () => {
+      await useBackend('cpu');
+      const kernel = getKernel('BatchMatMul', 'cpu');
+      unregisterKernel('BatchMatMul', 'cpu');
+      registerKernel({
+        ...kernel,
+        kernelFunc: (call) => {
+          const result = kernel.kernelFunc(call) as TensorInfo;
+          const data = call.backend as { data: { get(id: object): { values: Float32Array } } };
+          data.data.get(result.dataId).values[7]! += wrong;
+          return result;
+        },
+      });
+      try {
+        assert.throws(checkDevice, (thrown: unknown) => {
+          assert.ok(thrown instanceof FederationError && thrown.code === 'device-computes-wrong');
+          assert.match(thrown.message, /value \d+ of a product with a softmax is .*, expected .*; restart the client/);
+          return true;
+        });
+      } finally {
+        unregisterKernel('BatchMatMul', 'cpu');
+        registerKernel(kernel);
+      }
+    });
+  }
+});
