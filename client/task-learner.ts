@@ -9,6 +9,7 @@ import { createParts, type PartsInWork } from '../shared/data/parts.ts';
 import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
 import { type BaseFiles, baseModelFrom } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import { type ActivationCacheOptions, createActivationCache } from '../shared/training/activation-cache.ts';
 import { besideFrozen } from '../shared/training/beside-frozen.ts';
 import { createRowEncoder } from '../shared/training/encode-rows.ts';
 import { evaluateCounts } from '../shared/training/evaluate.ts';
@@ -32,6 +33,10 @@ export interface TaskLearnerOptions {
   readonly columns?: ColumnMapping;
   readonly backend: BackendName | 'auto';
   readonly threads?: number;
+  /** The room for states of texts below the lowest adapter; 256 MiB by default. */
+  readonly activations?: ActivationCacheOptions;
+  /** Told after every training how many texts have their states kept, if any. */
+  readonly onActivations?: (kept: { readonly count: number; readonly bytes: number }) => void;
   /** The task of this site, for adapters that serve several (`hyperformer`). */
   readonly adapterTask?: string;
   /** Told for every plan which back end was taken. */
@@ -68,6 +73,8 @@ async function prepareTask(
     columns = {},
     keep = keepInMemory,
     adapterTask,
+    activations: room,
+    onActivations,
     onEncoded,
     onPrivacy,
   }: TaskLearnerOptions,
@@ -87,8 +94,9 @@ async function prepareTask(
     const trained = ofTask(planned.trained);
     const published = planned.published === planned.trained ? trained : ofTask(planned.published);
     const beside = besideFrozen(trained, published);
+    const activations = createActivationCache(room);
     const modelOf = (adapter: TaskAdapter, layout: AdapterLayout): TaskModel => {
-      return { ...createTaskModel({ base, adapter, task: plan.task, tokenizer }), layout };
+      return { ...createTaskModel({ base, adapter, task: plan.task, tokenizer, activations }), layout };
     };
     const model = modelOf(beside.adapter, trained.layout);
     const measured = published === trained ? model : modelOf(published.adapter, published.layout);
@@ -139,6 +147,7 @@ async function prepareTask(
             ? await trainOnRecords(options, { plan, roundIndex, recordCount: train.count, onSpent: onPrivacy })
             : await trainLocally(options);
         beside.use(null);
+        if (activations.count > 0) onActivations?.({ count: activations.count, bytes: activations.bytes });
         return { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };
       },
       evaluate: (parameters, signal) => evaluateCounts({ model: measured, parameters, source: testing, signal }),

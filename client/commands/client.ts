@@ -10,15 +10,24 @@ import type { Client } from '../client.ts';
 import { createClient } from '../client.ts';
 import { nodePlatform } from '../platform/node.node.ts';
 import type { FinishReason } from '../session/machine.ts';
-import type { ColumnOptions, ComputeOptions } from './options.ts';
-import { addColumnOptions, addComputeOptions, columnsOf, memoryRowsPreset, numberIn, wholeNumber } from './options.ts';
+import type { ActivationOptions, ColumnOptions, ComputeOptions } from './options.ts';
+import {
+  activationSettings,
+  addActivationOptions,
+  addColumnOptions,
+  addComputeOptions,
+  columnsOf,
+  memoryRowsPreset,
+  numberIn,
+  wholeNumber,
+} from './options.ts';
 import { heldOutShare, keepOnDisk, readSite } from './site-records.ts';
 import type { Tally } from './tally.ts';
 import { createTally } from './tally.ts';
 import { createWatch } from './watch.ts';
 import { registerWithdraw } from './withdraw.ts';
 
-interface Options extends ComputeOptions, ColumnOptions {
+interface Options extends ComputeOptions, ColumnOptions, ActivationOptions {
   readonly state: string;
   readonly train: string;
   readonly invite?: string;
@@ -68,7 +77,7 @@ export function registerClient(program: Command, context: CommandContext): void 
         if (value === undefined) throw new UsageError('missing-option', `required option '${name}' not specified`);
       return runClient(options as Options, context);
     });
-  addComputeOptions(addColumnOptions(command));
+  addActivationOptions(addComputeOptions(addColumnOptions(command)));
   registerWithdraw(command, context);
 }
 
@@ -91,6 +100,9 @@ async function runClient(options: Options, context: CommandContext): Promise<voi
       ...(options.adapterTask === undefined ? {} : { adapterTask: options.adapterTask }),
       backend: options.backend,
       threads: options.threads,
+      activations: activationSettings(options),
+      onActivations: ({ count, bytes }) =>
+        context.log(`states of ${count} texts below the adapter kept in ${formatBytes(bytes)}`),
       onBackend: (name) => context.log(`computing with ${name}`),
       onEncoded: ({ truncatedCount, droppedCount }) => {
         if (truncatedCount > 0)

@@ -5,6 +5,11 @@ import { type BackendName, backendNames } from '../../shared/compute/backend.ts'
 import { errorMessage, UsageError } from '../../shared/core/errors.ts';
 import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import {
+  type ActivationCacheOptions,
+  type ActivationPrecision,
+  activationBytesPreset,
+} from '../../shared/training/activation-cache.ts';
 import { type MetricName, metricNames } from '../../shared/training/metrics.ts';
 import type { BoundTask } from '../../shared/training/tasks/task.ts';
 
@@ -55,6 +60,34 @@ export function addComputeOptions(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'what computes').choices(['auto', ...backendNames]).default('auto'))
     .option('--threads <count>', 'threads, where the back end has any', wholeNumber(1), 1);
+}
+
+/** How much memory saves computing. */
+export interface ActivationOptions {
+  /** In MiB. */
+  readonly activationCache: number;
+  readonly activationPrecision: ActivationPrecision;
+}
+
+/** Adds `--activation-cache` and `--activation-precision`; the parsed options are {@link ActivationOptions}. */
+export function addActivationOptions(command: Command): Command {
+  return command
+    .option(
+      '--activation-cache <MiB>',
+      'memory for states of texts below the lowest adapter, from which later passes start; 0 keeps none',
+      wholeNumber(0),
+      activationBytesPreset / 2 ** 20,
+    )
+    .addOption(
+      new Option('--activation-precision <type>', 'how they are kept: float32 changes no result, float16 takes half')
+        .choices(['float32', 'float16'])
+        .default('float32'),
+    );
+}
+
+/** The settings of a cache as its options say them. */
+export function activationSettings(options: ActivationOptions): Required<ActivationCacheOptions> {
+  return { bytesMax: options.activationCache * 2 ** 20, precision: options.activationPrecision };
 }
 
 /** Rows that stay in memory when nobody says otherwise: some hundred megabytes of ordinary texts. */

@@ -16,7 +16,10 @@ import { bindTask, rowForms } from '../../shared/training/tasks/registry.ts';
 import { trainedCount } from '../../shared/update/layout.ts';
 import { metricsText } from './metrics-text.ts';
 import {
+  type ActivationOptions,
+  activationSettings,
   adapterSettings,
+  addActivationOptions,
   addColumnOptions,
   addComputeOptions,
   addMetricOption,
@@ -32,7 +35,7 @@ import {
 import type { RowFiles } from './rows.ts';
 import { lengthMaxPreset, taskOf } from './task-options.ts';
 
-interface TrainOptions extends ComputeOptions, ColumnOptions {
+interface TrainOptions extends ComputeOptions, ColumnOptions, ActivationOptions {
   readonly base?: string;
   readonly train: string;
   readonly heldOut?: string;
@@ -179,11 +182,13 @@ export function register(program: Command, context: CommandContext): void {
       memoryRowsPreset,
     )
     .option('--seed <number>', 'decides start values, batches, dropout, masks and what is held out', wholeNumber(0), 1);
-  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: TrainOptions, used: Command) => {
-    const isGiven = (option: string): boolean => used.getOptionValueSource(option) === 'cli';
-    const report = await trainAdapter(options, isGiven, context);
-    context.report(report, reportText(report));
-  });
+  addActivationOptions(addComputeOptions(addMetricOption(addColumnOptions(command)))).action(
+    async (options: TrainOptions, used: Command) => {
+      const isGiven = (option: string): boolean => used.getOptionValueSource(option) === 'cli';
+      const report = await trainAdapter(options, isGiven, context);
+      context.report(report, reportText(report));
+    },
+  );
 }
 
 /** Local training as `--training-config` says it; options that are given have the last word, presets the first. */
@@ -314,6 +319,7 @@ async function trainAdapter(
       seed,
       keepBy,
       start,
+      activations: activationSettings(options),
     },
     context,
   );

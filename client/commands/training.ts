@@ -3,9 +3,11 @@ import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts'
 import type { BoundAdapter } from '../../shared/adapters/registry.ts';
 import { startValuesFrom } from '../../shared/adapters/start-values.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { formatBytes } from '../../shared/command-line/progress.ts';
 import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
 import type { Task } from '../../shared/plan/task.ts';
+import { type ActivationCacheOptions, createActivationCache } from '../../shared/training/activation-cache.ts';
 import type { TrainingConfiguration } from '../../shared/training/configuration.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
 import { isBetter, type MetricName, type Metrics } from '../../shared/training/metrics.ts';
@@ -25,6 +27,8 @@ export interface TrainModelOptions extends LoadedBase {
   readonly keepBy: MetricName | null;
   /** The adapter whose values training starts from; null for the start values of the seed. */
   readonly start: AdapterDocument | null;
+  /** The room for states below the lowest adapter. */
+  readonly activations: ActivationCacheOptions;
 }
 
 /** What it gives back. */
@@ -47,11 +51,10 @@ interface Kept {
 }
 
 /** Trains from `start`, or from the start values of `seed`, and measures on the held-out rows. @throws as `trainLocally` does. */
-export async function trainModel(
-  { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed, keepBy, start }: TrainModelOptions,
-  context: CommandContext,
-): Promise<TrainedModel> {
-  const model = createTaskModel({ base, adapter, task, tokenizer });
+export async function trainModel(options: TrainModelOptions, context: CommandContext): Promise<TrainedModel> {
+  const { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed, keepBy, start } = options;
+  const activations = createActivationCache(options.activations);
+  const model = createTaskModel({ base, adapter, task, tokenizer, activations });
   const line = context.progress({
     label: 'training',
     unit: 'steps',
@@ -73,6 +76,8 @@ export async function trainModel(
     ...(keepBy === null ? {} : { onPass: ({ index, parameters }) => judge(keepBy, index + 1, parameters) }),
     signal: context.signal,
   }).finally(() => line.finish());
+  if (activations.count > 0)
+    context.log(`states of ${activations.count} texts below the adapter kept in ${formatBytes(activations.bytes)}`);
   const kept = best as Kept | null;
   const parameters = kept?.parameters ?? result.parameters;
   const measured = async () =>
