@@ -84,6 +84,8 @@ export interface Coordinator {
   readonly ended: Promise<FederationEnd>;
   /** An enrolment code; the address defaults to the one that it listens on. */
   invite(request: Partial<InviteRequest> & Pick<InviteRequest, 'organisation'>): Promise<string>;
+  /** Who says that a client is one, in words. */
+  membership(): Promise<string>;
   /** Every round number that was used, open ones included. */
   rounds(): Promise<RoundRecord[]>;
   versions(): Promise<VersionRow[]>;
@@ -189,6 +191,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
       const whole: InviteRequest = { approval: 'automatic', url, ...request };
       return (await createInvite(whole, { store, identity, record, clock, entropy })).code;
     },
+    membership: registry.describe,
     rounds: () => store.rounds(),
     versions: () => store.versions(),
     library: async () =>

@@ -13,12 +13,14 @@ import { encodeMessage } from '../../shared/protocol/codec.ts';
 import { openEnvelope } from '../../shared/protocol/envelope.ts';
 import { transcriptHashOf, type VersionRecord } from '../../shared/protocol/version-record.ts';
 import { describe } from '../../shared/protocol/violations.ts';
+import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
 import { aggregate } from '../aggregation/aggregate.ts';
 import type { CheckedVersion } from '../library/lineage.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import type { UpdateRecord } from '../store/store.ts';
 import type { Evidence, Transcript } from './log-store.ts';
+import { openMaskedRound } from './replay-masked.ts';
 
 /** What a replay works with. */
 export interface ReplaySource {
@@ -30,6 +32,8 @@ export interface ReplaySource {
   /** Public keys of clients, hex. */
   readonly keys: ReadonlyMap<ClientId, string>;
   readonly blobs: CoordinatorBlobs;
+  /** Judges certificates of masked rounds as they were at a time. */
+  readonly judgeAt: (timeMs: number) => JudgeCertificate;
 }
 
 /** What a replay found. */
@@ -42,8 +46,8 @@ export interface ReplayVerdict {
 
 /** Replays one round. Costs what aggregating it cost. @throws FederationError `no-such-round` when no version is of this round. */
 export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> {
-  const { transcript, versions } = source;
-  const { roundIndex, updates } = transcript;
+  const { transcript: whole, versions } = source;
+  const { roundIndex } = whole;
   const made = versions.find(({ row }) => row.roundIndex === roundIndex);
   const before = made === undefined ? undefined : versions[made.row.version - 1];
   if (made === undefined || before === undefined)
@@ -51,18 +55,21 @@ export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> 
   const faults: { code: string; detail: string }[] = [];
   const fault = (code: string, detail: string): void => void faults.push({ code, detail });
   const { record } = made;
+  // Of a masked round vectors of clients that vanished later are there too; they are not in the sum.
+  const updates = whole.updates.filter(({ clientId }) => record.contributors.includes(clientId));
   const signers = updates.map(({ clientId }) => clientId);
   if (signers.join() !== record.contributors.join())
     fault('aggregate-tamper', 'the retained updates are of other clients than the contributors of the version');
   const { roundHash = null, transcriptHash = null } = record.round ?? {};
   if (roundHash === null || transcriptHashOf(roundHash, updates) !== transcriptHash)
     fault('aggregate-tamper', 'the retained updates are not those of the transcript that the version names');
-  for (const update of updates) {
+  const isMasked = whole.roundParams !== null;
+  for (const update of isMasked ? [] : updates) {
     const found = judgeUpdate(update, source, record);
     if (found !== null) fault('unsigned-update', `client ${update.clientId.slice(0, 8)}: ${found}`);
   }
   try {
-    const again = await makeAgain(source, before, record);
+    const again = await makeAgain({ ...source, transcript: { ...whole, updates } }, before, record);
     if (again !== record.adapterDigest)
       fault('aggregate-tamper', `the updates give the adapter ${again}, published was ${record.adapterDigest}`);
   } catch (thrown) {
@@ -74,19 +81,33 @@ export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> 
 
 /** Digest of the adapter that the rule makes of the retained updates. */
 async function makeAgain(
-  { plan, exchange, transcript, blobs }: ReplaySource,
+  { plan, exchange, transcript, blobs, judgeAt }: ReplaySource,
   before: CheckedVersion,
-  { round }: VersionRecord,
+  { round, contributors, createdAtMs }: VersionRecord,
 ): Promise<string> {
+  const { roundParams } = transcript;
+  const masked =
+    roundParams === null
+      ? null
+      : await openMaskedRound({
+          ...{ plan, exchange, blobs },
+          transcript: { ...transcript, roundParams },
+          judgeCertificate: judgeAt(createdAtMs),
+        });
+  if (masked !== null && (masked.roundHash !== round!.roundHash || masked.contributors.join() !== contributors.join()))
+    throw new FederationError(
+      'aggregate-tamper',
+      'the retained messages open a sum of another round or of other clients',
+    );
   const candidate = await aggregate({
     plan,
     exchange,
     roundIndex: round!.roundIndex,
-    roundHash: round!.roundHash,
+    roundHash: masked?.drawHash ?? round!.roundHash,
     startBytes: await blobs.get(before.record.adapterDigest),
     ruleState: before.row.ruleState,
     updates: transcript.updates,
-    opened: null,
+    opened: masked?.opened ?? null,
     blobs,
     accumulator: new Float64Array(exchange.uploaded.dim),
   });

@@ -3,8 +3,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import * as z from 'zod/mini';
 import type { CommandContext } from '../../shared/command-line/context.ts';
-import { toHex } from '../../shared/core/bytes.ts';
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
+import { judgeCertificates } from '../../shared/identity/certificate.ts';
+import { decodeConsortium } from '../../shared/identity/consortium.ts';
+import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
+import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import type { LogDocument } from '../audit/log-file.ts';
 import { readLogFile, writeLogFile } from '../audit/log-file.ts';
 import type { ReplayVerdict } from '../audit/replay.ts';
@@ -120,6 +124,15 @@ async function readReceipt(path: string): Promise<ReceiptDocument> {
   }
 }
 
+/** Who judges the certificates of a round that was made at a time. */
+async function judgesOf({ store, identity, record }: OpenState): Promise<(timeMs: number) => JudgeCertificate> {
+  const hex = await store.documents.get('consortium');
+  const decoded = hex === null ? null : decodeConsortium(fromHex(hex));
+  const consortium = decoded?.ok ? decoded.value : null;
+  if (consortium === null) return () => judgeVouchers(identity.publicKey, record.federationId);
+  return (nowMs) => judgeCertificates(() => ({ consortium, revocations: null, nowMs }));
+}
+
 async function replay(state: OpenState, roundIndex: number, base: string | undefined): Promise<ReplayVerdict> {
   const { store, blobs, record, identity } = state;
   const transcript = await store.log.transcript(roundIndex);
@@ -134,6 +147,7 @@ async function replay(state: OpenState, roundIndex: number, base: string | undef
     import('../library/lineage.ts'),
   ]);
   const { plan, exchange } = await exchangeForReplay(record, base);
+  const judgeAt = await judgesOf(state);
   const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
-  return replayRound({ plan, exchange, transcript, versions, keys: keysOf(await store.clients()), blobs });
+  return replayRound({ plan, exchange, transcript, versions, keys: keysOf(await store.clients()), blobs, judgeAt });
 }

@@ -4,6 +4,7 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
 import { FederationError, UsageError } from '../../shared/core/errors.ts';
 import { readPlan } from '../../shared/plan/read-plan.node.ts';
+import { describeMasking } from '../../shared/plan/secure-aggregation.ts';
 import type { Coordinator, FederationEnd } from '../coordinator.ts';
 import { describeEvent, describeMetrics } from './describe-event.ts';
 import { createRoundProgress } from './round-progress.ts';
@@ -74,7 +75,8 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
     const before = (await coordinator.versions()).length - 1;
     context.log(`coordinator of "${plan.name}" at ${coordinator.url}, fingerprint ${coordinator.fingerprint}`);
     if (before > 0) context.log(`going on after version ${before}`);
-    context.log('secure aggregation is off: this coordinator can read every single delta');
+    context.log(describeMasking(plan));
+    context.log(await coordinator.membership());
     context.log(`invite a site with: tributary invite --state ${stateFolder} --organisation NAME`);
     const progress = context.progress({ label: 'federation', unit: 'rounds', total: plan.rounds.count - before });
     show = () => progress.update(rounds.done(), rounds.note());

@@ -8,7 +8,12 @@ import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { type CertificateFacts, judgeMember, readCertificate } from '../../shared/identity/certificate.ts';
-import { type Consortium, consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
+import {
+  type Consortium,
+  consortiumFingerprint,
+  consortiumHashOf,
+  decodeConsortium,
+} from '../../shared/identity/consortium.ts';
 import type { IdentityDocument } from '../../shared/identity/office.ts';
 import { judgeApproval } from '../../shared/identity/plan-approval.ts';
 import { openRevocations, type Revocations } from '../../shared/identity/revocations.ts';
@@ -28,6 +33,8 @@ export interface ShownDocuments {
 export interface Registry {
   /** What certificates are judged by, as of the last time that somebody asked; null without a consortium. */
   readonly facts: () => CertificateFacts | null;
+  /** Who says that a client is one, in words. */
+  describe(): Promise<string>;
   /** Why the client may not come in, or null. */
   judge(clientId: ClientId): Promise<Violation | null>;
   /** What the client is shown. */
@@ -147,6 +154,12 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
 
   return {
     facts: () => (newest === null ? null : { ...newest, nowMs: clock.nowMs() }),
+    describe: async () => {
+      const signer = await consortium();
+      return signer === null
+        ? 'this coordinator vouches for the keys of clients itself: masks hold against an honest-but-curious coordinator'
+        : `members are certified by the consortium "${signer.name}", fingerprint ${consortiumFingerprint(signer)}`;
+    },
     judge: async (clientId) => {
       const facts = await refresh();
       if (facts === null) return null;

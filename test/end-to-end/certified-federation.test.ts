@@ -1,17 +1,20 @@
 /** A federation whose members a consortium certifies, with masked rounds and receipts, without sockets: real coordinator, real clients. */
 import { strict as assert } from 'node:assert';
 import { createAuditLog } from '../../coordinator/audit/audit-log.ts';
+import { keysOf, replayRound } from '../../coordinator/audit/replay.ts';
 import { verifyLog } from '../../coordinator/audit/verify.ts';
 import { createRegistry } from '../../coordinator/enrolment/registry.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { toHex } from '../../shared/core/bytes.ts';
 import { engineCrypto } from '../../shared/crypto/engine.ts';
 import { fingerprint, identityFromSeed } from '../../shared/crypto/identity.ts';
+import { judgeCertificates } from '../../shared/identity/certificate.ts';
 import { type Consortium, encodeConsortium } from '../../shared/identity/consortium.ts';
 import { requestFormat } from '../../shared/identity/documents.ts';
 import { type IdentityDocument, revokeSerials, signDocument } from '../../shared/identity/office.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { encodeCanonical } from '../../shared/protocol/canonical.ts';
+import { exchangeOf } from '../../shared/update/exchange.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
 import { closeWorlds, startWorld, testPlan, until } from '../coordinator/harness.ts';
 import { seededEntropy } from '../helpers/seeded-entropy.ts';
@@ -23,6 +26,7 @@ const plan = {
   ...testPlan({
     rounds: { count: 2, cohortSize: 3, quorum: 3 },
     secureAggregation: { mode: 'on', organisationsMin: 3 },
+    audit: { retainUpdates: true },
   }),
   base: { digest: fixedBaseDigest(fixedBase) },
 };
@@ -101,5 +105,27 @@ describe('certified federation', () => {
       versions: await state.store.versions(),
     };
     assert.deepEqual(verifyLog(document, receipts).faults, []);
+
+    const exchange = exchangeOf(plan.aggregation, fixedLayout(dim));
+    const transcript = (await state.store.log.transcript(1))!;
+    const keys = keysOf(await state.store.clients());
+    const judgeAt = (nowMs: number) => judgeCertificates(() => ({ consortium, revocations: null, nowMs }));
+    const source = { plan, exchange, transcript, versions: library, keys, blobs: state.blobs, judgeAt };
+    assert.deepEqual((await replayRound(source)).faults, []);
+    const lost = { ...transcript, messages: transcript.messages.slice(0, -2) };
+    const found = await replayRound({ ...source, transcript: lost });
+    assert.deepEqual(
+      found.faults.map(({ code }) => code),
+      ['transcript-damaged'],
+    );
+    const tampered = library.toSpliced(2, 1, {
+      ...library[2]!,
+      record: { ...library[2]!.record, adapterDigest: 'ab'.repeat(32) as never },
+    });
+    const caught = await replayRound({ ...source, versions: tampered });
+    assert.deepEqual(
+      caught.faults.map(({ code }) => code),
+      ['aggregate-tamper'],
+    );
   });
 });

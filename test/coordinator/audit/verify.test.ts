@@ -111,7 +111,15 @@ describe('audit verify', () => {
     const versions = await world.coordinator.library();
     const keys = keysOf(await state.store.clients());
     const transcript = (await state.store.log.transcript(1))!;
-    const source = { plan, exchange, transcript, versions, keys, blobs: state.blobs };
+    const source = {
+      plan,
+      exchange,
+      transcript,
+      versions,
+      keys,
+      blobs: state.blobs,
+      judgeAt: () => () => assert.fail('nothing is masked'),
+    };
     const honest = await replayRound(source);
     assert.deepEqual(honest, { roundIndex: 1, version: 2, updateCount: 2, faults: [] });
 
