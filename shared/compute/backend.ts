@@ -18,6 +18,7 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { errorMessage, FederationError } from '../core/errors.ts';
+import { registerCutKernels } from './wasm-cuts.ts';
 import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
 import { registerRowKernels } from './wasm-rows.ts';
 
@@ -133,6 +134,7 @@ async function loadWasm(threads: number): Promise<() => number> {
   if (getKernel(batchedProductKernel, 'wasm') === undefined) {
     registerWasmKernels();
     registerRowKernels();
+    registerCutKernels();
   }
   return () => Math.max(1, wasm.getThreadsCount());
 }
