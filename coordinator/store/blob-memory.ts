@@ -1,5 +1,6 @@
 /** A blob store in memory, for tests and simulations. */
 import { assert } from '../../shared/core/assert.ts';
+import { concatBytes } from '../../shared/core/bytes.ts';
 import { StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
@@ -25,7 +26,10 @@ export function createMemoryBlobs(): CoordinatorBlobs {
     },
     get: async (digest) => find(blobs, digest).slice(),
     has: async (digest) => blobs.has(digest) || uploads.has(digest),
-    read: async (digest, offset, length) => find(blobs, digest).slice(offset, offset + length),
+    read: async (digest, offset, length) => {
+      const whole = blobs.get(digest) ?? concatBytes(...find(uploads, digest));
+      return whole.slice(offset, offset + length);
+    },
     delete: async (digest) => {
       blobs.delete(digest);
       uploads.delete(digest);

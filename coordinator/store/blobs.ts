@@ -20,7 +20,7 @@ export interface StagedBlob {
 /** Takes one chunk of an upload; the bytes are lent until it returns. */
 export type ChunkReader = (chunk: Uint8Array, index: number) => void;
 
-/** A blob store with staging. Passes `test/contracts/blob-store.ts`. */
+/** A blob store with staging; `read` also gives parts of committed uploads, unchecked. Passes `test/contracts/blob-store.ts`. */
 export interface CoordinatorBlobs extends BlobStore {
   /** Like `put`, piece by piece from where the bytes lie. The caller has computed their digest. */
   putFrom(source: ByteSource, digest: Digest): Promise<void>;

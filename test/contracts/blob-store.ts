@@ -95,6 +95,10 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       await staged.discard();
       assert.equal(await blobs.has(root), true);
       assert.deepEqual(await scanned(blobs, root), chunks);
+      // Across the border of two chunks.
+      const from = chunks[0]!.length - 3;
+      const expected = [...chunks[0]!.slice(from), ...chunks[1]!.slice(0, 2)];
+      assert.deepEqual([...(await blobs.read(root, from, 5))], expected);
       await blobs.delete(root);
       assert.equal(await blobs.has(root), false);
       await assert.rejects(scanned(blobs, root), { code: 'blob-missing' });
