@@ -4,9 +4,12 @@ import { UsageError } from '../core/errors.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
+import { describePrivacy } from '../plan/privacy.ts';
 import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
 import { describeMasking } from '../plan/secure-aggregation.ts';
+import { describeStrategies } from '../plan/training.ts';
 import { declarationOf } from '../update/low-rank-rules.ts';
+import { robustDeclarationOf } from '../update/robust-rules.ts';
 import type { BaseReport } from './check-base.node.ts';
 import type { CommandContext } from './context.ts';
 import { formatBytes } from './progress.ts';
@@ -60,6 +63,15 @@ async function checkOnBase(plan: Plan, file: string, base: string, context: Comm
 function aggregationText(aggregation: Plan['aggregation']): string {
   const { rule, weighting, lowRank, publishedRank, head, personal, frozen } = aggregation;
   const parts = [`${rule}, weighted by ${weighting}`];
+  const { robust, hostileMax, bucketSize, robustNorm } = aggregation;
+  if (robust !== 'none') {
+    const { condition } = robustDeclarationOf(robust);
+    const [buckets, norm] = [
+      bucketSize > 1 ? `buckets of ${bucketSize}, ` : '',
+      robustNorm === undefined ? '' : `norm ${robustNorm}, `,
+    ];
+    parts.push(`${norm}${buckets}${robust} against ${hostileMax} hostile (${condition})`);
+  }
   if (lowRank !== 'factor-avg') parts.push(`low-rank pairs by ${lowRank}: ${declarationOf(lowRank).guarantee}`);
   if (publishedRank !== undefined) parts.push(`published rank ${publishedRank}`);
   if (head === 'by-label') parts.push('head by label');
@@ -81,10 +93,11 @@ export function planText(file: string, plan: Plan, planHash: string, base: BaseR
     `  plan hash     ${planHash}`,
     `  task          ${taskText(plan.task)}`,
     `  adapter       ${plan.adapter.method}`,
-    `  local work    ${local}, ${optimiser}, seed ${training.seed}`,
+    `  local work    ${[`${local}, ${optimiser}, seed ${training.seed}`, ...describeStrategies(training)].join('; ')}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
     `  aggregation   ${aggregationText(aggregation)}`,
     `  privacy       ${describeMasking(plan)}`,
+    ...describePrivacy(plan).map((line) => `                ${line}`),
   ];
   if (base !== null) {
     const [up, down] = [formatBytes(base.updateBytes), formatBytes(base.publishedBytes)];

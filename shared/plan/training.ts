@@ -99,3 +99,21 @@ export function crossCheckTraining(training: TrainingConfiguration): Problem[] {
   }
   return problems;
 }
+
+/** What local training does beside plain steps, for people; nothing where it does not. */
+export function describeStrategies(training: TrainingConfiguration): string[] {
+  const { groups = [], freezing = [], gradualUnfreezing, samplingTemperature, adversarial, warmupSteps } = training;
+  const percent = (part: number): string => `${Math.round(1000 * part) / 10} %`;
+  return [
+    ...(warmupSteps === undefined ? [] : [`${warmupSteps} steps of warm-up`]),
+    ...groups.map(
+      ({ tensors: names, learningRateFactor }) => `${names.join(', ')} at ${learningRateFactor} times the rate`,
+    ),
+    ...freezing.map(({ tensors: names, from = 0, until = 1 }) => {
+      return `${names.join(', ')} frozen from ${percent(from)} to ${percent(until)} of the steps`;
+    }),
+    ...(gradualUnfreezing === undefined ? [] : [`layers join from the top until ${percent(gradualUnfreezing)}`]),
+    ...(samplingTemperature === undefined ? [] : [`parts sampled at temperature ${samplingTemperature}`]),
+    ...(adversarial === undefined ? [] : [`${adversarial.method} on word vectors within ${adversarial.radius}`]),
+  ];
+}
