@@ -147,6 +147,11 @@ async function replay(state: OpenState, roundIndex: number, base: string | undef
     import('../library/lineage.ts'),
   ]);
   const { plan, exchange } = await exchangeForReplay(record, base);
+  if (plan.privacy.unit === 'client' && plan.privacy.mechanism === 'central')
+    throw new UsageError(
+      'noise-not-kept',
+      'the coordinator added noise to this round, which nobody keeps: it cannot be made again',
+    );
   const judgeAt = await judgesOf(state);
   const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
   return replayRound({ plan, exchange, transcript, versions, keys: keysOf(await store.clients()), blobs, judgeAt });

@@ -23,7 +23,6 @@ export const entryMeanings = {
   'revocations-taken': 'a list of revocations of the consortium was put to use',
   'round-opened': 'a round number was used up',
   'round-reopened': 'a masked round began anew with new keys',
-  'round-masked': 'who opened a masked sum: hashes of what its clients signed',
   'update-stored': 'an update is durable and was acknowledged',
   'round-void': 'a round ended without a version',
   'round-published': 'a version: its record with cohort, contributors, rejections and privacy',

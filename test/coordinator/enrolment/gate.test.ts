@@ -183,4 +183,44 @@ describe('gate', () => {
     assert.equal(await codeFor(nonces[1]!), 'unknown-client');
     assert.equal(await codeFor(nonces.at(-1)!), 'unknown-client');
   });
+
+  it('[GAT-11] timing-token-compare: unknown, used and expired tokens cost the same steps on the store, whatever their bytes', async () => {
+    const record = (await state.store.federation())!;
+    const steps: string[] = [];
+    const store = Object.fromEntries(
+      Object.entries(state.store).map(([name, step]) => [
+        name,
+        typeof step === 'function'
+          ? (...parameters: never[]) => {
+              steps.push(name);
+              return (step as (...given: never[]) => unknown)(...parameters);
+            }
+          : step,
+      ]),
+    ) as unknown as typeof state.store;
+    const gate = createGate({
+      ...{ identity: state.identity, record, store, clock: world.clock, entropy: systemEntropy },
+      status: () => 'running',
+      judgeMember: async () => null,
+      onWithdrawn: async () => undefined,
+      onEnrolled: () => undefined,
+      onRejected: () => undefined,
+    });
+    const [used, expired] = [await invite(), await invite()];
+    await enrol(used, 5);
+    const near = Uint8Array.from(used.token);
+    near[31]! ^= 1;
+    const costOf = async (token: Uint8Array): Promise<string> => {
+      steps.length = 0;
+      const { federationId } = record;
+      const answer = await gate.enrol(sealEnrolment(identityOf(6), { token, name: 'x', federationId }));
+      assert.equal(answer.status, 403);
+      return steps.join();
+    };
+    const expected = await costOf(new Uint8Array(32));
+    assert.equal(await costOf(near), expected);
+    assert.equal(await costOf(used.token), expected);
+    await world.clock.advance(72 * hour);
+    assert.equal(await costOf(expired.token), expected);
+  });
 });
