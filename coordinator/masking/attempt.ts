@@ -122,7 +122,6 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       case 'reject':
         break;
       case 'persist':
-        if (!isReplay) await persist(encodeAttemptMessage(effect.event));
         break;
       case 'send-roster':
       case 'send-delivery':
@@ -157,9 +156,16 @@ export function createAttempt(ports: AttemptPorts): Attempt {
     }
   };
   const enqueue = (effect: ServerEffect, isReplay: boolean): void => {
-    queue = queue.then(() => perform(effect, isReplay));
+    // Messages are written at once and in order, so that those of the same moment share a transaction; what follows from them waits.
+    const isWritten = effect.type === 'persist' && !isReplay;
+    const written = isWritten ? persist(encodeAttemptMessage(effect.event)) : Promise.resolve();
+    written.catch(() => undefined);
+    queue = queue.then(async () => {
+      await written;
+      await perform(effect, isReplay);
+    });
     queue.catch(done.reject);
-    if (effect.type === 'persist') durable = queue;
+    if (isWritten) durable = queue;
   };
 
   const remember = (event: ServerEvent): void => {

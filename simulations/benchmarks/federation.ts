@@ -24,8 +24,10 @@ export function benchmarkFederation(options: {
   readonly clientCount: number;
   readonly roundCount: number;
   readonly dim: number;
+  /** Default: updates are sent as they are. */
+  readonly isMasked?: boolean;
 }): Pick<CoordinatorOptions, 'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'initialAdapter'> {
-  const { clientCount, roundCount, dim } = options;
+  const { clientCount, roundCount, dim, isMasked = false } = options;
   const plan = parsePlan(
     {
       format: 'tributary-plan-1',
@@ -36,6 +38,7 @@ export function benchmarkFederation(options: {
       training: { localSteps: 1 },
       rounds: { count: roundCount, cohortSize: clientCount, quorum: clientCount },
       evaluation: { everyRounds: 0 },
+      secureAggregation: { mode: isMasked ? 'on' : 'off' },
     },
     'the benchmark',
   );

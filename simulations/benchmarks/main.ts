@@ -45,6 +45,15 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     },
     load: () => import('./adapters.ts'),
   },
+  'secure-aggregation': {
+    summary: 'what masks cost a client and the coordinator, beside a plain sum; whole rounds over sockets',
+    flags: {
+      clients: 'clients of a round, default 10',
+      dim: 'values of an update, default 100000',
+      dropouts: 'clients that vanish after they dealt shares, default 0',
+    },
+    load: () => import('./secure-aggregation.ts'),
+  },
   load: {
     summary: 'a checkpoint from disk to a base that is ready to train, beside reading its files, and its memory',
     flags: {

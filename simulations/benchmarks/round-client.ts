@@ -7,8 +7,9 @@ import type { Learner } from '../../client/learner.ts';
 import { nodePlatform } from '../../client/platform/node.node.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
 import { seededRandom } from '../../shared/core/random.ts';
+import { bareLearner } from './bare-learner.ts';
 import { obeyParent } from './children.ts';
-import { benchmarkBaseDigest, benchmarkLayout, benchmarkPolicy } from './federation.ts';
+import { benchmarkPolicy } from './federation.ts';
 
 /** What the parent tells a client: everything at once. */
 export interface RoundClientOrder {
@@ -28,17 +29,7 @@ export type RoundClientReport =
 function fixedLearner(dim: number, mark: number): Learner {
   const random = seededRandom(mark, 'delta');
   const delta = Float32Array.from({ length: dim }, () => (random.uniform() - 0.5) / 100);
-  return {
-    exampleCount: 10,
-    prepare: async () => ({
-      baseDigest: benchmarkBaseDigest,
-      layout: benchmarkLayout(dim),
-      heldOutCount: 0,
-      train: async () => ({ delta, exampleCount: 10, meanLoss: 0.5, seconds: 0 }),
-      evaluate: () => Promise.reject(new Error('the plan of the benchmark evaluates nothing')),
-      dispose: () => undefined,
-    }),
-  };
+  return bareLearner(delta);
 }
 
 const report = (message: RoundClientReport): void => void process.send?.(message);
