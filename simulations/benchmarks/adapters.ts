@@ -57,7 +57,7 @@ export const bench: Benchmark = async (flags, progress) => {
   const frozen = bareModel(base, shape);
   const results: Record<string, number | string | boolean> = {};
   const missed: string[] = [];
-  const overheads = new Map<string, number>();
+  const figures = new Map<string, { readonly ratio: number; readonly arithmetic: number }>();
   const examples = randomExamples(shape);
   for (const [name, settings] of wantedOf(flags, contenders(shape))) {
     const split = settings.method === 'batch-split' ? { sizes: halvesOf(shape.batch) } : {};
@@ -74,7 +74,7 @@ export const bench: Benchmark = async (flags, progress) => {
     const ratio = own.ms / own.baseMs;
     const arithmetic = stepArithmetic(adapter, base.description, read) / bareArithmetic(base, read);
     const bar = 2 * arithmetic;
-    overheads.set(name, own.ms - own.baseMs);
+    figures.set(name, { ratio, arithmetic });
     Object.assign(results, {
       [`${name}.ms`]: rounded(own.ms),
       [`${name}.ratio`]: rounded(ratio),
@@ -84,12 +84,17 @@ export const bench: Benchmark = async (flags, progress) => {
     progress(`${name}: ${rounded(ratio)} of the base's ${own.baseMs.toFixed(0)} ms, arithmetic ${rounded(arithmetic)}`);
   }
   base.dispose();
-  const [whole, top] = [results['bottleneck.ms'], results['bottleneck-top-half.ms']];
-  if (typeof whole === 'number' && typeof top === 'number') results['topHalfOverAll'] = rounded(top / whole);
-  const every = overheads.get('mixture-8-of-8');
-  for (const count of [1, 2]) {
-    const some = overheads.get(`mixture-${count}-of-8`);
-    if (some !== undefined && every !== undefined) results[`mixture${count}Of8OverAll`] = rounded(some / every);
+  const [whole, top] = [figures.get('bottleneck'), figures.get('bottleneck-top-half')];
+  if (whole !== undefined && top !== undefined) results['topHalfOverAll'] = rounded(top.ratio / whole.ratio);
+  const [one, every] = [figures.get('mixture-1-of-8'), figures.get('mixture-8-of-8')];
+  if (one !== undefined && every !== undefined) {
+    // What is left without any expert: arithmetic is a constant and a part for each.
+    const none = one.arithmetic - (every.arithmetic - one.arithmetic) / 7;
+    for (const count of [1, 2]) {
+      const some = figures.get(`mixture-${count}-of-8`);
+      if (some !== undefined)
+        results[`mixture${count}Of8OverAll`] = rounded((some.ratio - none) / (every.ratio - none));
+    }
   }
   results['aboveTwiceTheArithmetic'] = missed.join(' ');
   return { name: 'adapters', machine: machineName(), backend: backend.name, threads: backend.threads, results };
