@@ -10,7 +10,7 @@ import type { CheckedVersion } from './lineage.ts';
 export const rolledBackTo = 'rolled-back-to';
 
 /** The version that a version is again, or null for one that a round made. */
-export function rollbackOf({ record }: Pick<CheckedVersion, 'record'>): number | null {
+function rollbackOf({ record }: Pick<CheckedVersion, 'record'>): number | null {
   return record.measures.find(({ name }) => name === rolledBackTo)?.value ?? null;
 }
 

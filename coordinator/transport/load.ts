@@ -50,7 +50,7 @@ export interface ConnectionLimit {
 }
 
 /** Whether an address is this machine: a proxy in front, or clients of a simulation. They are not counted by address. */
-export function isLoopback(address: string): boolean {
+function isLoopback(address: string): boolean {
   return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
 }
 

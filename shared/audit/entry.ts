@@ -9,7 +9,7 @@ import { encodeCanonical, u53, type ValueOf } from '../protocol/canonical.ts';
 import { digest, oneOf, structure, text } from '../protocol/canonical-compound.ts';
 
 /** Everything that is logged, with what it says. */
-export const entryMeanings = {
+const entryMeanings = {
   'federation-created': 'plan, base and layout of the federation',
   'coordinator-started': 'a coordinator took the state into use: its key, its program and its settings',
   'key-changed': 'the coordinator has another key than before',

@@ -14,7 +14,7 @@ import { digest, identifierOfSerial, type Serial, structure } from './formats.ts
 /** Certificates on one list: all of a consortium of the largest size, several times over. */
 const revokedMax = 1024;
 /** Age of a list beyond which rounds are refused. */
-export const revocationsAgeMsMax = 24 * 3_600_000;
+const revocationsAgeMsMax = 24 * 3_600_000;
 /** By how much a list may seem to be from the future: clocks of administrators differ. */
 const aheadMsMax = 10 * 60_000;
 
