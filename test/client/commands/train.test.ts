@@ -141,7 +141,7 @@ describe('train and evaluate', () => {
       [['--epochs', '0'], /--epochs <count>' argument '0' is invalid\. Expected a whole number of at least 1/],
       [['--learning-rate', '-1'], /Expected a number above 0/],
       [['--held-out-fraction', '1'], /Expected a number of at least 0 and below 1/],
-      [['--backend', 'abacus'], /Allowed choices are auto, node-gpu, node, wasm, cpu/],
+      [['--backend', 'abacus'], /Allowed choices are auto, node-gpu, .*cpu/],
       [['--pooling', 'max'], /Allowed choices are first, last, mean/],
       [['--length-max', '33'], /--length-max: expected at most 32/],
       [['--adapter', 'lorra'], /did you mean lora/],

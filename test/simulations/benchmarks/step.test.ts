@@ -29,7 +29,7 @@ describe('benchmark step', () => {
   it('[BST-2] refuses a back end that does not exist', async () => {
     await assert.rejects(
       bench({ backend: 'abacus' }, () => {}),
-      /--backend must be auto or one of node-gpu, node, wasm, cpu, found "abacus"/,
+      /--backend must be auto or one of node-gpu, .*cpu, found "abacus"/,
     );
   });
 });
