@@ -57,11 +57,6 @@ export function openSecrets({
   return opened;
 }
 
-/** How many masks {@link masksToRemove} gives. */
-export function maskCountOf({ survivors, vanished }: Opening): number {
-  return survivors.length * (1 + vanished.length);
-}
-
 /** The masks that are still in the sum, with the sign that takes them off, one after the other: their keys never lie in memory together. */
 export function* masksToRemove({ members, survivors, vanished }: Opening): Generator<MaskToApply> {
   const { rosterHash } = members;

@@ -27,7 +27,7 @@ export function vectorOf(bits: RingBits, bytes: Uint8Array): RingVector {
 }
 
 /** Whether the machine stores the low byte first, as all do on which TensorFlow.js runs. */
-export const isLittleEndian = bytesOf(Uint16Array.of(1))[0] === 1;
+const isLittleEndian = bytesOf(Uint16Array.of(1))[0] === 1;
 
 /** Adds `values` to `sum` in place; both of one ring and length. */
 export function addTo(sum: RingVector, values: RingVector): void {
