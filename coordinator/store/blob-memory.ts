@@ -43,7 +43,8 @@ export function createMemoryBlobs(): CoordinatorBlobs {
       const chunks: Uint8Array[] = [];
       return {
         write: async (index, chunk) => {
-          chunks[index] = chunk.slice();
+          // Not `slice`: of a Buffer that is a view, whose bytes its owner takes back.
+          chunks[index] = Uint8Array.from(chunk);
         },
         commit: async (root) => {
           assert(Object.keys(chunks).length === chunks.length, 'an upload is complete when it is committed');
