@@ -17,12 +17,14 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { activate } from '../adapters/activations.ts';
+import { batchSplitHooks } from '../adapters/composition/batch-split.ts';
 import type { AdapterContext } from '../adapters/method.ts';
+import type { AdapterHooks } from '../adapters/sublayer-change.ts';
 import { tasksIn } from '../adapters/with-task.ts';
 import { trainableLinear, trainableMatMul } from '../compute/products.ts';
 import { takeRows } from '../compute/rows.ts';
 import { assert } from '../core/assert.ts';
-import { FormatError } from '../core/errors.ts';
+import { FormatError, UsageError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
 import { batchOf, type EncodedBatch } from '../data/batches.ts';
 import type { EncodedExample } from '../data/encode.ts';
@@ -52,7 +54,7 @@ export type Parameters = ReadonlyMap<string, Tensor>;
 export interface TaskAdapter {
   readonly tensors: readonly TensorSpecification[];
   initialise(specification: TensorSpecification, random: SeededRandom): Float32Array;
-  hooks(context: AdapterContext): SiteHooks;
+  hooks(context: AdapterContext): AdapterHooks;
   /** Tokens that it puts in front of every text, which take positions from it. Absent means none. */
   readonly virtualTokens?: number;
   /** Its settings, where it has some. */
@@ -91,6 +93,13 @@ export interface ScoredStates {
   readonly hooks: SiteHooks;
 }
 
+/** One of several passes that share the base: rows, what is trained on them, and how. */
+export interface SharedPass {
+  readonly parameters: Parameters;
+  readonly arranged: Arranged;
+  readonly mode: Omit<PassMode, 'wordChange' | 'below'>;
+}
+
 /** A model for a task; its functions allocate tensors, so callers run them inside `tidy`. */
 export interface TaskModel {
   readonly task: BoundTask;
@@ -115,6 +124,11 @@ export interface TaskModel {
   below(arranged: Arranged, isRepeated: boolean): Promise<StatesBelow | null>;
   /** The scored states. */
   states(parameters: Parameters, arranged: Arranged, mode: PassMode): ScoredStates;
+  /**
+   * The scored states of several passes whose rows go through the frozen parts in one call, each under its own parameters. `below` is of all
+   * rows in their order. @throws UsageError `cannot-share-a-pass` where the adapter acts elsewhere than at linear maps and ends of sublayers.
+   */
+  statesTogether(passes: readonly SharedPass[], below: StatesBelow | null): readonly ScoredStates[];
   /** Mean loss over scored states. */
   loss(parameters: Parameters, scored: ScoredStates, arranged: Arranged): Scalar;
   /** Scores `[states, outputs]`. */
@@ -152,12 +166,47 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     );
     const added = all.shape[1] - sequenceLength;
     const hidden: Tensor3D = added === 0 ? all : slice(all, [0, added, 0], [...shape, hiddenSize]);
-    if (readout.kind === 'text-head') {
-      const pooled = sum(mul(hidden, poolingWeights(batch, readout.pooling)), 1) as Tensor2D;
-      return { states: pooled, hooks };
-    }
+    return { states: read(hidden, batch.lengths, places), hooks };
+  };
+  /** The scored states of hidden states `[rows, sequence, hidden]`. */
+  const read = (hidden: Tensor3D, lengths: Int32Array, places: Arranged['places']): Tensor2D => {
+    const [rowCount, sequenceLength] = hidden.shape;
+    if (readout.kind === 'text-head')
+      return sum(mul(hidden, poolingWeights(lengths, sequenceLength, readout.pooling)), 1) as Tensor2D;
     const rows = places.map(({ row, token }) => row * sequenceLength + token);
-    return { states: takeRows(reshape(hidden, [batch.rowCount * sequenceLength, hiddenSize]), rows), hooks };
+    return takeRows(reshape(hidden, [rowCount * sequenceLength, hiddenSize]), rows);
+  };
+  const statesTogether: TaskModel['statesTogether'] = (passes, below) => {
+    const batch = batchOf(
+      passes.flatMap(({ arranged }) => arranged.examples),
+      padId,
+      textTokensMax,
+    );
+    const { rowCount, sequenceLength } = batch;
+    const shape: [number, number] = [rowCount, sequenceLength];
+    const inputIds = tensor2d(batch.ids, shape, 'int32');
+    const attentionMask = tensor2d(maskOf(batch), shape, 'int32');
+    let end = 0;
+    const stretches = passes.map(({ arranged }) => {
+      const start = end;
+      end += arranged.examples.length;
+      return { start, count: end - start };
+    });
+    const own = passes.map(({ parameters, mode }, index) => {
+      const { start, count } = stretches[index]!;
+      const mask: Tensor2D = slice(attentionMask, [start, 0], [count, sequenceLength]);
+      return adapter.hooks({ parameters, attentionMask: mask, ...mode });
+    });
+    for (const hooks of own) requireSharedPass(hooks);
+    const owners = stretches.flatMap(({ count }, index) => Array.from({ length: count }, () => index));
+    const hooks = batchSplitHooks(own, owners);
+    const hidden = base.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks);
+    return passes.map(({ arranged }, index) => {
+      const { start, count } = stretches[index]!;
+      const rows: Tensor3D = slice(hidden, [start, 0, 0], [count, sequenceLength, hiddenSize]);
+      const lengths = batch.lengths.subarray(start, start + count);
+      return { states: read(rows, lengths, arranged.places), hooks: own[index]! };
+    });
   };
   const scores: TaskModel['scores'] = (parameters, { states: found, hooks }) => {
     if (readout.kind === 'vocabulary') {
@@ -201,6 +250,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
       return statesBelow({ base, hooks, cache: activations, batch, isRepeated });
     },
     states,
+    statesTogether,
     scores,
     loss: (parameters, scored, arranged) => {
       const targets = arranged.targets as readonly number[] & readonly Int32Array[];
@@ -233,6 +283,18 @@ function requireTaskFit(task: BoundTask, base: BaseModel['description']): void {
   if (fault !== null) throw new FormatError('bad-plan', `task.${fault.field} ${fault.sentence}`);
 }
 
+function requireSharedPass(hooks: AdapterHooks): void {
+  const elsewhere = (
+    ['words', 'embedding', 'output', 'keysAndValues', 'weight', 'positionStart', 'copies'] as const
+  ).find((name) => hooks[name] !== undefined);
+  const found = elsewhere ?? (hooks.sublayer !== undefined && hooks.change === undefined ? 'sublayer' : undefined);
+  if (found === undefined) return;
+  throw new UsageError(
+    'cannot-share-a-pass',
+    `several adapters can share a pass where they act at linear maps or add to what a sublayer puts out; this one acts at ${found}`,
+  );
+}
+
 function requireRoom({ lengthMax }: Task, textTokensMax: number, { virtualTokens = 0 }: TaskAdapter): void {
   if (virtualTokens === 0 || lengthMax <= textTokensMax) return;
   throw new FormatError(
@@ -254,7 +316,8 @@ function maskOf({ lengths, rowCount, sequenceLength }: EncodedBatch): Int32Array
 }
 
 /** Weights `[rows, sequence, 1]` whose weighted sum over the sequence is the pooled state: one product for all three ways of pooling. */
-function poolingWeights({ lengths, rowCount, sequenceLength }: EncodedBatch, pooling: Pooling): Tensor3D {
+function poolingWeights(lengths: Int32Array, sequenceLength: number, pooling: Pooling): Tensor3D {
+  const rowCount = lengths.length;
   const weights = new Float32Array(rowCount * sequenceLength);
   for (const [row, length] of lengths.entries()) {
     const start = row * sequenceLength;

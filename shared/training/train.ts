@@ -7,6 +7,7 @@ import {
   keep,
   mul,
   type Scalar,
+  scalar,
   sub,
   type Tensor,
   type Tensor1D,
@@ -170,7 +171,7 @@ function divergence(loss: number, step: number, { learningRate }: TrainingConfig
 /** The examples of a batch, and their part where a batch is of one. */
 type DrawnBatch = Pick<SampledBatch, 'indices'> & Partial<SampledBatch>;
 
-function* batchesForEver({
+export function* batchesForEver({
   model: { adapterTasks },
   source,
   configuration: { batchSize, samplingTemperature: temperature },
@@ -207,7 +208,8 @@ interface Pass {
   readonly wordChange?: Tensor3D;
 }
 
-interface TrainerOptions {
+/** What {@link createTrainer} needs. */
+export interface TrainerOptions {
   readonly model: TaskModel;
   readonly features: Features | null;
   readonly start: Float32Array;
@@ -215,7 +217,7 @@ interface TrainerOptions {
 }
 
 /** The tensors of one training: parameters and moments live across steps, all else ends with its step. */
-function createTrainer({ model, features, start, configuration }: TrainerOptions) {
+export function createTrainer({ model, features, start, configuration }: TrainerOptions) {
   const { layout } = model;
   const { gradientClipNorm, proximalMu, adversarial } = configuration;
   const decayMask = tensor1d(decayMaskOf(layout));
@@ -228,15 +230,20 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
   let state = optimiser.init(parameters);
   const uses = countUses(layout);
 
+  /** The tensors that a pass sees of `flat`; `constants` are cut outside of what is differentiated. */
+  const named = (flat: Tensor1D, constants: readonly Tensor[]): Map<string, Tensor> => {
+    const leaves = splitFlat(flat, layout);
+    const tensors = layout.tensors.map((_, index) => (activity.trains(index) ? leaves[index]! : constants[index]!));
+    return nameTensors(tensors, layout);
+  };
+
   /** Loss and gradient of one pass in the flat vector, and in a change of the word vectors where there is one. */
   const passAt = (batch: Batch, pass: Pass): { loss: Tensor; gradient: Tensor1D; changeGradient?: Tensor3D } => {
     const constants = splitFlat(parameters, layout);
     // The gradient is that of the flat vector, so that parts that a pass does not reach (dropped layers, idle experts) have zero.
     const lossOf = (flat: Tensor, wordChange?: Tensor) => {
-      const leaves = splitFlat(flat as Tensor1D, layout);
-      const tensors = layout.tensors.map((_, index) => (activity.trains(index) ? leaves[index]! : constants[index]!));
       const changed = wordChange === undefined ? {} : { wordChange: wordChange as Tensor3D };
-      return batchLoss(nameTensors(tensors, layout), batch, { ...pass, ...changed });
+      return batchLoss(named(flat as Tensor1D, constants), batch, { ...pass, ...changed });
     };
     const { wordChange } = pass;
     const { value, grads } = valueAndGrads(lossOf)(wordChange === undefined ? [parameters] : [parameters, wordChange]);
@@ -283,10 +290,14 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
     return whole;
   };
 
-  const advance = (batch: Batch, scale: number, random: SeededRandom) => {
+  const advance = (
+    batch: Pick<Batch, 'progress'>,
+    scale: number,
+    find: () => { readonly loss: Tensor; readonly gradient: Tensor1D },
+  ) => {
     const active = activity.at(batch.progress);
     const advanced = tidy(() => {
-      const { loss, gradient } = gradientAt(batch, random);
+      const { loss, gradient } = find();
       // FedProx (Li 2020, equation 2): the gradient of mu / 2 ||w - w_global||² is added before clipping.
       const pulled: Tensor1D = anchor ? add(gradient, mul(sub(parameters, anchor), proximalMu)) : gradient;
       const own = active === null ? pulled : mul<Tensor1D>(pulled, active);
@@ -300,6 +311,12 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
     return { loss, parameters: moved, state: { stepCount: state.stepCount + 1, ...moments } };
   };
 
+  const move = (next: { readonly parameters: Tensor1D; readonly state: AdamState }): void => {
+    parameters.dispose();
+    disposeState(state);
+    ({ parameters, state } = next);
+  };
+
   const disposeState = (old: AdamState) => {
     old.firstMoment.dispose();
     old.secondMoment.dispose();
@@ -309,15 +326,23 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
   return {
     /** One update from a batch; resolves to its mean loss before the update. */
     async step(batch: Batch, scale: number, random: SeededRandom): Promise<number> {
-      const next = advance(batch, scale, random);
-      parameters.dispose();
-      disposeState(state);
-      ({ parameters, state } = next);
+      const next = advance(batch, scale, () => gradientAt(batch, random));
+      move(next);
       const [loss] = await next.loss.data();
       next.loss.dispose();
       await uses.closeStep(batch.indices.length);
       return loss!;
     },
+    /** One update from a gradient that was computed elsewhere, `[dim]`, at a share of all steps. */
+    take(gradient: Tensor1D, scale: number, progress: number): void {
+      const next = advance({ progress }, scale, () => ({ loss: scalar(0), gradient }));
+      move(next);
+      next.loss.dispose();
+    },
+    /** What a gradient is taken in, and the tensors that a pass sees of it. */
+    flat: () => parameters,
+    constants: () => splitFlat(parameters, layout),
+    named,
     counts: uses.perExample,
     async parameters(): Promise<Float32Array> {
       return Float32Array.from(await parameters.data());
