@@ -11,15 +11,6 @@ import { leastNoise } from '../shared/privacy/sizing.ts';
 import { localStepCount, type TrainingOptions, type TrainingResult } from '../shared/training/train.ts';
 import { trainPrivately } from '../shared/training/train-privately.ts';
 
-/** What a site's records have cost after a round. */
-export interface RecordsSpent {
-  readonly roundIndex: number;
-  readonly epsilon: number;
-  readonly budget: number;
-  readonly dpDelta: number;
-  readonly noiseMultiplier: number;
-}
-
 /**
  * Trains a round privately. @throws FederationError `privacy-budget-spent` before anything is trained that the budget does not pay; UsageError
  * `bad-plan` where a record is more than one example.
@@ -35,7 +26,8 @@ export async function trainOnRecords(
     readonly plan: Plan;
     readonly roundIndex: number;
     readonly recordCount: number;
-    readonly onSpent: ((spent: RecordsSpent) => void) | undefined;
+    /** Told in a sentence what the site's records will have cost. */
+    readonly onSpent: ((sentence: string) => void) | undefined;
   },
 ): Promise<TrainingResult> {
   const { source, configuration } = options;
@@ -55,6 +47,9 @@ export async function trainOnRecords(
     const found = `round ${roundIndex} would bring this site's records to epsilon ${epsilon.toFixed(3)}, the budget is ${budget}`;
     throw new FederationError('privacy-budget-spent', `the privacy budget is spent: ${found}; nothing was trained`);
   }
-  onSpent?.({ roundIndex, epsilon, budget, dpDelta, noiseMultiplier });
+  const spent = `epsilon ${epsilon.toFixed(3)} of ${budget} at delta ${dpDelta}`;
+  onSpent?.(
+    `every single record of this site: ${spent} after round ${roundIndex}, noise ${noiseMultiplier}, against everybody else`,
+  );
   return trainPrivately({ ...options, privacy: { clipNorm, noiseMultiplier }, random: randomIntegers(systemEntropy) });
 }

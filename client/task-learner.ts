@@ -9,6 +9,7 @@ import { createParts, type PartsInWork } from '../shared/data/parts.ts';
 import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
 import { type BaseFiles, baseModelFrom } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import { spentStatement } from '../shared/plan/privacy.ts';
 import { type ActivationCacheOptions, createActivationCache } from '../shared/training/activation-cache.ts';
 import { besideFrozen } from '../shared/training/beside-frozen.ts';
 import { createRowEncoder } from '../shared/training/encode-rows.ts';
@@ -19,7 +20,7 @@ import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/tra
 import { type TrainingOptions, trainLocally } from '../shared/training/train.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import type { Learner, PreparedLearning } from './learner.ts';
-import { type RecordsSpent, trainOnRecords } from './private-records.ts';
+import { trainOnRecords } from './private-records.ts';
 import { type ExampleKeeper, feedOf, type KeptExamples, keepInMemory, type RecordFeed } from './record-feed.ts';
 
 /** A site's records and where it computes. What a record means is decided by the task of the plan that comes. */
@@ -43,8 +44,8 @@ export interface TaskLearnerOptions {
   readonly onBackend?: (name: BackendName) => void;
   /** Told for every plan how many rows were cut for their length, training and held-out rows together, and how many of those are left out. */
   readonly onEncoded?: (counts: { readonly truncatedCount: number; readonly droppedCount: number }) => void;
-  /** Told before every round of private training what the site's records will have cost after it. */
-  readonly onPrivacy?: (spent: RecordsSpent) => void;
+  /** Told before every round of a plan with differential privacy what it will have cost, of whose, and against whom that holds. */
+  readonly onPrivacy?: (sentence: string) => void;
 }
 
 /** A learner on these records. */
@@ -146,6 +147,8 @@ async function prepareTask(
           plan.privacy.unit === 'record'
             ? await trainOnRecords(options, { plan, roundIndex, recordCount: train.count, onSpent: onPrivacy })
             : await trainLocally(options);
+        const spent = plan.privacy.unit === 'client' ? spentStatement(plan, trained.layout.dim, roundIndex) : null;
+        if (spent !== null) onPrivacy?.(spent);
         beside.use(null);
         if (activations.count > 0) onActivations?.({ count: activations.count, bytes: activations.bytes });
         return { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };

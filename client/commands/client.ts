@@ -104,6 +104,7 @@ async function runClient(options: Options, context: CommandContext): Promise<voi
       onActivations: ({ count, bytes }) =>
         context.log(`states of ${count} texts below the adapter kept in ${formatBytes(bytes)}`),
       onBackend: (name) => context.log(`computing with ${name}`),
+      onPrivacy: (sentence) => context.log(`privacy: ${sentence}`),
       onEncoded: ({ truncatedCount, droppedCount }) => {
         if (truncatedCount > 0)
           context.log(`${truncatedCount} rows cut for their length, ${droppedCount} of them left out`);
