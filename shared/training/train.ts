@@ -171,6 +171,7 @@ function divergence(loss: number, step: number, { learningRate }: TrainingConfig
 /** The examples of a batch, and their part where a batch is of one. */
 type DrawnBatch = Pick<SampledBatch, 'indices'> & Partial<SampledBatch>;
 
+/** The batches of a training: epoch after epoch, or drawn from parts by temperature. Draws from `random`. */
 export function* batchesForEver({
   model: { adapterTasks },
   source,
