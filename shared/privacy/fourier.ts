@@ -2,7 +2,7 @@
 import { assert } from '../core/assert.ts';
 
 /** Transforms `real` and `imaginary`, of the same length, a power of two, in place. The inverse is not divided by the length. */
-export function transform(real: Float64Array, imaginary: Float64Array, direction: 1 | -1): void {
+function transform(real: Float64Array, imaginary: Float64Array, direction: 1 | -1): void {
   const { length } = real;
   assert(length === imaginary.length && (length & (length - 1)) === 0, 'a transform has a power of two of points');
   for (let index = 1, reversed = 0; index < length; index++) {

@@ -17,7 +17,7 @@ export interface SampledGaussian {
 }
 
 /** The orders over which a conversion looks for the best: 1.1 to 10.9 in tenths, 12 to 63, and three large ones. */
-export const defaultOrders: readonly number[] = [
+const defaultOrders: readonly number[] = [
   ...Array.from({ length: 99 }, (_, index) => 1 + (index + 1) / 10),
   ...Array.from({ length: 52 }, (_, index) => 12 + index),
   128,

@@ -28,7 +28,7 @@ export interface RobustDeclaration {
 const declare = <const Rules extends Readonly<Record<string, RobustDeclaration>>>(rules: Rules): Rules => rules;
 
 /** The rules by the name that plans give them. */
-export const robustRules = declare({
+const robustRules = declare({
   none: {
     summary: 'The mean: one hostile client can move it anywhere.',
     needs: 'sum',
