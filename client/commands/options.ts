@@ -160,7 +160,7 @@ export async function adapterSettings(method: string, config: string | undefined
     code: 'bad-adapter-config',
     what: `the settings of ${method}`,
   });
-  const named = 'method' in settings ? settings['method'] : method;
+  const named = 'method' in settings ? settings.method : method;
   if (named !== method) fail(`is for the method ${JSON.stringify(named)}, --adapter asks for ${method}`);
   return { ...settings, method };
 }

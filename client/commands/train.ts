@@ -204,7 +204,7 @@ async function trainingOf(
     what: 'fields of the section training of a plan',
   });
   const given = Object.fromEntries(Object.entries(presets).filter(([name]) => isGiven(name)));
-  const isOpen = settings['localEpochs'] === undefined && settings['localSteps'] === undefined;
+  const isOpen = settings.localEpochs === undefined && settings.localSteps === undefined;
   const length = isGiven('epochs') || isOpen ? { localEpochs: epochs, localSteps: undefined } : {};
   return parseTraining({ ...presets, ...settings, ...length, ...given }, source);
 }

@@ -8,7 +8,7 @@ import { bytesOf, toBase64Url, toHex } from '../core/bytes.ts';
 import { engineCrypto } from './engine.ts';
 
 /** Bytes of an X25519 secret, of a public key, and of what two sides agree on. */
-export const agreementBytes = 32;
+const agreementBytes = 32;
 
 /** The public key of a 32-byte secret. Costs 0.5 ms without an engine, 0.03 ms with one. */
 export function agreementPublicKey(secret: Uint8Array, engine: typeof engineCrypto = engineCrypto): Uint8Array {

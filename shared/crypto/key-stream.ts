@@ -18,7 +18,7 @@ import { engineCrypto } from './engine.ts';
 export type MaskedSuite = 1 | 2;
 
 /** Bytes of a key. */
-export const streamKeyBytes = 32;
+const streamKeyBytes = 32;
 /** Bytes that a stream makes at a time; a multiple of the block of either cipher, small enough for a processor's cache. */
 const partBytes = 65_536;
 

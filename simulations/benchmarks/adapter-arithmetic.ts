@@ -80,7 +80,7 @@ function adapterArithmetic(adapter: BoundAdapter, shape: StepShape, rows: number
     default: {
       const share = (name: string): number => {
         if (name.includes('.experts.')) return number('choices') / number('experts');
-        if (method === 'split' || method === 'batch-split') return 1 / (configuration['members'] as unknown[]).length;
+        if (method === 'split' || method === 'batch-split') return 1 / (configuration.members as unknown[]).length;
         return 1;
       };
       const perRow = kernelsOf(tensors).reduce(

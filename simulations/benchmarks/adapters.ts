@@ -85,7 +85,7 @@ export const bench: Benchmark = async (flags, progress) => {
   }
   base.dispose();
   const [whole, top] = [figures.get('bottleneck'), figures.get('bottleneck-top-half')];
-  if (whole !== undefined && top !== undefined) results['topHalfOverAll'] = rounded(top.ratio / whole.ratio);
+  if (whole !== undefined && top !== undefined) results.topHalfOverAll = rounded(top.ratio / whole.ratio);
   const [one, every] = [figures.get('mixture-1-of-8'), figures.get('mixture-8-of-8')];
   if (one !== undefined && every !== undefined) {
     // What is left without any expert: arithmetic is a constant and a part for each.
@@ -96,7 +96,7 @@ export const bench: Benchmark = async (flags, progress) => {
         results[`mixture${count}Of8OverAll`] = rounded((some.ratio - none) / (every.ratio - none));
     }
   }
-  results['aboveTwiceTheArithmetic'] = missed.join(' ');
+  results.aboveTwiceTheArithmetic = missed.join(' ');
   return { name: 'adapters', machine: machineName(), backend: backend.name, threads: backend.threads, results };
 };
 

@@ -65,7 +65,7 @@ describe('strategies of train', () => {
     assert.deepEqual(await readFile(at('first/adapter.safetensors')), file);
     const { adapter } = await readAdapterFolder(at('second'));
     const { modelHash } = await readAdapterFolder(at('first'));
-    const [{ content }] = adapter['members'] as [{ content: string }];
+    const [{ content }] = adapter.members as [{ content: string }];
     assert.equal(content, modelHash);
   });
 

@@ -8,7 +8,7 @@ const tensor = (name: string) => ({ name, shape: [2], aggregationClass: 'mean', 
 const layout = layoutOf(['layers.0.x', 'layers.1.x', 'head.kernel'].map(tensor));
 
 describe('parts that a schedule freezes', () => {
-  const after = (training: object, roundIndex: number): number[] => {
+  const heldAfter = (training: object, roundIndex: number): number[] => {
     const rounds = { count: 4, quorum: 1 };
     const plan = parsePlan({ ...minimalPlan(), training, rounds }, 'the test');
     const next = new Float32Array(6).fill(9);
@@ -23,13 +23,13 @@ describe('parts that a schedule freezes', () => {
         { tensors: ['head'], from: 0.6 },
       ],
     };
-    assert.deepEqual(after(training, 0), [0, 0, 9, 9, 9, 9]);
-    assert.deepEqual(after(training, 1), [0, 0, 9, 9, 9, 9]);
-    assert.deepEqual(after(training, 2), [9, 9, 9, 9, 9, 9]);
-    assert.deepEqual(after(training, 3), [9, 9, 9, 9, 0, 0]);
-    assert.deepEqual(after(training, 7), [9, 9, 9, 9, 0, 0]);
-    assert.deepEqual(after({}, 0), [9, 9, 9, 9, 9, 9]);
-    assert.deepEqual(after({ gradualUnfreezing: 0.5 }, 0), [0, 0, 0, 0, 9, 9]);
-    assert.deepEqual(after({ gradualUnfreezing: 0.5 }, 1), [0, 0, 9, 9, 9, 9]);
+    assert.deepEqual(heldAfter(training, 0), [0, 0, 9, 9, 9, 9]);
+    assert.deepEqual(heldAfter(training, 1), [0, 0, 9, 9, 9, 9]);
+    assert.deepEqual(heldAfter(training, 2), [9, 9, 9, 9, 9, 9]);
+    assert.deepEqual(heldAfter(training, 3), [9, 9, 9, 9, 0, 0]);
+    assert.deepEqual(heldAfter(training, 7), [9, 9, 9, 9, 0, 0]);
+    assert.deepEqual(heldAfter({}, 0), [9, 9, 9, 9, 9, 9]);
+    assert.deepEqual(heldAfter({ gradualUnfreezing: 0.5 }, 0), [0, 0, 0, 0, 9, 9]);
+    assert.deepEqual(heldAfter({ gradualUnfreezing: 0.5 }, 1), [0, 0, 9, 9, 9, 9]);
   });
 });

@@ -26,7 +26,7 @@ async function answer(
 const near = (found: readonly number[], expected: readonly number[], tolerance = 1e-9): void => {
   assert.equal(found.length, expected.length);
   for (const [index, value] of expected.entries())
-    assert.ok(Math.abs(found[index]! - value) <= tolerance, `${found} is not ${expected}`);
+    assert.ok(Math.abs(found[index]! - value) <= tolerance, `${found.join(', ')} is not ${expected.join(', ')}`);
 };
 
 describe('robust rules', () => {
