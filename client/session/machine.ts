@@ -41,6 +41,7 @@ function linkStep(state: SessionState, event: SessionEvent): SessionStep | null 
     case 'connected':
       return stepTo(state, 'link' in phase ? { ...phase, link: { name: 'up' } } : { name: 'idle' });
     case 'connection-lost': {
+      if (phase.name === 'finished') return stepTo(state, phase);
       const { detail } = event;
       const link = 'link' in phase ? phase.link : phase;
       const attempt = 'attempt' in link ? link.attempt + 1 : 1;

@@ -124,7 +124,8 @@ export const legalEvents: Readonly<Record<PhaseName, readonly EventName[]>> = {
   uploading: [...workEvents, 'uploaded', 'round-refused', 'evaluate'],
   masking: [...workEvents, 'contributed', 'uploaded', 'round-refused', 'evaluate'],
   evaluating: [...workEvents, 'evaluated', 'round-refused'],
-  finished: [],
+  // The coordinator closes the connection when all is told.
+  finished: ['connection-lost'],
 };
 
 /** Hash of the round that a phase works on, or null. */

@@ -145,7 +145,7 @@ function nextSteps({ folder, summary, baseFolder, options }: QuickstartResult, {
   const onBase = base === undefined ? '' : ` --base ${shown(baseFolder)}`;
   const seconds = summary.seconds.toFixed(0);
   return [
-    `Done in ${seconds} s on ${summary.backend}. Secure aggregation is off in this version: the coordinator could read every single delta.`,
+    `Done in ${seconds} s on ${summary.backend}.`,
     `  adapter  ${shown(folder.adapter)}`,
     `  report   ${shown(folder.report)}`,
     `  figures  ${shown(folder.summary)}`,

@@ -138,7 +138,7 @@ const expected: Record<PhaseName, Partial<Record<EventName, PhaseName>>> = {
     result: 'idle',
   },
   evaluating: { ...working('evaluating'), evaluated: 'idle', 'round-refused': 'idle' },
-  finished: {},
+  finished: { 'connection-lost': 'finished' },
 };
 function working(name: PhaseName): Partial<Record<EventName, PhaseName>> {
   return {
