@@ -8,17 +8,17 @@ import type { CommandContext } from './context.ts';
 import { formatBytes } from './progress.ts';
 import { formatTable } from './table.ts';
 
-/** A back end as the doctor knows it: an optional package has the line that installs it. */
-const backends = [
-  { name: 'node-gpu', package: '@tensorflow/tfjs-node-gpu', optional: true },
-  { name: 'node', package: '@tensorflow/tfjs-node', optional: true },
-  { name: 'native', package: 'onnxruntime-node', optional: false },
-  { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', optional: false },
-  { name: 'cpu', package: '@tensorflow/tfjs-backend-cpu', optional: false },
-] as const;
-
 /** Version of all TensorFlow.js packages; mixing versions loads two engines. */
 const tensorflowVersion = '4.22.0';
+
+/** A back end as the doctor knows it: an optional package has the line that installs it. */
+const backends = [
+  { name: 'node-gpu', package: '@tensorflow/tfjs-node-gpu', version: tensorflowVersion, optional: true },
+  { name: 'node', package: '@tensorflow/tfjs-node', version: tensorflowVersion, optional: true },
+  { name: 'native', package: 'onnxruntime-node', version: '1.30.0', optional: false },
+  { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', version: tensorflowVersion, optional: false },
+  { name: 'cpu', package: '@tensorflow/tfjs-backend-cpu', version: tensorflowVersion, optional: false },
+] as const;
 
 /** Least Node: the first of which strips types and has SQLite without flags. */
 const nodeLeast = [22, 18] as const;
@@ -122,7 +122,7 @@ function missingFor({ node, sqlite, auto }: Diagnosis): string[] {
 
 async function examine(backend: (typeof backends)[number], probe: BackendProbe): Promise<BackendFinding> {
   const found = isInstalled(backend.package);
-  const install = found ? null : installLine(backend.package, backend.optional);
+  const install = found ? null : installLine(backend);
   const fixed = { name: backend.name, package: backend.package, found, install };
   if (!found) return { ...fixed, works: false, reason: 'not installed' };
   try {
@@ -133,10 +133,12 @@ async function examine(backend: (typeof backends)[number], probe: BackendProbe):
   }
 }
 
-/** The command that installs a package. Native ones fetch their library in an install script, which npm runs only when it is allowed. */
-export function installLine(name: string, hasInstallScript: boolean): string {
-  const install = `npm install ${name}@${tensorflowVersion}`;
-  return hasInstallScript ? `${install} && npm install-scripts approve ${name} && npm rebuild ${name}` : install;
+/** The command that installs a package. Some fetch their library in an install script, which npm runs only when it is allowed. */
+export function installLine(what: Pick<(typeof backends)[number], 'package' | 'version' | 'optional'>): string {
+  const install = `npm install ${what.package}@${what.version}`;
+  return what.optional
+    ? `${install} && npm install-scripts approve ${what.package} && npm rebuild ${what.package}`
+    : install;
 }
 
 function isInstalled(name: string): boolean {

@@ -57,7 +57,7 @@ describe('diagnosisText', () => {
         found: false,
         works: false,
         reason: 'not installed',
-        install: installLine('@tensorflow/tfjs-node', true),
+        install: installLine({ package: '@tensorflow/tfjs-node', version: '4.22.0', optional: true }),
       },
       { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', found: true, works: true, reason: null, install: null },
     ],
