@@ -27,7 +27,7 @@ export interface CellSettings {
 }
 
 /** Settings that a command may replace. */
-export type CellOverride = Partial<Pick<CellSettings, 'rows' | 'rounds'>>;
+export type CellOverride = Partial<Pick<CellSettings, 'rows' | 'rounds' | 'learningRate' | 'passedOver'>>;
 
 /** What came out. */
 export interface CellResult {
@@ -55,9 +55,9 @@ export function cellKey({ set, dealing, seed, method, split, settings }: Cell): 
 function settingsOf(set: SetName, method: Method, override: CellOverride, learningRate?: number): CellSettings {
   const { rows, testRows, clientCount, rounds, lengthMax, rates } = sets[set];
   const ownRate = method === 'naive-bayes' ? null : rates[method];
-  const rate = learningRate ?? ownRate;
+  const rate = method === 'naive-bayes' ? null : (override.learningRate ?? learningRate ?? ownRate);
   const numbers = { rows, testRows, passedOver: 0, clientCount, rounds, lengthMax, batchSize };
-  return { ...numbers, learningRate: rate, ...override };
+  return { ...numbers, ...override, learningRate: rate };
 }
 
 /** What {@link cellsOf} needs. */
@@ -85,7 +85,7 @@ function cellsOfSet(set: SetName, seed: number, override: CellOverride): Cell[] 
       seed,
       method,
       split: 'test',
-      settings: { ...settingsOf(set, method, override), passedOver: seenTestRows },
+      settings: { ...settingsOf(set, method, override), passedOver: override.passedOver ?? seenTestRows },
     };
   };
   const dealt = methods.filter((method) => !isPooled(method));

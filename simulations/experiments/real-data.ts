@@ -1,5 +1,5 @@
 /**
- * `npm run experiments -- [--data DIR] [--sets banking77,clinc150,medquad] [--seeds 3] [--rows N] [--rounds N] [--workers N] [--tune] [--report]
+ * `npm run experiments -- [--data DIR] [--sets banking77,clinc150,medquad] [--seeds 3] [--rows N] [--rounds N] [--learning-rate X] [--pass-over N] [--workers N] [--tune] [--report]
  * [--out DIR]`:
  * federations on real data in this machine's processes, with their baselines. Finished parts are kept in `OUT/results.jsonl`; calling it again
  * computes what is missing. `OUT/results.json` and `OUT/results.md` are written anew from it; `--report` writes them from what is there.
@@ -50,11 +50,14 @@ export function parseOptions(
   }
   const rows = values.rows === undefined ? {} : { rows: whole('rows', values.rows, 1) };
   const rounds = values.rounds === undefined ? {} : { rounds: whole('rounds', values.rounds, 1) };
+  const rate =
+    values['learning-rate'] === undefined ? {} : { learningRate: positive('learning-rate', values['learning-rate']) };
+  const passed = values['pass-over'] === undefined ? {} : { passedOver: whole('pass-over', values['pass-over'], 0) };
   return {
     data: values.data ?? environment[dataVariable] ?? fileURLToPath(new URL('../../../shared/data', import.meta.url)),
     sets: names as SetName[],
     seeds: Array.from({ length: whole('seeds', values.seeds ?? '3', 1) }, (_, index) => index + 1),
-    override: { ...rows, ...rounds },
+    override: { ...rows, ...rounds, ...rate, ...passed },
     workers: whole('workers', values.workers ?? String(Math.min(2, availableParallelism())), 1),
     tune: values.tune ?? false,
     report: values.report ?? false,
@@ -73,6 +76,8 @@ function readFlags(args: readonly string[]) {
         seeds: text,
         rows: text,
         rounds: text,
+        'learning-rate': text,
+        'pass-over': text,
         workers: text,
         out: text,
         tune: { type: 'boolean' },
@@ -92,6 +97,13 @@ function whole(name: string, text: string, atLeast: number): number {
   return value;
 }
 
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value <= 0)
+    throw new UsageError('bad-number', `--${name}: expected a number above 0, found ${text}`);
+  return value;
+}
+
 /** What a results file says about its runs, beside the table. */
 function settingsText({ sets: names, seeds, override }: Options): string[] {
   const command = [
@@ -99,6 +111,8 @@ function settingsText({ sets: names, seeds, override }: Options): string[] {
     `--sets ${names.join(',')} --seeds ${seeds.length}`,
     ...(override.rows === undefined ? [] : [`--rows ${override.rows}`]),
     ...(override.rounds === undefined ? [] : [`--rounds ${override.rounds}`]),
+    ...(override.learningRate == null ? [] : [`--learning-rate ${override.learningRate}`]),
+    ...(override.passedOver === undefined ? [] : [`--pass-over ${override.passedOver}`]),
   ].join(' ');
   return [
     `Accuracy in percent on test rows, mean ± standard deviation over ${seeds.length} seeds, each of which draws rows, dealing, start and batches anew.`,

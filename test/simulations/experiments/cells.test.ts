@@ -59,6 +59,14 @@ describe('parseOptions', () => {
     );
     assert.deepEqual([asked.data, asked.sets, asked.seeds], ['/mine', ['medquad'], [1]]);
     assert.deepEqual(asked.override, { rounds: 2, rows: 9 });
+    const again = parseOptions(['--learning-rate', '0.003', '--pass-over', '2000'], {});
+    assert.deepEqual(again.override, { learningRate: 0.003, passedOver: 2000 });
+    const cells = cellsOf({ names: ['medquad'], seeds: [1], override: again.override });
+    assert.ok(
+      cells.every(({ method, settings }) => settings.learningRate === (method === 'naive-bayes' ? null : 0.003)),
+    );
+    assert.ok(cells.every(({ settings }) => settings.passedOver === 2000));
+    assert.throws(() => parseOptions(['--learning-rate', '0'], {}), /--learning-rate: expected a number above 0/);
   });
 
   it('[EXP-5] refuses unknown sets, flags and numbers', () => {
