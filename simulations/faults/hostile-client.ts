@@ -38,7 +38,7 @@ export interface HostileClient {
 }
 
 /** Bytes with one bit changed. */
-export function flipBit(bytes: Uint8Array, random: SeededRandom): Uint8Array {
+function flipBit(bytes: Uint8Array, random: SeededRandom): Uint8Array {
   const changed = Uint8Array.from(bytes);
   const bit = random.integer(8 * bytes.length);
   changed[bit >> 3]! ^= 1 << (bit & 7);

@@ -55,7 +55,7 @@ export function withOwnKey(roster: Roster, victim: number): Roster {
 }
 
 /** Survivors with one place more, or less. */
-export function otherSurvivors(survivors: Uint8Array, clientCount: number, place: number, isIn: boolean): Uint8Array {
+function otherSurvivors(survivors: Uint8Array, clientCount: number, place: number, isIn: boolean): Uint8Array {
   const places = (placesOf(survivors, clientCount) ?? []).filter((one) => one !== place);
   return bitmapOf(isIn ? [...places, place] : places, clientCount);
 }

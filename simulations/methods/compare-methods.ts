@@ -1,8 +1,10 @@
 /**
- * `npm run methods -- [--set clinc150] [--seeds 3] [--methods lora,houlsby] [--rows N] [--epochs N] [--workers N] [--data DIR] [--out DIR] [--report]`:
+ * `npm run methods -- [--set clinc150] [--seeds 3] [--methods lora,houlsby] [--rows N] [--epochs N] [--workers N] [--data DIR] [--out DIR]
+ * [--as-found] [--report]`:
  * every adapter method on one set, beside a linear probe, full fine-tuning and naive Bayes. Learning rates are searched first, on validation
  * rows, by one rule for all. Finished parts are kept in `OUT/SET.jsonl`; calling it again computes what is missing. `OUT/SET.json` and
- * `OUT/SET.md` are written anew from it; `--report` writes them from what is there.
+ * `OUT/SET.md` are written anew from it; `--report` writes them from what is there. `--as-found` searches no further, and measures at the best
+ * rates known.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,6 +28,8 @@ export interface MethodsOptions {
   readonly workers: number;
   readonly data: string;
   readonly out: string;
+  /** Whether learning rates are taken as they were found so far. */
+  readonly asFound: boolean;
   readonly report: boolean;
 }
 
@@ -37,7 +41,8 @@ export function parseMethodsOptions(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
 ): MethodsOptions {
-  const { flags, report } = readFlags(args, ['set', 'seeds', 'methods', 'rows', 'epochs', 'workers', 'data', 'out']);
+  const valued = ['set', 'seeds', 'methods', 'rows', 'epochs', 'workers', 'data', 'out'] as const;
+  const { flags, isOn } = readFlags(args, valued, ['as-found', 'report']);
   const names = namesFlag('methods', flags.methods, contenderNames);
   const [set = 'clinc150', ...others] = flags.set === undefined ? [] : namesFlag('set', flags.set, setNames);
   if (others.length > 0) throw new UsageError('bad-flag', `--set: expected one of ${setNames.join(', ')}`);
@@ -59,7 +64,8 @@ export function parseMethodsOptions(
     workers: wholeFlag('workers', flags.workers, 1),
     data: dataFolder(flags.data, environment),
     out: flags.out ?? fileURLToPath(new URL('.', import.meta.url)),
-    report,
+    asFound: isOn('as-found'),
+    report: isOn('report'),
   };
 }
 
@@ -81,13 +87,13 @@ async function run(options: MethodsOptions): Promise<void> {
       describeResult,
     });
   const ofPlan = () => [...known.values()].filter(({ cell }) => isOfPlan(cell, plan));
-  while (!report) {
+  while (!(report || options.asFound)) {
     const wanted = searchCells(methods, plan, ofPlan());
     if (wanted.length === 0) break;
     log(`${wanted.length} learning rates to try on validation rows`);
     await compute(wanted);
   }
-  const wanted = testCells(methods, seeds, plan, ofPlan());
+  const wanted = testCells(methods, seeds, plan, ofPlan()).filter(isComplete);
   if (!report) await compute(wanted);
   const results = wanted.flatMap((cell) => known.get(methodKey(cell)) ?? []);
   const search = ofPlan().filter(({ cell }) => cell.split === 'validation');
@@ -107,6 +113,11 @@ function isOfPlan({ set, split, settings }: MethodCell, plan: MethodPlan): boole
     passedOver === over &&
     JSON.stringify(own) === JSON.stringify(plan.settings)
   );
+}
+
+/** Whether a cell can be computed: naive Bayes has no learning rate, everything else one that was found. */
+function isComplete({ method, settings }: MethodCell): boolean {
+  return method === 'naive-bayes' || settings.learningRate !== null;
 }
 
 function describe({ set, seed, method, split, settings: { learningRate } }: MethodCell): string {

@@ -9,16 +9,19 @@ const dataVariable = 'TRIBUTARY_DATA';
 /** Values of flags as given; what is absent was not. */
 export type Flags<Name extends string> = Readonly<Partial<Record<Name, string>>>;
 
-/** Reads flags, all of which take a value but `--report`. @throws UsageError `unknown-flag`. */
-export function readFlags<const Name extends string>(
+/** Reads flags, all of which take a value but `switches`. @throws UsageError `unknown-flag`. */
+export function readFlags<const Name extends string, const Switch extends string>(
   args: readonly string[],
   names: readonly Name[],
-): { readonly flags: Flags<Name>; readonly report: boolean } {
-  const options = Object.fromEntries(names.map((name) => [name, { type: 'string' } as const]));
+  switches: readonly Switch[],
+): { readonly flags: Flags<Name>; readonly isOn: (name: Switch) => boolean } {
+  const options = {
+    ...Object.fromEntries(names.map((name) => [name, { type: 'string' } as const])),
+    ...Object.fromEntries(switches.map((name) => [name, { type: 'boolean' } as const])),
+  };
   try {
-    const { values } = parseArgs({ args: [...args], options: { ...options, report: { type: 'boolean' } } });
-    const { report, ...flags } = values;
-    return { flags: flags as Flags<Name>, report: report === true };
+    const { values } = parseArgs({ args: [...args], options });
+    return { flags: values as Flags<Name>, isOn: (name) => values[name] === true };
   } catch (cause) {
     throw new UsageError('unknown-flag', errorMessage(cause), { cause });
   }

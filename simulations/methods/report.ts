@@ -1,6 +1,6 @@
 /** The comparison as Markdown: the table, who wins against what, what papers say, and the search of learning rates. */
 import { spreadOf } from '../experiments/report.ts';
-import { chosenRate, type MethodPlan, type MethodResult, rateGrid } from './cells.ts';
+import { chosenRate, type MethodPlan, type MethodResult, rateGrid, searchCells } from './cells.ts';
 import type { Contender } from './contenders.ts';
 import { type BySeed, differenceOf, differenceText, levelMargin, orderingLines } from './orderings.ts';
 
@@ -116,7 +116,14 @@ function searchTable(plan: MethodPlan, methods: readonly Contender[], search: re
     });
     return [`| ${method.name} | ${cells.join(' | ')} |`];
   });
+  const unfinished = [...new Set(searchCells(methods, plan, search).map(({ method }) => method))];
   return [
+    ...(unfinished.length === 0
+      ? []
+      : [
+          `**The search is not finished** for ${unfinished.join(', ')}: these may have better rates beside the one used.`,
+          '',
+        ]),
     'Accuracy in percent on validation rows; every search begins at 0.01 and goes on beside the best rate until both its neighbours are worse.',
     '',
     `| method | ${rates.join(' | ')} |`,

@@ -53,7 +53,7 @@ export interface ClientActor {
 }
 
 /** The bytes of a masked vector. */
-export function vectorBytes({ coordinates, tail }: MaskedVector): Uint8Array {
+function vectorBytes({ coordinates, tail }: MaskedVector): Uint8Array {
   return concatBytes(bytesOf(coordinates as Uint32Array), bytesOf(tail));
 }
 

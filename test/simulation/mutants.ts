@@ -18,7 +18,7 @@ const server = 'secure-aggregation/server-machine.ts';
 const members = 'secure-aggregation/members.ts';
 
 /** Every broken machine, by what it leaves out. */
-export const mutants = {
+const mutants = {
   'skip-quorum': {
     file: client,
     find: 'if (consenting.size < least || (least > 0 && !consenting.has(place)))',
