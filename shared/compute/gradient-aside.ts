@@ -42,7 +42,7 @@ export function sumOverRows(matrix: Tensor2D, { rowsMax, lossOf }: RowLoss): Sca
       return { value: sum(stack(values)) as Scalar, gradient: concat(gradients, 0) as Tensor2D };
     }),
   );
-  return withGradient([matrix], (_: Tensor2D) => ({
+  return withGradient<[Tensor2D], Scalar>([matrix], () => ({
     value: clone(parts.value),
     saved: [parts.gradient],
     backward: (upstream: Scalar, [gradient]) => [mul(gradient!, upstream)],
