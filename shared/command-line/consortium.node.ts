@@ -72,7 +72,7 @@ export function register(program: Command, context: CommandContext): void {
         : signPlan(planHashOf(await readPlan(file)), ports);
       await finish(options.out, signed, context, ports.consortium);
     });
-  signing('rotate', 'sign the new key of a site that `client rotate` proposes; one administrator is enough')
+  signing('rotate', 'sign the new key of a site from its proposal; one administrator is enough')
     .argument('<request>', 'certificate of the new key, signed by the old one')
     .action(async (file: string, options: SignOptions) => {
       const ports = await portsOf(options);
