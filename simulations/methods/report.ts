@@ -34,6 +34,12 @@ export function methodsMarkdown({ plan, methods, results, search }: ReportInput)
     '',
     `Level means within ${100 * levelMargin} points in the mean; ahead means in every seed. The papers adapt bases of a hundred million parameters and more, this one has 1.6 million, so what does not hold here is no refutation.`,
     '',
+    ...(unsearched(plan, methods, search).length === 0
+      ? []
+      : [
+          '**Learning rates were not searched to the end** (below): what follows compares methods at the rates of the table, and is no verdict on any of them at its best.',
+          '',
+        ]),
     ...orderingLines(accuracies),
     '',
     '## Learning rates',
@@ -81,7 +87,7 @@ function settingsText({ set, settings, validationRows, testRows }: MethodPlan, r
   return [
     `${set} with the base that ships, seeds ${seeds.join(', ')}: each draws ${rows} training rows, start and batches anew; accuracy in percent, mean ± standard deviation, on ${testRows} test rows that no other experiment looked at. ${epochs} passes in batches of ${batchSize}, texts cut to ${lengthMax} tokens, AdamW, linear schedule, mean pooling.`,
     `Parameters are those that train without the head, which has ${grouped(head)} and is the same for all; bytes are of one update as float32 with the head. Seconds are those of one processor; for fusion its second stage alone.`,
-    `Learning rates: one search for all, on ${validationRows} validation rows with a seed of its own (below).`,
+    `Learning rates: the best that one search for all had found, on ${validationRows} validation rows with a seed of its own, and whether it came to its end (below).`,
     `Reproduce: \`npm run methods -- --set ${set} --seeds ${Math.max(1, ...seeds)} --rows ${rows} --epochs ${epochs}\` (the data are not part of the repository: \`--data DIR\` or \`TRIBUTARY_DATA\`).`,
   ];
 }
@@ -103,6 +109,11 @@ function controlLines(methods: readonly Contender[], accuracies: ReadonlyMap<str
   });
 }
 
+/** Methods whose search of learning rates has not come to its end. */
+function unsearched(plan: MethodPlan, methods: readonly Contender[], search: readonly MethodResult[]): string[] {
+  return [...new Set(searchCells(methods, plan, search).map(({ method }) => method))];
+}
+
 function searchTable(plan: MethodPlan, methods: readonly Contender[], search: readonly MethodResult[]): string[] {
   const rates = rateGrid.filter((rate) => search.some(({ cell }) => cell.settings.learningRate === rate));
   const rows = methods.flatMap((method) => {
@@ -116,7 +127,7 @@ function searchTable(plan: MethodPlan, methods: readonly Contender[], search: re
     });
     return [`| ${method.name} | ${cells.join(' | ')} |`];
   });
-  const unfinished = [...new Set(searchCells(methods, plan, search).map(({ method }) => method))];
+  const unfinished = unsearched(plan, methods, search);
   return [
     ...(unfinished.length === 0
       ? []

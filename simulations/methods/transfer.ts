@@ -100,7 +100,8 @@ export async function runTransfer({ cell, folder, base, onProgress }: RunTransfe
     readRows(join(folder, 'xsid', `${part}.jsonl.gz`), { text: 'text', label: 'label', group: 'client' });
   const [train, test] = [await read('train'), await read('test')];
   const languages = [...sources, ...targets];
-  const total = languages.length + sources.length * settings.passes;
+  const learned = method === 'language-adapters' ? languages.length : 0;
+  const total = learned + sources.length * settings.passes;
   let done = 0;
   const step = (note: string): void => onProgress({ done: ++done, total, note });
   const below = new Map<string, Values>();
