@@ -26,6 +26,12 @@ export function methodsMarkdown({ plan, methods, results, search }: ReportInput)
     ...settingsText(plan, results),
     ...(missing.length === 0 ? [] : ['', `Without a result yet: ${missing.join(', ')}.`]),
     '',
+    ...(unsearched(plan, methods, search).length === 0
+      ? []
+      : [
+          '**Learning rates were not searched to the end** (below): what follows compares methods at the rates of the table, and is no verdict on any of them at its best.',
+          '',
+        ]),
     '## Against the controls',
     '',
     ...controlLines(methods, accuracies),
@@ -34,12 +40,6 @@ export function methodsMarkdown({ plan, methods, results, search }: ReportInput)
     '',
     `Level means within ${100 * levelMargin} points in the mean; ahead means in every seed. The papers adapt bases of a hundred million parameters and more, this one has 1.6 million, so what does not hold here is no refutation.`,
     '',
-    ...(unsearched(plan, methods, search).length === 0
-      ? []
-      : [
-          '**Learning rates were not searched to the end** (below): what follows compares methods at the rates of the table, and is no verdict on any of them at its best.',
-          '',
-        ]),
     ...orderingLines(accuracies),
     '',
     '## Learning rates',

@@ -1,4 +1,7 @@
-/** A small world of four topics for rules of low-rank pairs: four clients on a random base. */
+/**
+ * A small world of four topics for rules of low-rank pairs: four clients on a random base. Which orderings tests expect of it was decided after a
+ * look at its results: they guard against regressions and are no evidence for any rule.
+ */
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { Row } from '../../../shared/data/row.ts';
 import type { LoadedBase } from '../../../shared/model/load.ts';
