@@ -1,7 +1,7 @@
 /** Options that several commands share: their flags, and parsers that name what is allowed and what was found. */
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type BackendName, backendNames } from '../../shared/compute/backend.ts';
+import { type BackendName, backendNames } from '../../shared/compute/backend-names.ts';
 import { errorMessage, UsageError } from '../../shared/core/errors.ts';
 import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import type { Plan } from '../../shared/plan/plan.ts';

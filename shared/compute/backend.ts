@@ -18,15 +18,12 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { errorMessage, FederationError } from '../core/errors.ts';
+import { type BackendName, backendNames } from './backend-names.ts';
 import { registerCutKernels } from './wasm-cuts.ts';
 import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
 import { registerRowKernels } from './wasm-rows.ts';
 
-/** The back ends, the fastest first. */
-export const backendNames = ['node-gpu', 'node', 'native', 'wasm', 'cpu'] as const;
-
-/** Name of a back end. */
-export type BackendName = (typeof backendNames)[number];
+export { type BackendName, backendNames } from './backend-names.ts';
 
 /** The back end that computes now. */
 export interface Backend {
