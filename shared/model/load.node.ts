@@ -23,6 +23,7 @@ import {
   tokenizerOf,
 } from './load.ts';
 import { type BaseContent, weightFilesOf } from './shards.ts';
+import type { Tokenizer } from './tokenizer.ts';
 import { unreadFormatOf } from './unsafe-files.ts';
 
 /** Bytes from which on a thread of its own pays: it takes about 40 ms to start, in which as many megabytes are hashed. */
@@ -59,6 +60,11 @@ export async function loadBase(folder: string): Promise<LoadedBase> {
 /** What the base model in `folder` is; reads every byte, a piece at a time. @throws as {@link loadBase}. */
 export async function describeBase(folder: string): Promise<BaseDescription> {
   return withFolder(folder, async (content) => describe(examineBase(content)));
+}
+
+/** The tokenizer of the base in `folder`; reads no weights. @throws as {@link loadBase}. */
+export async function readTokenizer(folder: string): Promise<Tokenizer> {
+  return withFolder(folder, async (content) => tokenizerOf(examineBase(content)));
 }
 
 /**

@@ -20,7 +20,10 @@ export interface Tokenizer {
   readonly padId: number;
   /** Ids that {@link encode} puts before and after every text. */
   readonly frame: { readonly before: Int32Array; readonly after: Int32Array };
-  /** Ids of the token that ends a text and of the one that stands for a masked token; null where the files name none. */
+  /**
+   * Ids of the token that ends a text (`tokenizer_config.json`, else `eos_token_id` of `config.json`) and of the one that stands for a masked token
+   * (the same file, else a special token of the customary name); null where the files name none.
+   */
   readonly endId: number | null;
   readonly maskId: number | null;
   /** Ids that stand for no text: those that the tokenizer calls special. */
@@ -73,8 +76,8 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
     decode: (ids) => (ids.length === 0 ? '' : published.decode(Array.from(ids), { skip_special_tokens: true })),
     padId: padIdOf(published, options, configuration, vocabularySize),
     frame,
-    endId: namedId(published, options.eos_token),
-    maskId: namedId(published, options.mask_token),
+    endId: namedId(published, options.eos_token) ?? idIn(configuration.eos_token_id, vocabularySize),
+    maskId: namedId(published, options.mask_token) ?? customaryMaskId(published),
     specialIds: new Set(
       [...published.get_added_tokens_decoder()].filter(([, { special }]) => special).map(([id]) => id),
     ),
@@ -85,6 +88,19 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
 function namedId(published: PublishedTokenizer, token: unknown): number | null {
   const text = tokenText(token);
   return text === null ? null : (published.token_to_id(text) ?? null);
+}
+
+/** An id that `config.json` names, the first of several; null where it names none. */
+function idIn(named: unknown, vocabularySize: number): number | null {
+  const id: unknown = Array.isArray(named) ? named[0] : named;
+  return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabularySize ? id : null;
+}
+
+/** The mask of folders without `tokenizer_config.json`: a special token with one of the two names that published encoders give it. */
+function customaryMaskId(published: PublishedTokenizer): number | null {
+  for (const [id, { content, special }] of published.get_added_tokens_decoder())
+    if (special && (content === '[MASK]' || content === '<mask>')) return id;
+  return null;
 }
 
 function parseTokenizer(tokenizer: Configuration, options: Configuration): PublishedTokenizer {

@@ -13,7 +13,7 @@ import type { TaskRow } from '../../shared/data/row.ts';
 import { type ColumnMapping, viewsOf } from '../../shared/data/row-fields.ts';
 import { readRowsAs } from '../../shared/data/rows.node.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
-import { describeBase, pretrainedFolder } from '../../shared/model/load.node.ts';
+import { describeBase, pretrainedFolder, readTokenizer } from '../../shared/model/load.node.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { isMasked } from '../../shared/plan/secure-aggregation.ts';
 import type { Task } from '../../shared/plan/task.ts';
@@ -68,6 +68,8 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   const task = bindTask(weighted(makeTask(options.task, labels, base, virtualTokens), options, train));
   const metric = metricOf(options.metric ?? undefined, task);
   requireBase(task, base);
+  // What no site could read ends the run here, not a recruiting period later.
+  task.encode(train[0]!, await readTokenizer(baseFolder));
   // Only now: a folder with an earlier result is not emptied for a run that cannot begin.
   const folder = openFolder(options.outFolder);
   const { rows: form } = task;

@@ -46,7 +46,7 @@ export function masked(task: MaskedTask): BoundTask<TextRow> {
       if (tokenizer.maskId === null) {
         throw new UsageError(
           'no-mask-token',
-          'masked language modelling needs a mask token, but tokenizer_config.json names none (mask_token)',
+          'masked language modelling needs a mask token, but tokenizer_config.json names none (mask_token) and tokenizer.json has no special token [MASK] or <mask>',
         );
       }
       const { ids, isCut } = encodeText(row.text, { tokenizer, lengthMax, line: row.line });

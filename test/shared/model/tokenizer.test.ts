@@ -145,4 +145,27 @@ describe('createTokenizer', () => {
     assert.equal(tokenizer.chat, null);
     assert.deepEqual([tokenizerOf().endId, tokenizerOf().maskId], [null, null]);
   });
+
+  it('[TOK-8] without tokenizer_config.json the mask is the special token of that name, the end what config.json says', () => {
+    const [first, ...others] = wordPieces.added_tokens;
+    for (const [content, special, maskId] of [
+      ['[MASK]', true, 0],
+      ['<mask>', true, 0],
+      ['[MASK]', false, null],
+      ['[PAD]', true, null],
+    ] as const) {
+      const { '[PAD]': _, ...vocab } = wordPieces.model.vocab;
+      const tokenizer = settings({
+        ...wordPieces,
+        added_tokens: [{ ...first, content, special }, ...others],
+        model: { ...wordPieces.model, vocab: { ...vocab, [content]: 0 } },
+      });
+      assert.equal(tokenizerOf({ tokenizer }).maskId, maskId, `${content}, special: ${special}`);
+    }
+    assert.equal(tokenizerOf({ configuration: { eos_token_id: 3 } }).endId, 3);
+    assert.equal(tokenizerOf({ configuration: { eos_token_id: [4, 5] } }).endId, 4);
+    assert.equal(tokenizerOf({ configuration: { eos_token_id: 9 } }).endId, null);
+    const named = settings({ eos_token: '[SEP]' });
+    assert.equal(tokenizerOf({ settings: named, configuration: { eos_token_id: 4 } }).endId, 3);
+  });
 });

@@ -1,7 +1,7 @@
 /** The main job with a tiny base: real processes and sockets, all results, and the ends that nobody wants. */
 import { strict as assert } from 'node:assert';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAdapterFolder } from '../../../shared/adapters/adapter-folder.node.ts';
@@ -146,6 +146,10 @@ describe('the quickstart', function () {
       ),
       /the column "absent" is missing/,
     );
+    const baseFolder = join(folder, 'speechless');
+    cpSync(join(folder, 'base'), baseFolder, { recursive: true });
+    rmSync(join(baseFolder, 'tokenizer.json'));
+    await assert.rejects(runQuickstart({ ...options, baseFolder, outFolder }, silentHooks()), { code: 'missing-file' });
     assert.ok(!existsSync(outFolder));
   });
 
