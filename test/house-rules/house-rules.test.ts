@@ -40,6 +40,8 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   '@tensorflow/tfjs': ['shared/compute'],
   '@tensorflow/tfjs-backend-cpu': ['shared/compute'],
   '@tensorflow/tfjs-backend-wasm': ['shared/compute'],
+  '@tensorflow/tfjs-backend-webgl': ['shared/compute'],
+  '@tensorflow/tfjs-backend-webgpu': ['shared/compute'],
   '@tensorflow/tfjs-core': [
     'shared/compute',
     'shared/model',
@@ -56,6 +58,7 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   'socket.io': ['coordinator/transport', 'simulations/benchmarks'],
   'socket.io-client': ['client/transport', 'simulations/benchmarks'],
   tweetnacl: ['shared/crypto'],
+  webgpu: ['shared/compute'],
   yaml: ['shared/plan'],
   zod: ['shared', 'client', 'coordinator', 'simulations'],
 };
