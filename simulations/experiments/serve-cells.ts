@@ -1,6 +1,6 @@
 /** The child's side of `runCells`: its parent sends one cell after the other, it answers with progress and results. */
 import process from 'node:process';
-import { useBackend } from '../../shared/compute/backend.ts';
+import { type BackendName, useBackend } from '../../shared/compute/backend.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
 import { loadBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
@@ -28,10 +28,13 @@ export type CellRunner<Cell, Result> = (
 ) => Promise<Result>;
 
 /** Makes this process a worker until its parent has no more cells. */
-export async function serveCells<Cell, Result>(runCell: CellRunner<Cell, Result>): Promise<void> {
+export async function serveCells<Cell, Result>(
+  runCell: CellRunner<Cell, Result>,
+  backend: BackendName = 'wasm',
+): Promise<void> {
   /** Sends an answer. A parent that has gone ends this process through `disconnect`; that it cannot be told is no further fault. */
   const answer = (message: WorkerAnswer<Result>): void => void process.send?.(message, () => {});
-  await useBackend('wasm');
+  await useBackend(backend);
   const base = await loadBase(pretrainedFolder());
   process.on('message', (order: WorkerOrder<Cell>) => {
     runCell({ ...order, base, onProgress: (progress) => answer({ kind: 'progress', progress }) }).then(

@@ -1,0 +1,141 @@
+/**
+ * One cell of the table of attacks: twenty clients with rows of clinc150 train an adapter on the base that ships; some of them send what the attack
+ * says. Training, rules and the judgement of the gate are those of the product; enrolment, signatures and transfer, which change nothing here,
+ * are left out.
+ */
+import { robustRuleOf } from '../../coordinator/aggregation/robust/robust-rules.ts';
+import type { RobustRule } from '../../coordinator/aggregation/robust/rule.ts';
+import { heldVectors } from '../../coordinator/aggregation/robust/vectors.ts';
+import { plainMean } from '../../coordinator/aggregation/robust/views.ts';
+import { judgeCandidate } from '../../coordinator/canary/judge.ts';
+import { FederationError } from '../../shared/core/errors.ts';
+import type { Digest } from '../../shared/core/ids.ts';
+import { seededRandom } from '../../shared/core/random.ts';
+import type { ExampleSource } from '../../shared/data/example-source.ts';
+import type { LoadedBase } from '../../shared/model/load.ts';
+import { defaultTraining } from '../../shared/training/configuration.ts';
+import { evaluate } from '../../shared/training/evaluate.ts';
+import { trainLocally } from '../../shared/training/train.ts';
+import type { CellProgress } from '../experiments/run-cell.ts';
+import { type AttackName, attacks } from './attacks.ts';
+import type { AttackCell, AttackResult } from './table-cells.ts';
+import { type AttackRows, openAttackRows } from './table-rows.ts';
+import { gateDrop, hostileToldOf } from './table-settings.ts';
+
+/** What {@link runAttackCell} needs. */
+export interface AttackCellOptions {
+  readonly cell: AttackCell;
+  /** The data directory. */
+  readonly folder: string;
+  readonly base: LoadedBase;
+  readonly onProgress: (progress: CellProgress) => void;
+}
+
+/** Rows of the last seed, with what was trained from its start: every cell of a seed begins alike. */
+let last: { readonly key: string; readonly rows: AttackRows; readonly first: Map<string, Float32Array> } | null = null;
+
+/** The result of a cell. @throws as the readers and the training do. */
+export async function runAttackCell({ cell, folder, base, onProgress }: AttackCellOptions): Promise<AttackResult> {
+  const startedMs = performance.now();
+  const { seed, split, settings, attack, method } = cell;
+  const key = JSON.stringify([seed, split, settings]);
+  if (last?.key !== key) last = { key, rows: await openAttackRows({ cell, folder, base }), first: new Map() };
+  const { rows, first } = last;
+  const { model, clients, root, canary, test, triggered } = rows;
+  const { rounds, hostile: hostileCount, learningRate, localEpochs, batchSize } = settings;
+  const configuration = { ...defaultTraining, localEpochs, batchSize, learningRate, schedule: 'linear' as const };
+  const accuracyOf = async (parameters: Float32Array, source: ExampleSource): Promise<number> =>
+    (await evaluate({ model, parameters, source })).accuracy;
+  let adapter = model.initialise(seed);
+  const train = async (name: string, source: ExampleSource, index: number): Promise<Float64Array> => {
+    const known = index === 0 ? first.get(name) : undefined;
+    if (known !== undefined) return Float64Array.from(known);
+    const round = { index, count: rounds };
+    const { delta } = await trainLocally({ model, start: adapter, source, configuration, seed: seed + index, round });
+    if (index === 0) first.set(name, delta.slice());
+    return Float64Array.from(delta);
+  };
+  const hostile = attack === 'none' ? 0 : hostileCount;
+  const rule = await ruleFor(cell, () => medianNorm(clients, (source, index) => train(`honest ${index}`, source, 0)));
+  const state = rule.init(adapter.length);
+  const random = seededRandom(seed, 'attack-table');
+  let before = method === 'gate' ? await accuracyOf(adapter, canary) : null;
+  let voidRounds = 0;
+  for (let index = 0; index < rounds; index++) {
+    try {
+      const honest: Float64Array[] = [];
+      for (const [place, source] of clients.entries())
+        if (place >= hostile) honest.push(await train(`honest ${place}`, source.rows, index));
+      const sent = hostile === 0 ? [] : await attackWith(attack as Exclude<typeof attack, 'none'>, honest, index);
+      const step = await rule.update(state, heldVectors([...sent, ...honest]), {
+        roundHash: random
+          .fork('round', index)
+          .integer(2 ** 32)
+          .toString(16)
+          .padStart(64, '0') as Digest,
+        root: method === 'fltrust' ? await train('root', root, index) : null,
+        removedCount: 0,
+      });
+      const candidate = Float32Array.from(adapter, (value, place) => value + step[place]!);
+      if (before !== null) {
+        const found = await accuracyOf(candidate, canary);
+        if (judgeCandidate({ metric: 'accuracy', drop: gateDrop }, { candidate: found, before }) !== null) {
+          voidRounds++;
+          continue;
+        }
+        before = found;
+      }
+      adapter = candidate;
+    } catch (thrown) {
+      // The rule has no answer, or nobody can train from what an attack left.
+      if (!(thrown instanceof FederationError)) throw thrown;
+      voidRounds++;
+    }
+    onProgress({ done: index + 1, total: rounds, note: `${method} under ${attack}` });
+  }
+  return {
+    cell,
+    accuracy: await accuracyOf(adapter, test),
+    backdoor: await accuracyOf(adapter, triggered),
+    voidRounds,
+    seconds: (performance.now() - startedMs) / 1000,
+  };
+
+  async function attackWith(
+    name: Exclude<AttackCell['attack'], 'none'>,
+    honest: readonly Float64Array[],
+    index: number,
+  ): Promise<Float64Array[]> {
+    if (name !== 'backdoor-replacement' && name !== 'backdoor-in-norm') {
+      const flipped =
+        name === 'label-flip' || name === 'scaling-100' ? await train('flipped', rows.flipped, index) : honest[0]!;
+      const drawn = random.fork('attack', index);
+      return attacks[name as AttackName]({ honest, flipped, hostileCount: hostile, random: drawn });
+    }
+    const poisoned = await train('poisoned', rows.poisoned, index);
+    const norms = honest.map((vector) => Math.hypot(...vector)).sort((left, right) => left - right);
+    const own = Math.hypot(...poisoned);
+    // Model replacement makes up for the mean over all; the other keeps to the length of the honest.
+    const factor =
+      name === 'backdoor-replacement' ? clients.length / hostile : norms[norms.length >> 1]! / Math.max(own, 1e-12);
+    return Array.from({ length: hostile }, () => poisoned.map((value) => value * factor));
+  }
+}
+
+/** The median norm of what honest clients send first. */
+async function medianNorm(
+  clients: AttackRows['clients'],
+  train: (source: ExampleSource, index: number) => Promise<Float64Array>,
+): Promise<number> {
+  const norms: number[] = [];
+  for (const [index, { rows }] of clients.entries()) norms.push(Math.hypot(...(await train(rows, index))));
+  return norms.sort((left, right) => left - right)[norms.length >> 1]!;
+}
+
+async function ruleFor({ method, settings }: AttackCell, norm: () => Promise<number>): Promise<RobustRule> {
+  if (method === 'gate') return plainMean();
+  const needsNorm = method === 'norm-clip' || method === 'centred-clip';
+  const robustNorm = needsNorm ? settings.normFactor * (await norm()) : undefined;
+  const named = { robust: method, hostileMax: hostileToldOf(method), bucketSize: 1 };
+  return robustRuleOf(robustNorm === undefined ? named : { ...named, robustNorm }) ?? plainMean();
+}
