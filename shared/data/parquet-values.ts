@@ -93,12 +93,20 @@ export function plainValue(value: unknown, feature: Feature | undefined): unknow
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** What bytes are, by themselves: the rows of a dictionary's entry share them, and the work of reading them. */
+const decoded = new WeakMap<Uint8Array, string | Uint8Array>();
+
 function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  const known = decoded.get(bytes);
+  if (known !== undefined) return known;
+  let value: string | Uint8Array = bytes;
   try {
-    return utf8.decode(bytes);
+    value = utf8.decode(bytes);
   } catch {
-    return bytes;
+    // It stays bytes.
   }
+  decoded.set(bytes, value);
+  return value;
 }
 
 function className(index: number, names: readonly string[]): string | null {

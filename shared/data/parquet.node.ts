@@ -10,9 +10,10 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
 } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import { errorMessage, FormatError, UsageError } from '../core/errors.ts';
 import { parquetGroupBytesMax } from '../core/limits.ts';
+import { checkFooter, createParquetCheck } from './parquet-check.ts';
+import { parquetCompressors as compressors } from './parquet-compressors.node.ts';
 import { brokenText, type Feature, ParquetValueError, parseFeatures, plainValue } from './parquet-values.ts';
 import type { DataRecord, RecordOptions } from './records.node.ts';
 import { reportFault, requireColumns } from './row-faults.ts';
@@ -41,13 +42,18 @@ export async function* parquetRecords(path: string, { columns, faults }: RecordO
   });
   try {
     const file = await fileBuffer(handle);
+    await decoding(path, () => checkFooter(file));
     const metadata = await decoding(path, () => parquetMetadataAsync(file, { parsers, geoparquet: false }));
     const names = columnsOf(metadata);
     requireColumns(path, names, columns);
     const wanted = columns ?? names;
+    const check = await decoding(path, async () => createParquetCheck(file, metadata, { wanted, compressors }));
     const features = parseFeatures(metadata.key_value_metadata?.find(({ key }) => key === 'huggingface')?.value);
     let line = 0;
-    for (const [rowStart, rowEnd] of slicesOf(metadata, wanted, path)) {
+    let checked = -1;
+    for (const { group, rowStart, rowEnd } of slicesOf(metadata, wanted, path)) {
+      if (group !== checked) await decoding(path, () => check.group(group));
+      checked = group;
       const options = {
         file,
         metadata,
@@ -113,15 +119,19 @@ function columnsOf({ schema }: FileMetaData): string[] {
   for (let index = 1; index < schema.length; ) {
     names.push(schema[index]!.name);
     let open = 1;
-    for (; open > 0; index++) open += (schema[index]?.num_children ?? 0) - 1;
+    for (; open > 0 && index < schema.length; index++) open += (schema[index]?.num_children ?? 0) - 1;
   }
   return names;
 }
 
 /** Ranges of rows that are decoded together, in order. @throws FormatError `row-group-too-large` */
-function* slicesOf({ row_groups }: FileMetaData, wanted: readonly string[], path: string): Generator<[number, number]> {
+function* slicesOf(
+  { row_groups }: FileMetaData,
+  wanted: readonly string[],
+  path: string,
+): Generator<{ readonly group: number; readonly rowStart: number; readonly rowEnd: number }> {
   let start = 0;
-  for (const { columns, num_rows } of row_groups) {
+  for (const [group, { columns, num_rows }] of row_groups.entries()) {
     const rowCount = Number(num_rows);
     const chunks = columns.filter(({ meta_data }) => wanted.includes(meta_data?.path_in_schema[0] ?? ''));
     const bytes = chunks.reduce((sum, { meta_data }) => sum + Number(meta_data?.total_uncompressed_size ?? 0), 0);
@@ -136,7 +146,7 @@ function* slicesOf({ row_groups }: FileMetaData, wanted: readonly string[], path
     const sliceCount = hasIndex ? Math.max(1, Math.ceil(bytes / sliceBytes)) : 1;
     const step = Math.ceil(rowCount / sliceCount);
     for (let first = 0; first < rowCount; first += step) {
-      yield [start + first, start + Math.min(rowCount, first + step)];
+      yield { group, rowStart: start + first, rowEnd: start + Math.min(rowCount, first + step) };
     }
     start += rowCount;
   }

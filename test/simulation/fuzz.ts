@@ -3,13 +3,13 @@ import { strict as assert } from 'node:assert';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parquetWriteBuffer } from 'hyparquet-writer';
 import { utf8 } from '../../shared/core/bytes.ts';
 import { FederationError } from '../../shared/core/errors.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import { readRecords } from '../../shared/data/records.node.ts';
 import { byteTargets, readJsonList, valueTargets } from './fuzz-targets.ts';
 import { mutateBytes, mutateValue } from './mutate.ts';
+import { mutatedFile, recordFiles } from './record-files.ts';
 
 /** Bytes by which the heap may have grown after a run. */
 const heapGrowthMax = 200 * 2 ** 20;
@@ -74,31 +74,18 @@ export async function fuzzDecoders(seed: number, inputCount: number): Promise<vo
 /** Tries `fileCount` mutated files of every kind of records. */
 export async function fuzzRecordFiles(seed: number, fileCount: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tributary-fuzz-'));
-  const parquet = new Uint8Array(
-    parquetWriteBuffer({
-      columnData: [
-        { name: 'text', data: ['one', 'two', 'three'], type: 'STRING' },
-        { name: 'label', data: [0, 1, 0], type: 'INT32' },
-      ],
-    }),
-  );
-  const samples: Readonly<Record<string, Uint8Array>> = {
-    jsonl: utf8('{"text": "one", "label": 0}\n{"text": "two", "label": 1}\n'),
-    json: utf8('[{"text": "one", "label": 0}, {"text": "two", "label": 1}]'),
-    csv: utf8('text,label\n"one, with ""quotes""",0\ntwo,1\n'),
-    tsv: utf8('text\tlabel\none\t0\ntwo\t1\n'),
-    parquet,
-  };
   try {
-    for (const [ending, sample] of Object.entries(samples)) {
-      const path = join(folder, `rows.${ending}`);
+    for (const file of recordFiles()) {
+      const path = join(folder, `rows.${file.ending}`);
+      await writeFile(path, file.bytes);
+      for await (const _ of readRecords(path));
       for (let run = 0; run < fileCount; run++) {
-        await writeFile(path, mutateBytes(sample, sample, seededRandom(seed, ending, run)));
+        await writeFile(path, mutatedFile(file, seed, run));
         try {
           for await (const _ of readRecords(path));
         } catch (error) {
           if (error instanceof FederationError) continue;
-          throw new Error(`${ending}, seed ${seed}, run ${run}: ${String(error)}`, { cause: error });
+          throw new Error(`${file.name}, seed ${seed}, run ${run}: ${String(error)}`, { cause: error });
         }
       }
     }
