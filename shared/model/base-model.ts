@@ -34,6 +34,8 @@ export interface BaseDescription {
   >;
   /** Tensors that hooks may replace, by their names in the checkpoint without prefix; linear maps as `[in, out]`. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
+  /** Whether the checkpoint can score tokens of the vocabulary: a bare encoder, or a bare decoder with word embeddings of its own, cannot. */
+  readonly hasLanguageModelHead: boolean;
   /** Digest over configuration, weights (name, type, shape, bytes, sorted by name) and tokenizer. */
   readonly digest: Digest;
   /** Parameters of the frozen network. */

@@ -61,6 +61,7 @@ export function decoder(configuration: Configuration, settings: DecoderSettings)
   return {
     architecture,
     checkpoint: checkpointOf(architecture, settings, isTied),
+    headTensor: isTied ? null : 'lm_head.weight',
     build: (tensors, description) => {
       const weights = weightsOf(tensors);
       const words = weights.table('embed_tokens');

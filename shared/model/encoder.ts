@@ -94,6 +94,7 @@ export function encoder(settings: EncoderSettings): ReadModel {
   return {
     architecture,
     checkpoint: checkpointOf(architecture, settings),
+    headTensor: settings.names.head.bias,
     build: (tensors, description) => {
       const weights = weightsOf(tensors);
       const words = weights.table(tables.words);

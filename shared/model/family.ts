@@ -13,12 +13,14 @@ import { qwen3 } from './qwen3.ts';
 import { roberta } from './roberta.ts';
 
 /** Facts that a configuration fixes; the others come from the files. */
-export type Architecture = Omit<BaseDescription, 'digest' | 'parameterCount' | 'tensors'>;
+export type Architecture = Omit<BaseDescription, 'digest' | 'parameterCount' | 'tensors' | 'hasLanguageModelHead'>;
 
 /** A configuration as one family reads it. */
 export interface ReadModel {
   readonly architecture: Architecture;
   readonly checkpoint: CheckpointSpecification;
+  /** The tensor without which the checkpoint has no language-model head; null where the word embeddings are one. */
+  readonly headTensor: string | null;
   /** Puts the tensors on the current back end. */
   build(tensors: CheckpointTensors, description: BaseDescription): BaseModel;
 }

@@ -59,6 +59,7 @@ export const gpt2: Family = (configuration) => {
   return {
     architecture,
     checkpoint: checkpointOf(architecture),
+    headTensor: null,
     build: (tensors, description) => {
       const weights = weightsOf(tensors);
       const words = weights.table('wte');

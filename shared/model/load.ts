@@ -84,7 +84,12 @@ export function examineBase(content: BaseContent): ExaminedBase {
     read,
     tensors,
     digestParts: digestPartsOf(configuration, weights, tokenizerFiles),
-    facts: { ...read.architecture, parameterCount, tensors: computedShapes(read.checkpoint, tensors) },
+    facts: {
+      ...read.architecture,
+      parameterCount,
+      tensors: computedShapes(read.checkpoint, tensors),
+      hasLanguageModelHead: read.headTensor === null || tensors.has(read.headTensor),
+    },
     tokenizerFiles,
   };
 }

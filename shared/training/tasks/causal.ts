@@ -14,7 +14,7 @@ import type { AnswerRow, ChatRow, TextRow } from '../../data/row.ts';
 import { columnOf, messagesIn, placeOf, type RecordView, textIn } from '../../data/row-fields.ts';
 import type { CausalTask } from '../../plan/task.ts';
 import { arrangeTokens, languageMetrics, languageShape, type ScoredToken } from './language.ts';
-import { writeGroup } from './shared.ts';
+import { headless, writeGroup } from './shared.ts';
 import type { BoundTask, EncodedRow, RowForm, TaskTokenizer } from './task.ts';
 
 type CausalRow = TextRow | AnswerRow | ChatRow;
@@ -54,12 +54,12 @@ export function causal(task: CausalTask): BoundTask<CausalRow> {
     metrics: languageMetrics,
     shape: languageShape,
     readout: { kind: 'vocabulary' },
-    fault: ({ causal: isCausal, family }) =>
-      isCausal
-        ? null
+    fault: (base) =>
+      base.causal
+        ? headless(base, 'causal')
         : {
             field: 'kind',
-            sentence: `must be another on ${family}, whose tokens see what follows them; masked is the language-model task of such bases, found "causal"`,
+            sentence: `must be another on ${base.family}, whose tokens see what follows them; masked is the language-model task of such bases, found "causal"`,
           },
     rows: causalRows,
     encode: (row, tokenizer) => {

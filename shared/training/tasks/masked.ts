@@ -11,7 +11,7 @@ import type { TextRow } from '../../data/row.ts';
 import { columnOf, placeOf, textIn } from '../../data/row-fields.ts';
 import type { MaskedTask } from '../../plan/task.ts';
 import { arrangeTokens, languageMetrics, languageShape, type ScoredToken } from './language.ts';
-import { writeGroup } from './shared.ts';
+import { headless, writeGroup } from './shared.ts';
 import type { BoundTask, Draw, RowForm, TaskVocabulary } from './task.ts';
 
 const maskedShare = 0.8;
@@ -34,13 +34,13 @@ export function masked(task: MaskedTask): BoundTask<TextRow> {
     metrics: languageMetrics,
     shape: languageShape,
     readout: { kind: 'vocabulary' },
-    fault: ({ causal, family }) =>
-      causal
+    fault: (base) =>
+      base.causal
         ? {
             field: 'kind',
-            sentence: `must be another on ${family}, whose tokens see nothing of what follows them; causal is the language-model task of such bases, found "masked"`,
+            sentence: `must be another on ${base.family}, whose tokens see nothing of what follows them; causal is the language-model task of such bases, found "masked"`,
           }
-        : null,
+        : headless(base, 'masked'),
     rows: textRows,
     encode: (row, tokenizer) => {
       if (tokenizer.maskId === null) {

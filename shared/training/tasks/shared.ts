@@ -15,6 +15,18 @@ export function causalPooling(
   };
 }
 
+/** Language-model tasks are scored by the output of the base, which bare checkpoints lack. */
+export function headless(
+  { hasLanguageModelHead, family }: Parameters<BoundTask['fault']>[0],
+  kind: 'causal' | 'masked',
+): ReturnType<BoundTask['fault']> {
+  if (hasLanguageModelHead) return null;
+  return {
+    field: 'kind',
+    sentence: `must be another on this checkpoint of ${family}, which holds no language-model head; take one that was saved with it (BertForMaskedLM, LlamaForCausalLM and the like), found "${kind}"`,
+  };
+}
+
 /** The owner of a row as the column `client`, where it has one. */
 export function writeGroup({ group }: RowPlace): { readonly client?: string } {
   return group === undefined ? {} : { client: group };

@@ -73,7 +73,9 @@ export interface BoundTask<Content extends TaskRow = TaskRow> {
   readonly shape: CountShape;
   readonly readout: Readout;
   /** Why a base does not fit, as the end of a sentence after the name of the field; null where it does. */
-  fault(base: Pick<BaseDescription, 'causal' | 'family'>): { readonly field: string; readonly sentence: string } | null;
+  fault(
+    base: Pick<BaseDescription, 'causal' | 'family' | 'hasLanguageModelHead'>,
+  ): { readonly field: string; readonly sentence: string } | null;
   readonly rows: RowForm<Content>;
   /**
    * Examples of a row, each of at most `lengthMax` ids and with something to score.

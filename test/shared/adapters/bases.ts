@@ -18,6 +18,7 @@ export function bertLike(layerCount = 12, hiddenSize = 768, feedForwardSize = 30
     positionsMax: 512,
     norm: 'post',
     causal: false,
+    hasLanguageModelHead: true,
     linearTargets: {
       q: map(hiddenSize, hiddenSize, 'attention.self.query'),
       k: map(hiddenSize, hiddenSize, 'attention.self.key'),
@@ -46,6 +47,7 @@ export function gpt2Like(layerCount = 12, hiddenSize = 768): BaseDescription {
     positionsMax: 1024,
     norm: 'pre',
     causal: true,
+    hasLanguageModelHead: true,
     linearTargets: {
       q: map(hiddenSize, hiddenSize, 'attn.c_attn'),
       k: map(hiddenSize, hiddenSize, 'attn.c_attn'),

@@ -35,6 +35,24 @@ function refusal(files: ReadonlyMap<string, Uint8Array>, code: string): string {
 const untouched = () => {};
 
 describe('describeFiles', () => {
+  it('[LOD-20] knows whether a checkpoint can score its vocabulary', () => {
+    const without = (family: string, settings: object, isHead: (name: string) => boolean): boolean => {
+      const files = fixtureFiles(family);
+      const tensors = tensorsOf(files);
+      for (const name of [...tensors.keys()]) if (isHead(name)) tensors.delete(name);
+      const configuration = { ...JSON.parse(new TextDecoder().decode(files.get('config.json'))), ...settings };
+      files.set('model.safetensors', writeSafetensors(tensors)).set('config.json', utf8(JSON.stringify(configuration)));
+      return describeFiles(files).hasLanguageModelHead;
+    };
+    const none = (): boolean => false;
+    for (const family of ['bert', 'roberta', 'distilbert', 'gpt2', 'qwen2', 'llama_mha'])
+      assert.ok(without(family, {}, none), family);
+    assert.ok(!without('bert', {}, (name) => name.startsWith('cls.')));
+    assert.ok(!without('roberta', {}, (name) => name.startsWith('lm_head.')));
+    assert.ok(!without('distilbert', {}, (name) => name.startsWith('vocab_')));
+    assert.ok(!without('llama_mha', { tie_word_embeddings: false }, (name) => name === 'lm_head.weight'));
+  });
+
   it('[LOD-1] says what a BERT and a GPT-2 checkpoint are', () => {
     const { digest, tensors, ...bert } = describeFiles(fixtureFiles('bert'));
     assert.match(digest, /^[0-9a-f]{64}$/);
@@ -52,6 +70,7 @@ describe('describeFiles', () => {
       positionsMax: 40,
       norm: 'post',
       causal: false,
+      hasLanguageModelHead: true,
       parameterCount: 32_120,
       linearTargets: {
         q: { ...square, moduleName: 'attention.self.query' },

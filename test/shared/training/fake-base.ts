@@ -40,6 +40,7 @@ export function fakeBase(): BaseModel {
       positionsMax: 16,
       norm: 'pre',
       causal: false,
+      hasLanguageModelHead: true,
       linearTargets: {},
       digest: parseDigest('ab'.repeat(32)),
       tensors: new Map(),

@@ -109,6 +109,17 @@ describe('createTaskModel', () => {
     assert.throws(() => createTaskModel({ base: causalBase, adapter: fakeAdapter, task: masked }), {
       code: 'bad-plan',
     });
+    const bare = { ...base.description, hasLanguageModelHead: false };
+    for (const [task, isCausal] of [
+      [masked, false],
+      [causal, true],
+    ] as const) {
+      const bareBase = { ...base, description: { ...bare, causal: isCausal } };
+      assert.throws(
+        () => createTaskModel({ base: bareBase, adapter: fakeAdapter, task }),
+        /task\.kind must be another on this checkpoint of fake, which holds no language-model head/,
+      );
+    }
     assert.throws(() => createTaskModel({ base: causalBase, adapter: noAdapter, task: causal }), {
       code: 'nothing-to-train',
     });
