@@ -49,8 +49,8 @@ export interface Tuned {
 
 /** What `--tune` tries. */
 export const tunedGrid = { learningRates: [0.003, 0.01, 0.03, 0.1], normFactors: [0.5, 1, 2] } as const;
-/** What it found. */
-export const tuned: Tuned = { learningRate: 0.03, normFactor: 1 };
+/** What it found: the best rate without an attack, and the norm with the best mean accuracy of both rules without and under an attack. */
+export const tuned: Tuned = { learningRate: 0.03, normFactor: 0.5 };
 
 /** How much accuracy on the operator's rows the gate lets a candidate lose. */
 export const gateDrop = 0.02;
