@@ -37,7 +37,9 @@ export interface PreparedLearning {
   /** The layout of what is trained, where that is another: a plan may publish more ranks than it trains. */
   readonly trainedLayout?: AdapterLayout;
   /** Start values of a seed in the order of what is trained; needed where a plan's rule begins every round afresh. */
-  readonly initialise?: (seed: number) => Float32Array;
+  readonly initialise?: (seed: number) => Promise<Float32Array>;
+  /** Whether it is gone with the thread that held it, and has to be prepared anew; absent means that this cannot be. */
+  readonly isLost?: () => boolean;
   /** Rows that are held out; 0 means that there is nothing to evaluate on. */
   readonly heldOutCount: number;
   /**

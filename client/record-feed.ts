@@ -14,6 +14,11 @@ export function feedOf(records: readonly RecordView[]): RecordFeed {
   return { count: records.length, views: () => records };
 }
 
+/** Records, wherever they are, as a feed. */
+export function asFeed(records: readonly RecordView[] | RecordFeed): RecordFeed {
+  return 'views' in records ? records : feedOf(records);
+}
+
 /** Examples that are kept somewhere, and let go of at the end. */
 export interface KeptExamples {
   readonly source: ExampleSource;

@@ -13,7 +13,7 @@ import type { Clock, Entropy } from '../shared/core/ports.ts';
 import type { Result } from '../shared/core/result.ts';
 import { refuse, succeed } from '../shared/core/result.ts';
 import type { Plan } from '../shared/plan/plan.ts';
-import { parsePlan, planHashOf } from '../shared/plan/plan.ts';
+import { documentHashOf, parsePlan, planHashOf } from '../shared/plan/plan.ts';
 import type { Policy } from '../shared/plan/policy.ts';
 import { judgePlan } from '../shared/plan/policy.ts';
 import { isMasked } from '../shared/plan/secure-aggregation.ts';
@@ -23,7 +23,7 @@ import type { Stage } from '../shared/secure-aggregation/stage.ts';
 import { drawHashOf, maskedTermsOf, scaleUses } from '../shared/secure-aggregation/terms.ts';
 import { type EvaluationCounts, noCounts } from '../shared/training/counts.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
-import { type Exchange, exchangeOf } from '../shared/update/exchange.ts';
+import { type Exchange, exchangeOf, restarts } from '../shared/update/exchange.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { personalised, trainingStartOf } from '../shared/update/training-start.ts';
@@ -64,6 +64,8 @@ export type PrepareOutcome = Result<PreparedFacts, string>;
 
 /** The work of rounds; `signal` ends whatever is under way, with its reason. */
 export interface RoundWork {
+  /** The hash under which the plan of an offer is approved; fetches the plan. @throws FederationError when it is none. */
+  documentHashOf(offer: Offer, signal: AbortSignal): Promise<Digest>;
   /** Fetches and checks everything that an offer names. @throws FederationError when data, base or network fail. */
   prepare(offer: Offer, signal: AbortSignal): Promise<PrepareOutcome>;
   /** Tells the coordinator that this client takes part, and trains from the prepared adapter: what is to be sent; or the coordinator's refusal. */
@@ -157,7 +159,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
 
   /** Loads the base for a plan, unless it is loaded. */
   const makeReady = async (offer: Offer, plan: Plan, planHash: Digest, signal: AbortSignal): Promise<ReadyPlan> => {
-    if (ready?.planHash === planHash) return ready;
+    if (ready?.planHash === planHash && ready.learning.isLost?.() !== true) return ready;
     ready?.learning.dispose();
     ready = null;
     const base = await openBaseFiles(offer.base, {
@@ -216,10 +218,14 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     return { modelHash, exampleCount, metrics };
   };
 
+  const fetchPlan = async (offer: Offer, signal: AbortSignal): Promise<Plan> =>
+    readPlan(await fetchNamed('plan', offer.plan, { cache, sizeMax: planBytesMax, signal }));
+
   return {
+    documentHashOf: async (offer, signal) => documentHashOf(await fetchPlan(offer, signal)),
     prepare: async (offer, signal) => {
       round = null;
-      const plan = readPlan(await fetchNamed('plan', offer.plan, { cache, sizeMax: planBytesMax, signal }));
+      const plan = await fetchPlan(offer, signal);
       const verdict = judgePlan(policy, plan, { exampleCount: learner.exampleCount });
       if (!verdict.ok) return refuse(`${verdict.error.code}: ${verdict.error.reason}`);
       const planHash = planHashOf(plan);
@@ -245,9 +251,10 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const { roundIndex } = offer.roundParams;
       const drawHash = drawHashOf(offer.roundParams);
       if (trained?.drawHash === drawHash) return succeed(trained.update);
+      const values = restarts(exchange) ? await learning.initialise?.(seed + roundIndex) : undefined;
       const fresh = (): Float32Array => {
-        assert(learning.initialise !== undefined, 'a learner of a plan that begins afresh has start values');
-        return learning.initialise(seed + roundIndex);
+        assert(values !== undefined, 'a learner of a plan that begins afresh has start values');
+        return values;
       };
       const before = own.values();
       const { start, frozen } = trainingStartOf(exchange, { published, rankMax, personal: before, fresh });

@@ -4,10 +4,13 @@ import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
-import { defaultPolicy } from '../../shared/plan/policy.ts';
+import { defaultPolicy, type Policy } from '../../shared/plan/policy.ts';
 import { readPolicy } from '../../shared/plan/read-plan.node.ts';
 import type { Client } from '../client.ts';
 import { createClient } from '../client.ts';
+import type { LearningNote } from '../learning-thread/messages.ts';
+import { siteLearner } from '../learning-thread/site-learner.node.ts';
+import type { ThreadLearner } from '../learning-thread/thread-learner.node.ts';
 import { nodePlatform } from '../platform/node.node.ts';
 import type { FinishReason } from '../session/machine.ts';
 import type { ActivationOptions, ColumnOptions, ComputeOptions } from './options.ts';
@@ -21,7 +24,7 @@ import {
   numberIn,
   wholeNumber,
 } from './options.ts';
-import { heldOutShare, keepOnDisk, readSite } from './site-records.ts';
+import { heldOutShare } from './site-records.ts';
 import type { Tally } from './tally.ts';
 import { createTally } from './tally.ts';
 import { createWatch } from './watch.ts';
@@ -84,32 +87,68 @@ export function registerClient(program: Command, context: CommandContext): void 
 async function runClient(options: Options, context: CommandContext): Promise<void> {
   const invite = await readInvite(options);
   const policy = options.policy === undefined ? defaultPolicy : await readPolicy(options.policy);
-  const records = await readSite({ ...options, columns: columnsOf(options) });
-  context.log(`${records.train.count} rows to train on, ${records.heldOut.count} held out`);
+  const { train, heldOut, heldOutFraction, memoryRows, adapterTask } = options;
+  const learner = await siteLearner({
+    records: {
+      train,
+      memoryRows,
+      ...(heldOut === undefined ? {} : { heldOut }),
+      ...(heldOutFraction === undefined ? {} : { heldOutFraction }),
+    },
+    columns: columnsOf(options),
+    ...(adapterTask === undefined ? {} : { adapterTask }),
+    backend: options.backend,
+    threads: options.threads,
+    activations: activationSettings(options),
+    onNote: (note) => {
+      const line = lineOf(note);
+      if (line !== null) context.log(line);
+    },
+  });
+  try {
+    await takePart({ learner, invite, policy }, options, context);
+  } finally {
+    await learner.close();
+  }
+}
+
+/** What the learner says, for people; null for what nobody needs to know. */
+function lineOf(note: LearningNote): string | null {
+  switch (note.about) {
+    case 'rows':
+      return `${note.trainCount} rows to train on, ${note.heldOutCount} held out`;
+    case 'backend':
+      return `computing with ${note.name}`;
+    case 'encoded': {
+      const { truncatedCount, droppedCount } = note;
+      return truncatedCount === 0
+        ? null
+        : `${truncatedCount} rows cut for their length, ${droppedCount} of them left out`;
+    }
+    case 'activations':
+      return `states of ${note.count} texts below the adapter kept in ${formatBytes(note.bytes)}`;
+    case 'privacy':
+      return `privacy: ${note.sentence}`;
+    default:
+      return note satisfies never;
+  }
+}
+
+async function takePart(
+  {
+    learner,
+    invite,
+    policy,
+  }: { readonly learner: ThreadLearner; readonly invite: string | undefined; readonly policy: Policy },
+  options: Options,
+  context: CommandContext,
+): Promise<void> {
   context.signal.throwIfAborted();
-  // Loaded here: models and tokenizers cost time that a wrong option does not need.
-  const { taskLearner } = await import('../task-learner.ts');
   const tally = createTally();
   const watch = createWatch(context);
   const client = await createClient({
     platform: await nodePlatform(options.state),
-    learner: taskLearner({
-      ...records,
-      keep: keepOnDisk,
-      columns: columnsOf(options),
-      ...(options.adapterTask === undefined ? {} : { adapterTask: options.adapterTask }),
-      backend: options.backend,
-      threads: options.threads,
-      activations: activationSettings(options),
-      onActivations: ({ count, bytes }) =>
-        context.log(`states of ${count} texts below the adapter kept in ${formatBytes(bytes)}`),
-      onBackend: (name) => context.log(`computing with ${name}`),
-      onPrivacy: (sentence) => context.log(`privacy: ${sentence}`),
-      onEncoded: ({ truncatedCount, droppedCount }) => {
-        if (truncatedCount > 0)
-          context.log(`${truncatedCount} rows cut for their length, ${droppedCount} of them left out`);
-      },
-    }),
+    learner,
     policy,
     name: options.name,
     ...(invite === undefined ? {} : { invite }),

@@ -36,7 +36,7 @@ describe('an adapter for one of its tasks', () => {
     });
     const options = { train: viewsOf(rows), heldOut: viewsOf([]), backend: 'cpu', adapterTask: 'oncology' } as const;
     const learning = await taskLearner(options).prepare(plan, files);
-    const start = learning.initialise!(1);
+    const start = await learning.initialise!(1);
     const { signal } = new AbortController();
     const result = await learning.train({ start, frozen: null, roundIndex: 0, signal, onProgress: () => undefined });
     const changes = (name: string) => {

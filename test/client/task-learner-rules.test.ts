@@ -58,7 +58,8 @@ async function trainOnce(
   published: Float32Array,
   rankMax: number | null = null,
 ) {
-  const fresh = (): Float32Array => learning.initialise!(9);
+  const values = await learning.initialise!(9);
+  const fresh = (): Float32Array => values;
   const { start, frozen } = trainingStartOf(exchange, { published, rankMax, personal: null, fresh });
   const learned = await learning.train({ start, frozen, roundIndex: 0, signal, onProgress: () => undefined });
   return { start, frozen, learned };
@@ -110,7 +111,7 @@ describe('task learner under rules', () => {
       onProgress: () => undefined,
     });
     assert.ok(frozen !== null && Math.abs(learned.meanLoss - bare.meanLoss) > 1e-3);
-    const first = firstPublished(prepared.exchange, prepared.learning.initialise!(1));
+    const first = firstPublished(prepared.exchange, await prepared.learning.initialise!(1));
     assert.deepEqual(first.length, published.length);
     assert.equal((await trainOnce(prepared, first)).frozen, null);
     prepared.learning.dispose();
@@ -142,7 +143,7 @@ describe('task learner under rules', () => {
   it('[TLR-5] a mixture counts the tokens of every expert, per example, and experts without tokens send nothing', async () => {
     const prepared = await prepare({}, { method: 'mixture', experts: 3, choices: 1, size: 4 });
     const { exchange, learning } = prepared;
-    const published = learning.initialise!(3);
+    const published = await learning.initialise!(3);
     const { learned, start } = await trainOnce(prepared, published);
     const [counts] = exchange.uploaded.tensors.filter(({ aggregationClass }) => aggregationClass === 'count');
     const uses = learned.counts!.get(counts!.name)!;

@@ -46,7 +46,7 @@ function randomLearner(exchange: Exchange, seed: number, { rankMax = 2, exampleC
       baseDigest: 'ba'.repeat(32) as Digest,
       layout,
       trainedLayout: trained,
-      initialise: (fresh) => {
+      initialise: async (fresh) => {
         const random = seededRandom(fresh, 'fresh');
         return Float32Array.from({ length: trained.dim }, () => random.normal()).map((value, place) =>
           trained.tensors.some(
