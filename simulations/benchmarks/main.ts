@@ -25,6 +25,8 @@ const benchmarks: Readonly<Record<string, Entry>> = {
       sequence: 'tokens of a row',
       batch: 'rows of a step',
       rank: 'rank of the adapter',
+      against: 'pytorch: the same step beside PyTorch, where Python has it',
+      python: 'the interpreter that has it, default the first of python3 and /usr/bin/python3',
     },
     load: () => import('./step.ts'),
   },

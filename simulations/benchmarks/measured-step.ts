@@ -22,10 +22,10 @@ export function backendFlag({ backend = 'wasm' }: BenchmarkFlags): BackendName |
   throw new RangeError(`--backend must be auto or one of ${backendNames.join(', ')}, found ${JSON.stringify(backend)}`);
 }
 
-/** Random texts of full length, one batch of them. */
-export function randomExamples({ sequence, batch }: StepShape): EncodedExample[] {
+/** Random texts of full length; by default one batch of them. */
+export function randomExamples({ sequence, batch }: StepShape, count = batch): EncodedExample[] {
   const random = seededRandom(2, 'step-examples');
-  return Array.from({ length: batch }, (_, index) => ({
+  return Array.from({ length: count }, (_, index) => ({
     ids: Int32Array.from({ length: sequence }, () => random.integer(vocabularySize)),
     targets: Int32Array.of(index % stepLabels.length),
   }));

@@ -17,6 +17,9 @@ export interface StepShape {
 /** Ids of the random texts; the embedding takes no part in a step's cost. */
 export const vocabularySize = 512;
 
+/** Normal numbers that are drawn, a prime; matrices repeat them from places of their own, since drawing a hundred million takes a minute. */
+const drawnCount = 65_521;
+
 /** Files of the checkpoint. */
 export function randomEncoderFiles({
   layers,
@@ -26,10 +29,14 @@ export function randomEncoderFiles({
   sequence,
 }: StepShape): Map<string, Uint8Array> {
   const random = seededRandom(1, 'random-encoder');
+  const drawn = Float32Array.from({ length: drawnCount }, () => 0.05 * random.normal());
   const tensors = new Map<string, { shape: number[]; values: Float32Array }>();
   const matrix = (name: string, rowCount: number, columnCount: number) => {
-    const stream = random.fork(name);
-    const values = Float32Array.from({ length: rowCount * columnCount }, () => 0.05 * stream.normal());
+    const start = random.fork(name).integer(drawnCount);
+    const values = Float32Array.from(
+      { length: rowCount * columnCount },
+      (_, index) => drawn[(start + index) % drawnCount]!,
+    );
     tensors.set(name, { shape: [rowCount, columnCount], values });
   };
   const vector = (name: string, size: number, value: number) => {

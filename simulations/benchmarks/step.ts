@@ -3,24 +3,26 @@
  * feed-forward, batches of 16 texts of 64 tokens, a head of ten classes on the first token, AdamW), and of the same step with the gradients
  * of the library alone, in the same run.
  *
- * Flags: `--backend --threads --layers --width --heads --feed-forward --sequence --batch --rank`.
+ * With `--against pytorch`: the same step beside PyTorch's own modules on its processor back end, each in a process of its own.
+ *
+ * Flags: `--backend --threads --layers --width --heads --feed-forward --sequence --batch --rank --against --python`.
  */
 import process from 'node:process';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { useBackend } from '../../shared/compute/backend.ts';
 import { networkFrom } from '../../shared/model/load.ts';
 import { createTaskModel } from '../../shared/training/task-model.ts';
-import { type Benchmark, integerFlag, machineName } from './benchmark.ts';
+import { type Benchmark, type BenchmarkFlags, type BenchmarkReport, integerFlag, machineName } from './benchmark.ts';
 import { backendFlag, measureSteps, randomExamples, stepLabels } from './measured-step.ts';
 import { plainBottleneck, plainEncoder } from './plain-encoder.ts';
 import { randomEncoderFiles, type StepShape } from './random-encoder.ts';
+import { stepAgainstPytorch } from './step-against.ts';
 
 /** Steps that are timed; those with the library's gradients take so long that few must do. */
 const timedSteps = { fused: 11, plain: 4 };
 
 /** Measures the step. */
 export const bench: Benchmark = async (flags, progress) => {
-  const backend = await useBackend(backendFlag(flags), { threads: integerFlag(flags, 'threads', 1) });
   const shape: StepShape = {
     layers: integerFlag(flags, 'layers', 4),
     width: integerFlag(flags, 'width', 256),
@@ -30,6 +32,9 @@ export const bench: Benchmark = async (flags, progress) => {
     batch: integerFlag(flags, 'batch', 16),
     rank: integerFlag(flags, 'rank', 16),
   };
+  const threads = integerFlag(flags, 'threads', 1);
+  if (flags.against !== undefined) return against({ ...shape, threads }, flags, progress);
+  const backend = await useBackend(backendFlag(flags), { threads });
   const files = randomEncoderFiles(shape);
   const base = networkFrom(files);
   const adapter = parseAdapter({ method: 'bottleneck', size: shape.rank }, base.description);
@@ -60,6 +65,19 @@ export const bench: Benchmark = async (flags, progress) => {
     },
   };
 };
+
+async function against(
+  shape: StepShape & { readonly threads: number },
+  flags: BenchmarkFlags,
+  progress: (line: string) => void,
+): Promise<BenchmarkReport> {
+  const { against: other, python } = flags;
+  if (other !== 'pytorch') throw new RangeError(`--against must be pytorch, found ${JSON.stringify(other)}`);
+  if (python === true) throw new RangeError('--python needs the path of an interpreter');
+  const problem = { ...shape, lowestLayer: 0, textCount: shape.batch };
+  const { ready, results } = await stepAgainstPytorch({ problem, backend: backendFlag(flags), python, progress });
+  return { name: 'step', machine: machineName(), backend: ready.backend, threads: ready.threads, results };
+}
 
 /**
  * Floating-point operations of the products that the step needs: forward everywhere, and back to the inputs of all that stands above the

@@ -26,6 +26,21 @@ describe('benchmark step', () => {
     assert.equal(lines.length, 2);
   });
 
+  it('[BST-3] says where there is no PyTorch that it was not compared', async () => {
+    const lines: string[] = [];
+    const flags = { ...small, backend: 'cpu', against: 'pytorch', python: '/nowhere/python' };
+    const { backend, results } = await bench(flags, (line) => lines.push(line));
+    assert.equal(backend, 'cpu');
+    assert.equal(results.ratio, null);
+    assert.equal(results.pytorch, 'NOT RUN: /nowhere/python: not there');
+    assert.ok(typeof results.msPerStep === 'number' && results.msPerStep > 0);
+    assert.match(lines[0]!, /^NOT RUN against PyTorch/);
+    await assert.rejects(
+      bench({ ...flags, against: 'abacus' }, () => {}),
+      /--against must be pytorch, found "abacus"/,
+    );
+  });
+
   it('[BST-2] refuses a back end that does not exist', async () => {
     await assert.rejects(
       bench({ backend: 'abacus' }, () => {}),
