@@ -2,6 +2,7 @@
 import { createClient } from '../../client/client.ts';
 import { siteLearner } from '../../client/learning-thread/site-learner.node.ts';
 import { nodePlatform } from '../../client/platform/node.node.ts';
+import type { FinishReason } from '../../client/session/machine.ts';
 import { readPolicy } from '../../shared/plan/read-plan.node.ts';
 import type { FromSite, ToSite } from './messages.ts';
 import { serveParent } from './processes.ts';
@@ -21,15 +22,23 @@ serveParent<ToSite, FromSite>(async (message, parent) => {
       else if (note.about === 'encoded') parent.send({ ...note, type: 'encoded' });
     },
   });
-  const client = await createClient({
-    platform: await nodePlatform(stateFolder),
-    learner,
-    policy: await readPolicy(policyFile),
-    invite,
-    name: siteName,
-    onEvent: (event) => parent.send({ type: 'event', event }),
-  });
-  const reason = await client.run().finally(() => learner.close());
+  const takePart = async (): Promise<FinishReason> => {
+    const client = await createClient({
+      platform: await nodePlatform(stateFolder),
+      learner,
+      policy: await readPolicy(policyFile),
+      invite,
+      name: siteName,
+      onEvent: (event) => parent.send({ type: 'event', event }),
+    });
+    return client.run();
+  };
+  let reason: FinishReason;
+  try {
+    reason = await takePart();
+  } finally {
+    await learner.close();
+  }
   parent.send({ type: 'finished', reason });
   return false;
 });
