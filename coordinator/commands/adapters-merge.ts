@@ -9,15 +9,14 @@ import { lineageOf } from './adapters-export.ts';
 
 /** What the command line says. */
 export interface MergeOptions {
-  readonly base: string;
-  readonly adapter: string;
+  readonly base?: string;
   readonly out: string;
   readonly dtype?: WrittenType;
   readonly shardSize: number;
 }
 
-/** Merges. @throws UsageError `wrong-base`, `not-mergeable` with the nearest thing that works, `folder-not-empty`. */
-export async function mergeAdapter(options: MergeOptions, context: CommandContext): Promise<void> {
+/** Merges the adapter of a folder. @throws UsageError `wrong-base`, `not-mergeable` with the nearest thing that works, `folder-not-empty`. */
+export async function mergeAdapter(adapter: string, options: MergeOptions, context: CommandContext): Promise<void> {
   const [{ readAnyAdapter }, { mergeCheckpoint }, { modelCard }, { className }, { describeBase }] = await Promise.all([
     import('../../shared/adapters/formats/adapter-folders.node.ts'),
     import('../../shared/adapters/formats/merge.node.ts'),
@@ -30,7 +29,7 @@ export async function mergeAdapter(options: MergeOptions, context: CommandContex
     options.base,
     context,
     async (named) => {
-      const read = await readAnyAdapter(options.adapter, named.base);
+      const read = await readAnyAdapter(adapter, named.base);
       const { folder: baseFolder, name, license, base } = named;
       return { ...read, folder: baseFolder, description: base.description, baseName: name, baseLicense: license };
     },

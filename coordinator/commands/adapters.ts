@@ -66,11 +66,11 @@ export function register(program: Command, context: CommandContext): void {
       await rollback(options, context);
     });
   add('merge', 'write an adapter and its base as one plain checkpoint')
-    .requiredOption(
+    .argument('<adapter>', 'an adapter folder in any of the formats')
+    .option(
       '--base <folder>',
-      'the base model that the adapter was trained on, a folder or hf:owner/name@revision',
+      'the base model that the adapter was trained on, a folder or hf:owner/name@revision (default: the one that ships)',
     )
-    .requiredOption('--adapter <folder>', 'the adapter, in any of the formats')
     .requiredOption('--out <folder>', 'where to write the checkpoint')
     .addOption(
       new Option('--dtype <type>', 'type of the weights (default: as in the base)').choices(['F32', 'F16', 'BF16']),
@@ -80,9 +80,9 @@ export function register(program: Command, context: CommandContext): void {
         .argParser(bytesOf)
         .default(bytesOf('5GB'), '5GB'),
     )
-    .action(async (options: MergeOptions) => {
+    .action(async (adapter: string, options: MergeOptions) => {
       const { mergeAdapter } = await import('./adapters-merge.ts');
-      await mergeAdapter(options, context);
+      await mergeAdapter(adapter, options, context);
     });
   registerCombine(withSwitches(adapters.command('combine <folders...>')), context);
   registerMethods(withSwitches(adapters.command('methods')), context);

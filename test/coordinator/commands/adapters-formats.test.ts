@@ -102,7 +102,7 @@ describe('tributary adapters export, import, merge', () => {
     for (const argv of [
       ['adapters', 'import', at('as-peft'), '--base', at('other'), '--out', at('wrong')],
       ['adapters', 'export', at('low'), '--base', at('other'), '--format', 'peft', '--out', at('wrong')],
-      ['adapters', 'merge', '--adapter', at('low'), '--base', at('other'), '--out', at('wrong')],
+      ['adapters', 'merge', at('low'), '--base', at('other'), '--out', at('wrong')],
     ]) {
       const { code, errors } = await run(argv);
       assert.equal(code, 2, errors);
@@ -112,7 +112,7 @@ describe('tributary adapters export, import, merge', () => {
   });
 
   it('[FMT-4] merges into a plain checkpoint that is a base with its tokenizer, from any format', async () => {
-    const argv = ['adapters', 'merge', ...onBase(), '--adapter', at('as-peft'), '--out', at('merged')];
+    const argv = ['adapters', 'merge', at('as-peft'), ...onBase(), '--out', at('merged')];
     const { code, value } = await document([...argv, '--shard-size', '10kB', '--dtype', 'BF16']);
     assert.equal(code, 0);
     const { digest, type, files } = value as { digest: string; type: string; files: readonly string[] };
@@ -137,7 +137,7 @@ describe('tributary adapters export, import, merge', () => {
       assert.equal(code, 2, errors);
       assert.match(errors, message);
     };
-    await refused(['merge', ...onBase(), '--adapter', at('narrow')], /computes what no weight of the base can/);
+    await refused(['merge', at('narrow'), ...onBase()], /computes what no weight of the base can/);
     await refused(
       ['export', at('narrow'), ...onBase(), '--format', 'peft'],
       /no place for the method bottleneck.*--format adapterhub/,
@@ -152,7 +152,7 @@ describe('tributary adapters export, import, merge', () => {
       /Allowed choices are tributary, peft, adapterhub/,
     );
     await refused(['export', at('low'), ...onBase(), '--name', 'a.b'], /letters, digits, _ and -/);
-    await refused(['merge', ...onBase(), '--adapter', at('low'), '--shard-size', 'big'], /a size such as 500MB or 2GB/);
+    await refused(['merge', at('low'), ...onBase(), '--shard-size', 'big'], /a size such as 500MB or 2GB/);
     await refused(['import', at('low'), ...onBase()], /adapter folder of ours already/);
     await refused(['import', at('base'), ...onBase()], /holds no adapter: expected adapter\.json/);
   });
