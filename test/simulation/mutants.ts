@@ -7,15 +7,15 @@ import { registerHooks } from 'node:module';
 import type { Machines } from '../../simulations/world/machines.ts';
 
 interface Mutant {
-  /** Below `shared/`. */
   readonly file: string;
   readonly find: string;
   readonly put: string;
 }
 
-const client = 'secure-aggregation/client-machine.ts';
-const server = 'secure-aggregation/server-machine.ts';
-const members = 'secure-aggregation/members.ts';
+const client = 'shared/secure-aggregation/client-machine.ts';
+const server = 'shared/secure-aggregation/server-machine.ts';
+const members = 'shared/secure-aggregation/members.ts';
+const trust = 'client/trust.ts';
 
 /** Every broken machine, by what it leaves out. */
 const mutants = {
@@ -31,7 +31,7 @@ const mutants = {
   },
   'no-signature-in-quorum': {
     file: client,
-    find: "if (verifyStrict(members.members[signer]!.publicKey, 'AGREE', body, signature)) consenting.add(signer);",
+    find: "if (verifyStrict(members[signer]!.publicKey, 'AGREE', body, signature)) consenting.add(signer);",
     put: 'consenting.add(signer);',
   },
   'count-strangers': {
@@ -46,12 +46,12 @@ const mutants = {
   },
   'no-journal': { file: client, find: 'if (!isFirst)', put: 'if (isFirst === null)' },
   'mask-left-in': {
-    file: 'secure-aggregation/opening.ts',
+    file: 'shared/secure-aggregation/opening.ts',
     find: 'for (const { place, secret } of survivors) yield',
     put: 'for (const { place, secret } of survivors.slice(1)) yield',
   },
   'lax-signatures': {
-    file: 'crypto/verify.ts',
+    file: 'shared/crypto/verify.ts',
     find: 'if (!isBelow(signature.subarray(32), groupOrder) || !isSoundPoint(signature.subarray(0, 32))) return false;',
     put: 'if (!isBelow(signature.subarray(32), groupOrder)) engine = null;',
   },
@@ -67,7 +67,7 @@ const mutants = {
     put: 'const shares = dealers.flatMap((dealer) => { const both = held.get(dealer) ?? null; if (both !== null) return [{ dealer, share: both.mask }, { dealer, share: both.self }];',
   },
   'no-threshold': {
-    file: 'secure-aggregation/threshold.ts',
+    file: 'shared/secure-aggregation/threshold.ts',
     find: '    shares,\n    quorum',
     put: '    shares: 2,\n    quorum',
   },
@@ -105,7 +105,7 @@ const mutants = {
     put: 'if (dealers === null)',
   },
   'any-share': {
-    file: 'secure-aggregation/dealing.ts',
+    file: 'shared/secure-aggregation/dealing.ts',
     find: 'return isTrue ? { mask, self } : null;',
     put: 'return { mask, self };',
   },
@@ -129,17 +129,31 @@ const mutants = {
     find: "return earlier === body.vecRoot\n      ? succeed(phase)\n      : fault('conflicting-update', 'this client sent another vector before');",
     put: 'return succeed({ ...phase, stored: new Map(stored).set(member.place, body.vecRoot) });',
   },
-  'unproven-dealer': { file: 'secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
+  'any-round-number': {
+    file: 'client/session/checks.ts',
+    find: 'if (roundIndex <= memory.lastRoundIndex) {',
+    put: 'if (roundIndex < -1) {',
+  },
+  'any-log': {
+    file: trust,
+    find: 'const fault = proof.ok ? judgeProof(proof.value, result, receipt, identity) : proof.error;\n    if (!proof.ok || fault !== null) return alarm(fault!, answer.value, roundIndex);',
+    put: 'if (!proof.ok) { onEvent({ type: "result", roundIndex, newModelHash: result.newModelHash, contributorCount: 0 }); return; }',
+  },
+  'any-checkpoints': { file: members, find: 'if (fork !== null)', put: 'if (false)' },
+  'unproven-dealer': { file: 'shared/secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
 } as const satisfies Record<string, Mutant>;
 /** Name of a broken machine. */
 export type MutantName = keyof typeof mutants;
 
-const shared = new URL('../../shared/', import.meta.url).href;
-const changing = ['secure-aggregation/', 'crypto/'].map((folder) => `${shared}${folder}`);
+const root = new URL('../../', import.meta.url).href;
+/** Where mutants change things. */
+const changing = ['shared/secure-aggregation/', 'shared/crypto/', 'client/session/', 'client/trust.ts'].map(
+  (path) => `${root}${path}`,
+);
 
 let isHooked = false;
 
-/** Modules that a mutant imports are its own copies, down to the two folders that mutants change. */
+/** Modules that a mutant imports are its own copies, down to the folders that mutants change. */
 function hook(): void {
   if (isHooked) return;
   isHooked = true;
@@ -147,7 +161,7 @@ function hook(): void {
     resolve: (specifier, context, next) => {
       const resolved = next(specifier, context);
       const name = context.parentURL === undefined ? null : new URL(context.parentURL).searchParams.get('mutant');
-      const isOwn = name !== null && changing.some((folder) => resolved.url.startsWith(folder));
+      const isOwn = name !== null && changing.some((path) => resolved.url.startsWith(path));
       return isOwn ? { ...resolved, url: `${resolved.url}?mutant=${name}` } : resolved;
     },
     load: (url, context, next) => {
@@ -158,18 +172,22 @@ function hook(): void {
       const loaded = next(at.href, context);
       const text = Buffer.from(loaded.source as Uint8Array).toString();
       const { file, find, put } = mutants[name as MutantName];
-      if (at.href !== `${shared}${file}`) return { ...loaded, source: text };
+      if (at.href !== `${root}${file}`) return { ...loaded, source: text };
       assert.equal(text.split(find).length, 2, `mutant ${name}: its sentence stands once in ${file}`);
       return { ...loaded, source: text.replace(find, () => put) };
     },
   });
 }
 
-/** The machines with one of them broken. */
-export async function loadMutant(name: MutantName): Promise<Machines> {
+/** A module as a mutant has it. */
+export function loadModule<Module>(name: MutantName, path: string): Promise<Module> {
   hook();
-  const load = (file: string): Promise<Record<string, unknown>> =>
-    import(`${shared}secure-aggregation/${file}?mutant=${name}`);
+  return import(`${root}${path}?mutant=${name}`);
+}
+
+/** The machines of masked rounds with one of them broken. */
+export async function loadMutant(name: MutantName): Promise<Machines> {
+  const load = (file: string): Promise<object> => loadModule(name, `shared/secure-aggregation/${file}`);
   const [clients, servers, opening] = await Promise.all([
     load('client-machine.ts'),
     load('server-machine.ts'),
