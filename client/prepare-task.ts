@@ -92,7 +92,7 @@ export async function prepareTask(
       initialise: async (seed) => model.initialise(seed),
       heldOutCount: testing.count,
       train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
-        checkDevice();
+        await checkDevice();
         const { count } = plan.rounds;
         beside.use(frozen);
         const options = {

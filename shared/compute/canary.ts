@@ -2,9 +2,22 @@
  * Whether the device still computes: a lost context of a graphics card, a driver with a fault or memory that went bad give wrong numbers without an
  * error. A client runs this before it trains in a round, since one wrong update spoils the aggregate of all.
  */
-import { grad, matMul, softmax, square, sum, type Tensor, type Tensor2D, tensor2d, tidy } from '@tensorflow/tfjs-core';
-import { FederationError } from '../core/errors.ts';
+import {
+  getBackend,
+  grad,
+  matMul,
+  softmax,
+  square,
+  sum,
+  type Tensor,
+  type Tensor2D,
+  tensor2d,
+  tidy,
+} from '@tensorflow/tfjs-core';
+import { errorMessage, FederationError } from '../core/errors.ts';
 import { seededRandom } from '../core/random.ts';
+import { webGlLoss } from './webgl.ts';
+import { webGpuLoss } from './webgpu.ts';
 
 const [rowCount, innerSize, columnCount] = [24, 40, 20];
 
@@ -22,25 +35,53 @@ let expected: Expected | null = null;
 
 /**
  * Computes a product with a softmax, and the gradient of the product's squares, on the current back end, and compares both with float64.
- * @throws FederationError `device-computes-wrong`, which says what came out.
+ * @throws FederationError `device-lost` where the device is known to be gone; `device-computes-wrong`, which says what came out.
  */
-export function checkDevice(): void {
+export async function checkDevice(): Promise<void> {
+  const loss = lossOfDevice();
+  if (loss !== null) throw deviceLost(loss, undefined);
   expected ??= compute();
   const { input, weight, probabilities, gradient } = expected;
-  tidy(() => {
+  const results = tidy(() => {
     const x = tensor2d(input, [rowCount, innerSize]);
     const w = tensor2d(weight, [innerSize, columnCount]);
-    compare('a product with a softmax', softmax(matMul(x, w)), probabilities);
     const gradientOf = grad((value: Tensor) => sum(square(matMul(value as Tensor2D, w))));
-    compare('a gradient', gradientOf(x), gradient);
+    return [softmax(matMul(x, w)), gradientOf(x)];
   });
+  try {
+    compare('a product with a softmax', await valuesOf(results[0]!), probabilities);
+    compare('a gradient', await valuesOf(results[1]!), gradient);
+  } finally {
+    for (const result of results) result.dispose();
+  }
 }
 
-function compare(what: string, found: Tensor, known: Float64Array): void {
-  const values = found.dataSync();
+function lossOfDevice(): string | null {
+  const name = getBackend();
+  if (name === 'webgpu') return webGpuLoss();
+  return name === 'webgl' ? webGlLoss() : null;
+}
+
+function deviceLost(loss: string, cause: unknown): FederationError {
+  const message = `this device does not compute any more: ${loss}; restart the client, or choose another back end with --backend`;
+  return new FederationError('device-lost', message, { cause });
+}
+
+/** A device that is lost while it computes may refuse to give values back. */
+async function valuesOf(result: Tensor): Promise<ArrayLike<number>> {
+  try {
+    return await result.data();
+  } catch (cause) {
+    throw deviceLost(lossOfDevice() ?? errorMessage(cause), cause);
+  }
+}
+
+function compare(what: string, values: ArrayLike<number>, known: Float64Array): void {
   for (let index = 0; index < known.length; index++) {
     const [value, right] = [values[index]!, known[index]!];
     if (Math.abs(value - right) <= tolerance * Math.max(1, Math.abs(right))) continue;
+    const loss = lossOfDevice();
+    if (loss !== null) throw deviceLost(loss, undefined);
     throw new FederationError(
       'device-computes-wrong',
       `this device computes wrong: value ${index} of ${what} is ${value}, expected ${right}; ` +

@@ -9,7 +9,7 @@ describe('checkDevice', () => {
     it(`[CNY-1] passes where the back end computes right, and leaves nothing behind: ${backend}`, async () => {
       await useBackend(backend);
       const { numTensors } = memory();
-      checkDevice();
+      await checkDevice();
       assert.equal(memory().numTensors, numTensors);
     });
   }
@@ -32,7 +32,7 @@ describe('checkDevice', () => {
         },
       });
       try {
-        assert.throws(checkDevice, (thrown: unknown) => {
+        await assert.rejects(checkDevice(), (thrown: unknown) => {
           assert.ok(thrown instanceof FederationError && thrown.code === 'device-computes-wrong');
           assert.match(thrown.message, /value \d+ of a product with a softmax is .*, expected .*; restart the client/);
           return true;
