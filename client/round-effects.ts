@@ -68,7 +68,7 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
     const { roundHash, roundParams } = offer;
     onEvent({ type: 'offered', roundIndex: roundParams.roundIndex });
     start(roundHash, async (taskSignal) => {
-      const distrust = await trust.judgeOffer(offer, taskSignal);
+      const distrust = await trust.judgeOffer(offer, taskSignal, await work.documentHashOf(offer, taskSignal));
       if (distrust !== null) return { type: 'plan-refused', roundHash, reason: distrust };
       const outcome = await work.prepare(offer, taskSignal);
       return outcome.ok

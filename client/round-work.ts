@@ -117,6 +117,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
   let round: ReadyRound | null = null;
   /** What was trained for a masked round, in case that its attempt is repeated. */
   let trained: { readonly drawHash: Digest; readonly update: LearnedUpdate } | null = null;
+  let lastPlan: { readonly digest: Digest; readonly plan: Plan } | null = null;
   let adapter: { readonly digest: Digest; readonly bytes: Uint8Array } | null = null;
   /** Memory of the adapter before the last one: the next one is fetched into it, because nobody uses it any more. */
   let spare: Uint8Array | undefined;
@@ -218,8 +219,13 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     return { modelHash, exampleCount, metrics };
   };
 
-  const fetchPlan = async (offer: Offer, signal: AbortSignal): Promise<Plan> =>
-    readPlan(await fetchNamed('plan', offer.plan, { cache, sizeMax: planBytesMax, signal }));
+  const fetchPlan = async ({ plan: reference }: Offer, signal: AbortSignal): Promise<Plan> => {
+    if (lastPlan?.digest !== reference.digest) {
+      const bytes = await fetchNamed('plan', reference, { cache, sizeMax: planBytesMax, signal });
+      lastPlan = { digest: reference.digest, plan: readPlan(bytes) };
+    }
+    return lastPlan.plan;
+  };
 
   return {
     documentHashOf: async (offer, signal) => documentHashOf(await fetchPlan(offer, signal)),

@@ -38,8 +38,11 @@ export interface TrustOptions {
 export interface Trust {
   /** The calls, with receipts noted as they come. */
   readonly calls: Calls;
-  /** Why this site takes no part in an offer, or null. @throws TransportError, StoreError. */
-  judgeOffer(offer: Offer, signal: AbortSignal): Promise<string | null>;
+  /**
+   * Why this site takes no part in an offer, or null. `documentHash` is of the plan as it is approved; by default the hash that is signed.
+   * @throws TransportError, StoreError.
+   */
+  judgeOffer(offer: Offer, signal: AbortSignal, documentHash?: Digest): Promise<string | null>;
   /** Judges members of rosters. */
   readonly judgeCertificate: JudgeCertificate;
   /** This client's own certificate; empty where the coordinator vouches for it. */
@@ -166,10 +169,10 @@ export function createTrust(options: TrustOptions): Trust {
         return receipt;
       },
     },
-    judgeOffer: async ({ roundParams }, offerSignal) => {
+    judgeOffer: async ({ roundParams }, offerSignal, documentHash = roundParams.planHash) => {
       if (forked !== null) return forked;
       await newestHead();
-      const found = await judgeMembership(roundParams.planHash, offerSignal);
+      const found = await judgeMembership(documentHash, offerSignal);
       return found === null ? null : describe(found);
     },
     judgeCertificate: (certificate, publicKey) =>

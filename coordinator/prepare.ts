@@ -1,23 +1,28 @@
 /** From a plan and a base folder to what a coordinator starts with. Reads the base's tensors as bytes only: no back end is used. */
 import type { AdapterDocument } from '../shared/adapters/adapter-document.ts';
 import { requireBase } from '../shared/adapters/adapter-manifest.ts';
+import { phaseStartValues } from '../shared/adapters/phase-start.ts';
 import { startValuesFrom } from '../shared/adapters/start-values.ts';
 import { requireFit } from '../shared/command-line/check-base.node.ts';
+import { float32Of } from '../shared/core/bytes.ts';
+import { UsageError } from '../shared/core/errors.ts';
 import type { BaseDescription } from '../shared/model/base-model.ts';
 import { openBaseFiles } from '../shared/model/load.node.ts';
 import { describeFiles } from '../shared/model/load.ts';
+import { planOfPhase, plansAhead, sourcesOf } from '../shared/plan/phases.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { initialValues } from '../shared/training/initial-adapter.ts';
 import { planAdapters } from '../shared/training/plan-adapters.ts';
 import { exchangeOf } from '../shared/update/exchange.ts';
 import { firstPublished } from '../shared/update/training-start.ts';
 import type { CoordinatorOptions } from './coordinator.ts';
+import { firstPlanOf, type PreparePhase } from './phases.ts';
 
 /** The part of a coordinator's options that follows from plan and base. */
 export interface PreparedFederation
   extends Pick<
     CoordinatorOptions,
-    'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'trainedLayout' | 'initialAdapter'
+    'plan' | 'baseFiles' | 'baseDigest' | 'layout' | 'trainedLayout' | 'initialAdapter' | 'preparePhase'
   > {
   /** Closes the files of the base, which a coordinator that has started needs no longer. */
   readonly closeBase: () => void;
@@ -45,7 +50,7 @@ export async function prepareFederation(
 }
 
 function prepare(
-  plan: Plan,
+  document: Plan,
   base: BaseDescription,
   {
     baseFolder,
@@ -53,16 +58,47 @@ function prepare(
     start,
   }: { readonly baseFolder: string; readonly planName: string; readonly start: AdapterDocument | null },
 ): Omit<PreparedFederation, 'baseFiles' | 'closeBase'> {
-  requireFit(plan, { planName, base, baseName: baseFolder });
+  for (const plan of plansAhead(document)) {
+    requireFit(plan, { planName, base, baseName: baseFolder });
+    planAdapters(plan, base);
+  }
+  const plan = firstPlanOf(document);
   const { published, trained } = planAdapters(plan, base);
   const { layout } = published;
   const exchange = exchangeOf(plan.aggregation, layout, trained.layout);
   const { seed } = plan.training;
+  if (start !== null && document.phases !== undefined)
+    throw new UsageError('bad-option', 'a plan of phases begins with its first one: --start must be left out');
   if (start !== null) requireBase(start, base);
   const values =
     start === null
       ? initialValues(trained.layout, trained.adapter, seed)
       : startValuesFrom(start, { ...trained, task: plan.task, seed });
   const initialAdapter = firstPublished(exchange, values);
-  return { plan, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
+  const prepared = { plan: document, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
+  return document.phases === undefined ? prepared : { ...prepared, preparePhase: phasesOn(document, base) };
+}
+
+/** What makes the phases of a document ready on a base. */
+function phasesOn(document: Plan, base: BaseDescription): PreparePhase {
+  return (plan, results) => {
+    const { phases = [] } = document;
+    const { index, results: known } = plan.phase!;
+    const { published, trained } = planAdapters(plan, base);
+    const earlier = () =>
+      sourcesOf(document, index).map(({ prefix, phase }) => {
+        const place = phases.findIndex(({ name }) => name === phase);
+        const source = planOfPhase(document, { index: place, firstRound: 0, results: known.slice(0, place) });
+        const { layout } = planAdapters(source, base).published;
+        return { phase, prefix, layout, values: float32Of(results[place]!), task: source.task };
+      });
+    const exchange = exchangeOf(plan.aggregation, published.layout, trained.layout);
+    const { seed } = plan.training;
+    return {
+      layout: published.layout,
+      trainedLayout: trained.layout,
+      initialAdapter: () =>
+        firstPublished(exchange, phaseStartValues({ ...trained, task: plan.task, seed, earlier: earlier() })),
+    };
+  };
 }

@@ -26,7 +26,13 @@ export async function recover(
     isOpenable,
     isMasked,
     coordinatorKey,
-  }: Pick<MaskedRounds, 'isOpenable'> & { readonly isMasked: boolean; readonly coordinatorKey: Uint8Array },
+    firstRound = 0,
+  }: Pick<MaskedRounds, 'isOpenable'> & {
+    readonly isMasked: boolean;
+    readonly coordinatorKey: Uint8Array;
+    /** Rounds before it are of earlier phases. */
+    readonly firstRound?: number | undefined;
+  },
 ): Promise<Recovered> {
   const open = (await store.rounds()).find(({ status }) => status === 'open');
   if (open !== undefined && !isMasked) await voidOpenRounds(store, work, 'the coordinator ended in this round');
@@ -34,7 +40,7 @@ export async function recover(
   const isOpen = open !== undefined && isMasked;
   const stored = isOpen ? await store.attemptOf(open.roundIndex) : null;
   const outcomes = rounds
-    .filter(({ status }) => status !== 'open')
+    .filter(({ status, roundIndex }) => status !== 'open' && roundIndex >= firstRound)
     .map(({ roundIndex, status, asked, contributed, detail }) => ({
       roundIndex,
       asked,

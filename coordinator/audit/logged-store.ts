@@ -8,6 +8,7 @@ import { assert } from '../../shared/core/assert.ts';
 import { fromHex, utf8 } from '../../shared/core/bytes.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { openVersionRecord, resultHashOf } from '../../shared/protocol/version-record.ts';
+import { measureOf, phaseMeasure, recordsOf } from '../library/places.ts';
 import type { ClientRecord, CoordinatorStore, RoundRecord, UpdateRecord, VersionRow } from '../store/store.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { Evidence } from './log-store.ts';
@@ -57,11 +58,13 @@ const stored = ({ roundIndex, clientId, bodyHash, receipt }: UpdateRecord): Happ
   payload: { roundIndex, clientId, bodyHash, receipt },
 });
 
-/** What logs a version: that a round published it, or that an operator took versions back. */
+/** What logs a version: that a round published it, that a phase begins with it, or that an operator took versions back. */
 function published(row: VersionRow, coordinatorKey: Uint8Array): Happening {
   const happening = publication(row, coordinatorKey);
-  const isRollback = row.roundIndex === -1 && row.version > 0;
-  return isRollback ? { ...happening, type: 'version-withdrawn', subject: String(row.version) } : happening;
+  if (row.roundIndex !== -1 || row.version === 0) return happening;
+  const [record] = recordsOf([row], coordinatorKey);
+  const type = measureOf(record!, phaseMeasure) === null ? 'version-withdrawn' : 'phase-started';
+  return { ...happening, type, subject: String(row.version) };
 }
 
 function publication(row: VersionRow, coordinatorKey: Uint8Array): Happening {

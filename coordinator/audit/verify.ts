@@ -120,7 +120,7 @@ function checkVersions(
   }
   const logged = new Map(
     entries
-      .filter(({ entry }) => entry.type === 'round-published' || entry.type === 'version-withdrawn')
+      .filter(({ entry }) => ['round-published', 'phase-started', 'version-withdrawn'].includes(entry.type))
       .map(({ payload }) => [payload.version, payload]),
   );
   for (const { version, record, modelHash, adapter } of versions) {

@@ -12,6 +12,7 @@ import { openVersionRecord, type VersionRecord } from '../../shared/protocol/ver
 import { layoutOf } from '../../shared/update/layout.ts';
 import { localNotes, ruleNameOf } from '../aggregation/rules.ts';
 import { readAdapter } from '../library/lineage.ts';
+import { placesOf, planOfVersion } from '../library/places.ts';
 import { nameOf, withBase } from './adapters-base.ts';
 import { documentOf, pick, withLibrary } from './adapters-library.ts';
 
@@ -94,11 +95,18 @@ async function fromState(
     const files = new Map<string, Uint8Array>();
     for (const { name, digest } of record.baseFiles) files.set(name, await blobs.get(digest));
     const base = openBase(contentOfFiles(files));
-    const plan = parsePlan(JSON.parse(record.plan), `the plan in ${folder}`);
-    const { configuration: adapter } = planAdapters(plan, base.description).published.adapter;
+    const whole = parsePlan(JSON.parse(record.plan), `the plan in ${folder}`);
+    const place = placesOf(versions.map(({ record: own }) => own))[version.record.versionIndex]!;
+    const plan = planOfVersion(
+      whole,
+      place,
+      versions.map(({ row }) => row),
+    );
+    const { published } = planAdapters(plan, base.description);
+    const { configuration: adapter } = published.adapter;
     const { record: encoded, signature } = version.row;
     const lineage = { record: encoded, signature, coordinatorKey: toHex(identity.publicKey) };
-    const layout = layoutOf(record.tensors);
+    const layout = whole.phases === undefined ? layoutOf(record.tensors) : published.layout;
     const document = createAdapterDocument({
       base: base.description,
       adapter,
@@ -114,7 +122,7 @@ async function fromState(
       baseLicense: null,
       records: versions.slice(0, version.record.versionIndex + 1).map(({ record: own }) => own),
       signer: fingerprint(identity.publicKey),
-      plan: cardPlan(plan, record.planHash),
+      plan: cardPlan(plan, version.record.planHash),
       notes: localNotes(layout),
       facts: documentOf(version),
       words: `version ${version.record.versionIndex}`,

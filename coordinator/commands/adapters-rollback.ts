@@ -7,6 +7,7 @@ import { systemClock } from '../../shared/core/system-clock.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { openAudit } from '../audit/open-audit.ts';
 import { lastWithout } from '../library/contributions.ts';
+import { placesOf, planOfVersion } from '../library/places.ts';
 import { makeRollback } from '../library/publish.ts';
 import { type Library, pick, withLibrary } from './adapters-library.ts';
 
@@ -43,7 +44,11 @@ async function rollBack({ store, identity, record, versions }: Library, { before
   if (latest === undefined || target.row.version === latest.row.version)
     throw new UsageError('nothing-to-roll-back', `version ${target.row.version} is the latest already`);
   const audit = await openAudit({ store, identity }, null, systemClock);
-  const plan = parsePlan(JSON.parse(record.plan), 'the plan of the state');
+  const plan = planOfVersion(
+    parsePlan(JSON.parse(record.plan), 'the plan of the state'),
+    placesOf(versions.map((one) => one.record))[target.row.version]!,
+    versions.map(({ row }) => row),
+  );
   const lineage = { identity, plan, record, publishedMs: systemClock.nowMs(), isCertified: false };
   const made = makeRollback(lineage, { latest: latest.row, target });
   await audit.store.addVersion(made);

@@ -7,6 +7,7 @@ import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
 import { judgeCertificates } from '../../shared/identity/certificate.ts';
 import { decodeConsortium } from '../../shared/identity/consortium.ts';
+import { parsePlan } from '../../shared/plan/plan.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import type { LogDocument } from '../audit/log-file.ts';
@@ -141,18 +142,25 @@ async function replay(state: OpenState, roundIndex: number, base: string | undef
     throw new UsageError('nothing-retained', `the updates of round ${roundIndex} are not kept; ${next}`);
   }
   // Loaded here: the rules bring tensors along.
-  const [{ replayRound, keysOf }, { exchangeForReplay }, { checkLineage }] = await Promise.all([
-    import('../audit/replay.ts'),
-    import('../audit/replay-exchange.ts'),
-    import('../library/lineage.ts'),
-  ]);
-  const { plan, exchange } = await exchangeForReplay(record, base);
+  const [{ replayRound, keysOf }, { exchangeForReplay }, { checkLineage }, { placesOf, planOfVersion }] =
+    await Promise.all([
+      import('../audit/replay.ts'),
+      import('../audit/replay-exchange.ts'),
+      import('../library/lineage.ts'),
+      import('../library/places.ts'),
+    ]);
+  const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
+  const places = placesOf(versions.map((version) => version.record));
+  const made = versions.find(({ row }) => row.roundIndex === roundIndex);
+  const rows = versions.map(({ row }) => row);
+  const document = parsePlan(JSON.parse(record.plan), 'the plan of the state');
+  const plan = planOfVersion(document, places[made?.row.version ?? 0]!, rows);
+  const exchange = await exchangeForReplay(plan, record, base);
   if (plan.privacy.unit === 'client' && plan.privacy.mechanism === 'central')
     throw new UsageError(
       'noise-not-kept',
       'the coordinator added noise to this round, which nobody keeps: it cannot be made again',
     );
   const judgeAt = await judgesOf(state);
-  const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
   return replayRound({ plan, exchange, transcript, versions, keys: keysOf(await store.clients()), blobs, judgeAt });
 }

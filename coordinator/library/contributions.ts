@@ -1,17 +1,13 @@
 /** Which versions hold what a client contributed, and the way back to the last one that does not. */
-import { fromHex } from '../../shared/core/bytes.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
-import { openVersionRecord } from '../../shared/protocol/version-record.ts';
 import type { VersionRow } from '../store/store.ts';
 import type { CheckedVersion } from './lineage.ts';
-
-/** Name of the measure by which a version says that it is an earlier one again. */
-export const rolledBackTo = 'rolled-back-to';
+import { measureOf, phaseMeasure, recordsOf, rolledBackTo } from './places.ts';
 
 /** The version that a version is again, or null for one that a round made. */
 function rollbackOf({ record }: Pick<CheckedVersion, 'record'>): number | null {
-  return record.measures.find(({ name }) => name === rolledBackTo)?.value ?? null;
+  return measureOf(record, rolledBackTo);
 }
 
 /** Versions with an update of a client, and those that build on them; both ascending. */
@@ -42,16 +38,13 @@ export function lastWithout(versions: readonly CheckedVersion[], clientId: Clien
   return versions[first - 1]!;
 }
 
-/** Published rounds whose values are still in the latest version: what a federation goes on counting from. */
+/** Published rounds of the phase in hand whose values are still in the latest version: what a federation goes on counting from. */
 export function roundsInEffect(rows: readonly VersionRow[], coordinatorKey: Uint8Array): number {
   const counts: number[] = [];
-  for (const [version, row] of rows.entries()) {
-    const opened = openVersionRecord(coordinatorKey, {
-      record: fromHex(row.record),
-      signature: fromHex(row.signature),
-    });
-    const again = opened.ok ? rollbackOf({ record: opened.value }) : null;
-    counts.push(again !== null ? counts[again]! : version === 0 ? 0 : counts[version - 1]! + 1);
+  for (const [version, record] of recordsOf(rows, coordinatorKey).entries()) {
+    const again = measureOf(record, rolledBackTo);
+    const isFirst = version === 0 || measureOf(record, phaseMeasure) !== null;
+    counts.push(again !== null ? counts[again]! : isFirst ? 0 : counts[version - 1]! + 1);
   }
   return counts.at(-1) ?? 0;
 }

@@ -11,8 +11,8 @@ import type { Metrics } from '../../shared/training/metrics.ts';
 import type { Candidate } from '../aggregation/aggregate.ts';
 import { ruleNameOf } from '../aggregation/rules.ts';
 import type { FederationRecord, UpdateRecord, VersionRow } from '../store/store.ts';
-import { rolledBackTo } from './contributions.ts';
 import type { CheckedVersion } from './lineage.ts';
+import { firstRoundMeasure, phaseMeasure, rolledBackTo } from './places.ts';
 
 /** What protects single clients, in words. */
 function privacyOf({ plan, isCertified, spent }: Pick<Lineage, 'plan' | 'isCertified' | 'spent'>): string {
@@ -28,7 +28,8 @@ function privacyOf({ plan, isCertified, spent }: Pick<Lineage, 'plan' | 'isCerti
 export interface Lineage {
   readonly identity: Identity;
   readonly plan: Plan;
-  readonly record: FederationRecord;
+  /** What the version is of; in a plan of phases with the plan and the layout of its phase. */
+  readonly record: Pick<FederationRecord, 'federationId' | 'baseDigest' | 'planHash' | 'layoutHash'>;
   readonly publishedMs: number;
   /** What differential privacy promises in this version; null or absent where there is none. */
   readonly spent?: string | null;
@@ -119,7 +120,35 @@ export function makeRollback(
     measures: [{ name: rolledBackTo, value: target.row.version }],
     ...nobody,
   };
-  return sealVersion(lineage, facts, target.row.ruleState).version;
+  const { planHash, layoutHash } = target.record;
+  const record = { ...lineage.record, planHash, layoutHash };
+  return sealVersion({ ...lineage, record }, facts, target.row.ruleState).version;
+}
+
+/** The version after `latest` that begins a phase of the plan: its adapter before the first round of the phase. */
+export function makePhaseStart(
+  lineage: Lineage,
+  {
+    latest,
+    adapterDigest,
+    modelHash,
+    index,
+    firstRound,
+  }: {
+    readonly latest: VersionRow;
+    readonly adapterDigest: Digest;
+    readonly modelHash: Digest;
+    readonly index: number;
+    readonly firstRound: number;
+  },
+): VersionRow {
+  const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0 };
+  const measures = [
+    { name: phaseMeasure, value: index },
+    { name: firstRoundMeasure, value: firstRound },
+  ];
+  const place = { versionIndex: latest.version + 1, round: null, parentModelHash: latest.modelHash };
+  return sealVersion(lineage, { ...place, modelHash, adapterDigest, metrics: null, measures, ...nobody }, null).version;
 }
 
 /** The version that `candidate` becomes. */

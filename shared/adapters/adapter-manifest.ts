@@ -9,7 +9,15 @@ import type { Digest } from '../core/ids.ts';
 import { adapterParametersMax } from '../core/limits.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import { parseJsonObject } from '../model/configuration.ts';
-import { booleanField, choiceField, digestField, sectionField, textField, wholeField } from '../plan/fields.ts';
+import {
+  booleanField,
+  choiceField,
+  digestField,
+  numberField,
+  sectionField,
+  textField,
+  wholeField,
+} from '../plan/fields.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planSchema } from '../plan/plan-schema.ts';
 import { describeProblems } from '../plan/problems.ts';
@@ -59,6 +67,7 @@ const tensorSchema = sectionField({
   shape: z.array(wholeField(1, adapterParametersMax), { error: 'a list of extents' }),
   aggregationClass: choiceField(aggregationClasses),
   decays: booleanField(),
+  learningRateFactor: z.exactOptional(numberField({ above: 0 })),
   countName: z.exactOptional(textField(1024)),
   countIndex: z.exactOptional(wholeField(0, adapterParametersMax)),
   countAxis: z.exactOptional(choiceField(['first', 'last'])),

@@ -144,7 +144,12 @@ function layout(base: BaseDescription, configuration: HyperformerConfiguration):
   const instance =
     task === 'instance'
       ? [
-          { name: 'instance.kernel', shape: [base.hiddenSize, embeddingSize], decays: true },
+          {
+            name: 'instance.kernel',
+            shape: [base.hiddenSize, embeddingSize],
+            decays: true,
+            learningRateFactor: 1 / base.hiddenSize,
+          },
           { name: 'instance.bias', shape: [embeddingSize], decays: false },
         ]
       : [];

@@ -6,6 +6,10 @@
  *     D = G_D I   U = G_U I   c_D = g_D I   c_U = g_U I   γ = G_γ I   β = G_β I    each with a bias of its own
  *     A(x) = LN_{γ,β}(U σ(D x + c_D) + c_U)                                        LN with ε 1e-5
  *
+ * A step of Adam moves every entry of a kernel by the learning rate, and so what it generates by that times the sum over its inputs, whose mean
+ * size is 1: up to 192 times as far as the values of an adapter that is trained itself. Kernels therefore ask for the rate divided by their inputs:
+ * a rate that suits a head or a bottleneck then suits a hypernetwork, where without it all but the smallest end at chance.
+ *
  * There are n = 1 vectors z for a whole batch, or n = batch for one adapter per example. Generated matrices are stored as the published code
  * stores them, D `[width, hidden]` and U `[hidden, width]`.
  */
@@ -91,7 +95,7 @@ export function generatorTensors(
 
 function linearTensors(name: string, inSize: number, outSize: number): Omit<TensorSpecification, 'aggregationClass'>[] {
   return [
-    { name: `${name}.kernel`, shape: [inSize, outSize], decays: true },
+    { name: `${name}.kernel`, shape: [inSize, outSize], decays: true, learningRateFactor: 1 / inSize },
     { name: `${name}.bias`, shape: [outSize], decays: false },
   ];
 }

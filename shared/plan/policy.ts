@@ -15,7 +15,8 @@ import type { Result } from '../core/result.ts';
 import { refuse, succeed } from '../core/result.ts';
 import type { Profile } from '../secure-aggregation/threshold.ts';
 import { booleanField, choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
-import { type Plan, planHashOf } from './plan.ts';
+import { documentOfPlan, plansAhead } from './phases.ts';
+import { documentHashOf, type Plan } from './plan.ts';
 import { describeProblems, throwProblems } from './problems.ts';
 import { isMasked } from './secure-aggregation.ts';
 
@@ -117,12 +118,29 @@ export const defaultPolicy: Policy = parsePolicy({}, 'the default policy');
 
 /** Whether this site takes part in `plan`, and if not, why. */
 export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Result<void, PolicyRefusal> {
+  // Of a plan of phases every phase is judged at once: a site that takes part knows what is to come.
+  const ahead = plansAhead(documentOfPlan(plan));
+  const planHash = documentHashOf(plan);
+  const roundCount = ahead.reduce((sum, { rounds }) => sum + rounds.count, 0);
+  const refusals = new Map<string, PolicyRefusal>();
+  for (const one of ahead)
+    for (const refusal of refusalsOf(policy, one, { ...facts, planHash, roundCount }))
+      if (!refusals.has(refusal.reason)) refusals.set(refusal.reason, refusal);
+  const [first] = refusals.values();
+  if (first === undefined) return succeed(undefined);
+  return refuse({ code: first.code, reason: [...refusals.keys()].join('; ') });
+}
+
+function refusalsOf(
+  policy: Policy,
+  plan: Plan,
+  { planHash, roundCount, ...facts }: PlanFacts & { readonly planHash: Digest; readonly roundCount: number },
+): readonly PolicyRefusal[] {
   const refusals: PolicyRefusal[] = [];
   const demand = (holds: boolean, code: PolicyCode, reason: string): void => {
     if (!holds) refusals.push({ code, reason });
   };
   const { rounds } = plan;
-  const planHash = planHashOf(plan);
   const masked = isMasked(plan);
   const cohortFloor = rounds.cohortSize === 'all' ? rounds.quorum : rounds.cohortSize;
   demand(
@@ -156,9 +174,9 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
     `this site has ${facts.exampleCount} training rows and demands at least ${policy.exampleCountMin} (exampleCountMin)`,
   );
   demand(
-    rounds.count <= policy.roundsMax,
+    roundCount <= policy.roundsMax,
     'too-many-rounds',
-    `the plan runs ${rounds.count} rounds, this site allows at most ${policy.roundsMax} (roundsMax)`,
+    `the plan runs ${roundCount} rounds, this site allows at most ${policy.roundsMax} (roundsMax)`,
   );
   demand(
     policy.discloseMetrics || masked || plan.aggregation.weighting !== 'quality',
@@ -175,9 +193,7 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
     'coordinator-trusted',
     "the plan's masks hold against a coordinator that follows the protocol; this site demands that they hold against any (maskedProfile)",
   );
-  const [first] = refusals;
-  if (first === undefined) return succeed(undefined);
-  return refuse({ code: first.code, reason: refusals.map(({ reason }) => reason).join('; ') });
+  return refusals;
 }
 
 function allows<Item>(allowed: 'any' | readonly Item[], item: Item): boolean {

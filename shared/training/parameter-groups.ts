@@ -14,13 +14,14 @@ export interface ParameterGroup {
   readonly learningRateFactor: number;
 }
 
-/** For every parameter of the flat vector the factor of the first group that names its tensor, else 1; null where all are 1. */
+/** For every parameter of the flat vector what its tensor asks for times the factor of the first group that names it; null where all are 1. */
 export function learningRatesOf(layout: AdapterLayout, groups: readonly ParameterGroup[] = []): Float32Array | null {
-  if (groups.length === 0) return null;
+  if (groups.length === 0 && layout.tensors.every(({ learningRateFactor = 1 }) => learningRateFactor === 1))
+    return null;
   const rates = new Float32Array(layout.dim).fill(1);
-  for (const { name, offset, size } of layout.tensors) {
+  for (const { name, offset, size, learningRateFactor = 1 } of layout.tensors) {
     const group = groups.find(({ tensors }) => tensors.some((pattern) => isBelow(name, pattern)));
-    if (group !== undefined) rates.fill(group.learningRateFactor, offset, offset + size);
+    rates.fill(learningRateFactor * (group?.learningRateFactor ?? 1), offset, offset + size);
   }
   return rates;
 }

@@ -46,6 +46,8 @@ export interface TensorSpecification {
   readonly aggregationClass: AggregationClass;
   /** Whether weight decay applies: kernels and factors yes, biases, scales and norms no. */
   readonly decays: boolean;
+  /** The learning rate of this tensor relative to that of the training, where its method asks for another; default 1. */
+  readonly learningRateFactor?: number;
   /** Class `count-weighted`: the tensor of class `count` that says how much a client used this one. */
   readonly countName?: string;
   /** The one value of the counts that weighs this whole tensor. Left out: value i weighs slice i along `countAxis`. */
@@ -97,7 +99,7 @@ const digestPrefix = utf8('TRIB-LAYOUT');
 
 /**
  * Names a layout: SHA-256 of `"TRIB-LAYOUT"` and the canonical list of what every tensor is and how it is combined, in layout order. What only
- * concerns local training (`decays`) is not part of it: the plan's hash binds that.
+ * concerns local training (`decays`, `learningRateFactor`) is not part of it: the plan's hash binds that.
  */
 export function layoutDigest(layout: AdapterLayout): Digest {
   const tensors = layout.tensors.map((tensor) => {

@@ -41,6 +41,14 @@ describe('hyperformer', () => {
     assert.ok(Math.max(...change) > 0 && Math.max(...change) < 0.2);
   });
 
+  it('[HYF-10] a step of Adam moves what is generated about as far as its rate, however many inputs the generator has', () => {
+    for (const { name, shape, learningRateFactor = 1 } of parseAdapter({ method: 'hyperformer' }, bertLike(2, 64))
+      .tensors) {
+      const isKernel = name.endsWith('.kernel');
+      assert.equal(learningRateFactor, isKernel ? 1 / shape[0]! : 1, name);
+    }
+  });
+
   it('[HYF-3] interpolates vectors of tasks, which is not the same as interpolating what they generate', () => {
     const adapter = bind({ ...two, projectionHidden: 16, projectionSize: 8 });
     const parameters = randomTensors(adapter);

@@ -25,6 +25,16 @@ describe('parameter groups', () => {
     assert.equal(learningRatesOf(layout), null);
   });
 
+  it('[GRP-9] a tensor that asks for another rate has it, also within a group', () => {
+    const tensor = (name: string, learningRateFactor: number) => {
+      return { name, shape: [2], aggregationClass: 'mean', decays: true, learningRateFactor } as const;
+    };
+    const layout = layoutOf([tensor('generator.kernel', 0.25), tensor('head.bias', 1)]);
+    assert.deepEqual([...learningRatesOf(layout)!], [0.25, 0.25, 1, 1]);
+    const groups = [{ tensors: ['generator'], learningRateFactor: 2 }];
+    assert.deepEqual([...learningRatesOf(layout, groups)!], [0.5, 0.5, 1, 1]);
+  });
+
   it('[GRP-2] a step of a group is that of an optimiser with its learning rate, decay included', async () => {
     const settings = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1, decayMask: tensor1d([1, 1]) };
     const [parameters, gradient] = [tensor1d([0.5, 0.5]), tensor1d([0.3, 0.3])];
