@@ -177,7 +177,7 @@ describe('durability', () => {
     });
   }
 
-  it('[DUR-2] a store that fails ends the federation, and nothing more is written', async () => {
+  it('[DUR-2] disk-full: a store that fails ends the federation, and nothing more is written', async () => {
     const state = memoryState(seededEntropy(1));
     let isBroken = false;
     const written: string[] = [];

@@ -77,7 +77,7 @@ describe('clients that vanish from a masked round', () => {
     ['AGREE', 15],
     ['UNMASK', 15],
   ] as const)
-    it(`[VAN-1] one of four before ${kind}: the sum is of ${sum === 15 ? 'all, the vanished one too' : 'the others'}`, async () => {
+    it(`[VAN-1] client-crash each state: one of four before ${kind}: the sum is of ${sum === 15 ? 'all, the vanished one too' : 'the others'}`, async () => {
       assert.equal((await federate([kind, null, null, null])).sum, sum);
     });
 

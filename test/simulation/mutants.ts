@@ -140,6 +140,11 @@ const mutants = {
     put: 'if (!proof.ok) { onEvent({ type: "result", roundIndex, newModelHash: result.newModelHash, contributorCount: 0 }); return; }',
   },
   'any-checkpoints': { file: members, find: 'if (fork !== null)', put: 'if (false)' },
+  'big-endian': {
+    file: 'shared/secure-aggregation/ring.ts',
+    find: 'bytesOf(Uint16Array.of(1))[0] === 1',
+    put: 'bytesOf(Uint16Array.of(1))[1] === 1',
+  },
   'unproven-dealer': { file: 'shared/secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
 } as const satisfies Record<string, Mutant>;
 /** Name of a broken machine. */

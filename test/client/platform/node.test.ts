@@ -101,7 +101,7 @@ describe('client state on Node', () => {
     (await second.claim())();
   });
 
-  it('[CLI-24] gives out nothing any more after a write failed', async () => {
+  it('[CLI-24] disk-full: gives out nothing any more after a write failed', async () => {
     const writes: JournalEntry[] = [];
     const ledger = await openLedger({
       read: async () => emptyJournal,

@@ -86,7 +86,7 @@ describe('handshake of a client', () => {
     assert.equal(first.checkWelcome(new Uint8Array([1, 2, 3]))?.code, 'bad-frame');
   });
 
-  it('[CLI-74] an answer that comes after the nonce expired, or twice, is not let in; a fresh one is', async () => {
+  it('[CLI-74] nonce-reuse, handshake-relay: an answer that comes after the nonce expired, or twice, is not let in; a fresh one is', async () => {
     const world = await startWorld();
     const code = parseEnrolmentCode(await world.coordinator.invite({ organisation: 'x', url }));
     await world.transport.enrol(sealEnrolment(identity, { ...code, name: 'x' }));

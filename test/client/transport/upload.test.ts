@@ -107,7 +107,7 @@ describe('upload of an update', () => {
   // Announcement, chunks and commit: the connection is cut once before and once after each of them reached the coordinator.
   for (let cut = 1; cut <= chunkCount + 2; cut++) {
     for (const reached of [false, true]) {
-      it(`[CLI-87] goes on after a cut ${reached ? 'after' : 'before'} call ${cut} reached the coordinator`, async () => {
+      it(`[CLI-87] chunk-resume: goes on after a cut ${reached ? 'after' : 'before'} call ${cut} reached the coordinator`, async () => {
         const receiver = createReceiver();
         const { outcome, sequences } = start(async (link, call, count) => {
           if (count !== cut) return receiver.answer(call);

@@ -51,7 +51,7 @@ describe('gate', () => {
     );
   });
 
-  it('[GAT-2] invite reuse/expired/other: used, expired and unknown tokens get the same answer', async () => {
+  it('[GAT-2] invite reuse/expired/other org: used, expired and unknown tokens get the same answer', async () => {
     const [used, expired] = [await invite(), await invite()];
     assert.equal((await enrol(used, 5))[0], 200);
     const reused = await enrol(used, 6);

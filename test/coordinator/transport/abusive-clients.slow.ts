@@ -17,7 +17,7 @@ const abusiveCount = 10;
 describe('abusive clients', () => {
   afterEach(closeWorlds);
 
-  it('[ABU-1] memory-cap: idle and abusive connections cost a bounded share, and an honest round completes', async function () {
+  it('[ABU-1] slowloris-client, rate-limit, memory-cap: idle and abusive connections cost a bounded share, and an honest round completes', async function () {
     this.timeout(120_000);
     const plan = {
       ...testPlan({ rounds: { count: 1, cohortSize: 2, quorum: 2 }, evaluation: { everyRounds: 0 } }),
