@@ -1,10 +1,15 @@
-/** `tributary evaluate`: the metrics of an adapter on rows, on the base it was trained on; with `--calibrate` also of its probabilities. */
-import type { Command } from 'commander';
+/**
+ * `tributary evaluate`: the metrics of an adapter on rows, on the base it was trained on, or of a base alone as a language model; with `--calibrate` also
+ * of its probabilities.
+ */
+import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
-import { FormatError } from '../../shared/core/errors.ts';
-import type { TaskKind } from '../../shared/plan/task.ts';
+import { FormatError, UsageError } from '../../shared/core/errors.ts';
+import type { BaseDescription } from '../../shared/model/base-model.ts';
+import type { Task, TaskKind } from '../../shared/plan/task.ts';
 import { entityTypesOf } from '../../shared/training/entities.ts';
 import { f1Of, type MetricName, type Metrics } from '../../shared/training/metrics.ts';
+import type { TaskAdapter } from '../../shared/training/task-model.ts';
 import { metricsText } from './metrics-text.ts';
 import {
   addColumnOptions,
@@ -18,7 +23,9 @@ import {
 } from './options.ts';
 
 interface EvaluateOptions extends ComputeOptions, ColumnOptions {
-  readonly adapter: string;
+  readonly adapter?: string;
+  readonly task?: 'causal' | 'masked';
+  readonly lengthMax?: number;
   readonly base?: string;
   readonly data: string;
   readonly metric?: MetricName;
@@ -39,8 +46,9 @@ export interface NameReport {
 
 /** What `evaluate` reports. With `--calibrate` its metrics are those of the calibrated probabilities. */
 export type EvaluateReport = Metrics & {
-  readonly adapter: string;
-  readonly modelHash: string;
+  /** Both null where the base alone was measured. */
+  readonly adapter: string | null;
+  readonly modelHash: string | null;
   readonly base: { readonly digest: string; readonly family: string };
   readonly data: string;
   readonly task: TaskKind;
@@ -61,7 +69,10 @@ export type EvaluateReport = Metrics & {
 export function register(program: Command, context: CommandContext): void {
   const command = program
     .command('evaluate')
-    .requiredOption('--adapter <folder>', 'the adapter, as train and adapters export write it')
+    .option(
+      '--adapter <folder>',
+      'the adapter, as train and adapters export write it (default: the base alone, with --task)',
+    )
     .requiredOption('--data <file>', 'rows (.jsonl, .json, .csv, .tsv, each also .gz, or .parquet)')
     .option(
       '--base <folder>',
@@ -70,6 +81,14 @@ export function register(program: Command, context: CommandContext): void {
     .option(
       '--calibrate <file>',
       'other rows, not trained on, that the temperature of the probabilities is fitted to (Guo 2017)',
+    )
+    .addOption(
+      new Option('--task <kind>', 'without an adapter: how the base models language').choices(['causal', 'masked']),
+    )
+    .option(
+      '--length-max <tokens>',
+      'without an adapter: longest text (default: 128, or what the base covers)',
+      wholeNumber(2),
     )
     .option('--adapter-task <name>', 'which task, where the adapter serves several (default: the configured one)')
     .option(
@@ -84,23 +103,21 @@ export function register(program: Command, context: CommandContext): void {
 }
 
 async function evaluateAdapter(options: EvaluateOptions, context: CommandContext): Promise<EvaluateReport> {
-  const [{ readyBase }, { readAdapterFolder }, { adapterOnBase }, { withTask }, { createTaskModel }, rows, measuring] =
-    await Promise.all([
-      import('./base.ts'),
-      import('../../shared/adapters/adapter-folder.node.ts'),
-      import('../../shared/adapters/document-on-base.ts'),
-      import('../../shared/adapters/with-task.ts'),
-      import('../../shared/training/task-model.ts'),
-      import('./rows.ts'),
-      import('./measuring.ts'),
-    ]);
-  const document = await readAdapterFolder(options.adapter);
+  refuseForeignFlags(options);
+  const [{ readyBase }, { createTaskModel }, rows, measuring] = await Promise.all([
+    import('./base.ts'),
+    import('../../shared/training/task-model.ts'),
+    import('./rows.ts'),
+    import('./measuring.ts'),
+  ]);
+  const subjectOn =
+    options.adapter === undefined ? await baseAlone(options) : await adapterOf(options.adapter, options);
   const { model: base, tokenizer, backend } = await readyBase(options, context);
-  const adapter = withTask(adapterOnBase(document, base.description), options.adapterTask);
+  const subject = subjectOn(base.description);
   const model = createTaskModel({
     base,
-    adapter,
-    task: document.task,
+    adapter: subject.adapter,
+    task: subject.task,
     tokenizer,
     ...(options.dropLowest === undefined ? {} : { dropLowest: options.dropLowest }),
   });
@@ -117,7 +134,7 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
     if (collected.rowCount === 0) throw new FormatError('no-rows', `${path}: expected at least one row, found none`);
     return collected;
   };
-  const { parameters } = document;
+  const parameters = subject.parameters ?? model.initialise(1);
   const startedMs = performance.now();
   const fitted = options.calibrate === undefined ? null : await collect(options.calibrate);
   const { source, truncatedCount, droppedCount } = await collect(options.data);
@@ -128,15 +145,15 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
   base.dispose();
   await source.close();
   await fitted?.source.close();
-  const labels = 'labels' in document.task ? document.task.labels : [];
+  const labels = 'labels' in subject.task ? subject.task.labels : [];
   const { counts, temperature, uncalibrated } = measured;
   const types = task.shape.entityCount > 0 ? entityTypesOf(labels) : labels;
   return {
-    adapter: options.adapter,
-    modelHash: document.modelHash,
-    base: document.base,
+    adapter: options.adapter ?? null,
+    modelHash: subject.modelHash,
+    base: { digest: base.description.digest, family: base.description.family },
     data: options.data,
-    task: document.task.kind,
+    task: subject.task.kind,
     metric,
     ...measured.metrics,
     truncated: truncatedCount,
@@ -146,6 +163,65 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
     backend: backend.name,
     seconds: (performance.now() - startedMs) / 1000,
   };
+}
+
+/** What is measured on a base. */
+interface Subject {
+  readonly adapter: TaskAdapter;
+  readonly task: Task;
+  /** Null for the start values of the adapter. */
+  readonly parameters: Float32Array | null;
+  readonly modelHash: string | null;
+}
+
+/** The adapter of a folder; on a base: with the task that was asked for. */
+async function adapterOf(
+  folder: string,
+  { adapterTask }: EvaluateOptions,
+): Promise<(base: BaseDescription) => Subject> {
+  const [{ readAdapterFolder }, { adapterOnBase }, { withTask }] = await Promise.all([
+    import('../../shared/adapters/adapter-folder.node.ts'),
+    import('../../shared/adapters/document-on-base.ts'),
+    import('../../shared/adapters/with-task.ts'),
+  ]);
+  const document = await readAdapterFolder(folder);
+  return (base) => ({ ...document, adapter: withTask(adapterOnBase(document, base), adapterTask) });
+}
+
+/** A base as a language model: under the smallest adapter with its start values, which is the identity to the last bit. */
+async function baseAlone(options: EvaluateOptions): Promise<(base: BaseDescription) => Subject> {
+  const { task: kind, lengthMax } = options;
+  if (kind === undefined) {
+    throw new UsageError(
+      'bad-option',
+      'expected --adapter DIR, or --task causal or masked for the base alone as a language model; found neither',
+    );
+  }
+  const [{ parseAdapter }, { taskOf }] = await Promise.all([
+    import('../../shared/adapters/registry.ts'),
+    import('./task-options.ts'),
+  ]);
+  return (base) => ({
+    adapter: parseAdapter({ method: 'lora', rank: 1, targets: ['o'], layers: [base.layerCount - 1] }, base),
+    task: taskOf(
+      { task: kind, ...(lengthMax === undefined ? {} : { lengthMax }) },
+      { base, labels: new Map(), rowCount: 0, source: options.data },
+    ),
+    parameters: null,
+    modelHash: null,
+  });
+}
+
+/** What an adapter says itself is not said again, and a base alone has no layers to drop adapters from. */
+function refuseForeignFlags({ adapter, task, lengthMax, adapterTask, dropLowest }: EvaluateOptions): void {
+  const foreign =
+    adapter === undefined
+      ? { '--adapter-task': adapterTask, '--drop-lowest': dropLowest }
+      : { '--task': task, '--length-max': lengthMax };
+  const found = Object.entries(foreign).find(([, value]) => value !== undefined);
+  if (found === undefined) return;
+  const place = adapter === undefined ? 'an adapter: give --adapter DIR' : 'a base alone: leave out --adapter';
+  throw new UsageError('bad-option', `${found[0]} belongs to ${place}`);
 }
 
 function namesOf(names: readonly string[], counts: Parameters<typeof f1Of>[0]): NameReport[] {
@@ -163,7 +239,9 @@ const namesShown = 20;
 function reportText(report: EvaluateReport): string {
   const left = report.dropped === 0 ? '' : `, ${report.dropped} of them left out`;
   const cut = report.truncated === 0 ? '' : ` (${report.truncated} texts cut${left})`;
-  const lines = [`${report.adapter} on ${report.data}${cut}: ${metricsText(report, report.metric)}`];
+  const lines = [
+    `${report.adapter ?? 'the base alone'} on ${report.data}${cut}: ${metricsText(report, report.metric)}`,
+  ];
   if (report.calibration !== null) {
     const { temperature, uncalibrated } = report.calibration;
     lines.push(

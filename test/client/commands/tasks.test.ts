@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAdapterFolder } from '../../../shared/adapters/adapter-folder.node.ts';
+import { mergeCheckpoint } from '../../../shared/adapters/formats/merge.node.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { writeSmallBert } from '../../helpers/small-bert.ts';
 import { writeTinyBase } from '../../helpers/tiny-base.ts';
@@ -111,6 +112,32 @@ describe('train and evaluate by task', () => {
       if (kind === 'tokens') assert.match(text.output, /^ {2}AGE: F1 .* precision .* recall .* of \d+$/m);
     });
   }
+
+  it('[TCT-10] a base alone is measured as a language model: a merged checkpoint as the adapter in it', async () => {
+    const data = at('texts-test.jsonl');
+    const flags = ['--backend', 'cpu', '--data', data];
+    const lora = ['--adapter', 'lora', '--adapter-config', '{"rank":2}', '--epochs', '6'];
+    await document(train('causal', 'texts', '--out', at('inside'), '--length-max', '12', ...lora, '--json'));
+    const adapter = await readAdapterFolder(at('inside'));
+    await mergeCheckpoint({ base, document: adapter, out: at('whole'), shardBytesMax: 1e9 });
+    const measure = (...argv: string[]) => document(run(['evaluate', ...flags, ...argv, '--json']));
+    const within = await measure('--base', base, '--adapter', at('inside'));
+    const merged = await measure('--base', at('whole'), '--task', 'causal', '--length-max', '12');
+    const alone = await measure('--base', base, '--task', 'causal', '--length-max', '12');
+    assert.ok(Math.abs(merged.loss - within.loss) < 1e-4, `${merged.loss} and ${within.loss}`);
+    assert.ok(alone.loss > within.loss + 0.1, `${alone.loss} and ${within.loss}`);
+    assert.deepEqual([alone.adapter, alone.modelHash], [null, null]);
+    for (const [argv, pattern] of [
+      [[], /expected --adapter DIR, or --task causal or masked/],
+      [['--adapter', at('inside'), '--task', 'causal'], /--task belongs to a base alone/],
+      [['--task', 'causal', '--drop-lowest', '1'], /--drop-lowest belongs to an adapter/],
+      [['--task', 'masked', '--base', base], /task\.kind must be another on gpt2/],
+    ] as const) {
+      const { code, errors } = await run(['evaluate', ...flags, ...argv]);
+      assert.notEqual(code, 0);
+      assert.match(errors, pattern);
+    }
+  });
 
   it('[TCT-2] balanced weights lift the rare label, and stand in the adapter', async () => {
     const out = at('weighted');
