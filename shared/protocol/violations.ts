@@ -38,6 +38,7 @@ export const violationMeanings = {
   'rate-limited': 'the client sends too much',
   'invite-invalid': 'the invite is unknown, used or expired',
   'bad-roster': 'the roster is not one that this client deals shares to',
+  'bad-draw': 'the nonce is not the one that its client committed to',
   'bad-delivery': 'the boxes of shares are not those of the roster',
   'bad-survivors': 'the survivors are not a set that may be opened',
   'no-quorum': 'too few clients consented to the same survivors',

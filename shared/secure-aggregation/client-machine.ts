@@ -7,6 +7,7 @@
  * mask share, as a quorum of signed survivors decides; journalled before it is sent.
  */
 import { assert } from '../core/assert.ts';
+import type { Digest } from '../core/ids.ts';
 import { agreementPublicKey } from '../crypto/key-agreement.ts';
 import { verifyStrict } from '../crypto/verify.ts';
 import { encodeCanonical } from '../protocol/canonical.ts';
@@ -63,6 +64,7 @@ export function startAttempt(setting: ClientSetting): ClientStep {
     maskKey: agreementPublicKey(secrets.mask),
     selfCommitment: selfCommitmentOf(roundHash, clientId, secrets.self),
     checkpoint,
+    draw: setting.draw ?? null,
   });
   return sign(setting, 'ADVERT', advert, { name: 'advertised', secrets, advert, signature: new Uint8Array(0) });
 }
@@ -135,12 +137,18 @@ function thresholdsFor({ setting }: ClientState, { members }: Members): Threshol
 /** R1: judges the roster and deals shares of both secrets to everybody on it. */
 function deal(state: ClientState, phase: Phase<'advertised'>, roster: Roster): ClientStep {
   const { setting } = state;
-  const { secrets } = phase;
   const judged = judgeRoster(roster, setting);
   if (!judged.ok) return abort(state, judged.error);
-  const members = judged.value;
   const place = roster.entries.findIndex((entry) => isOwnEntry(entry, phase));
   if (place < 0) return fail(state, 'bad-roster', 'the roster does not show the keys that this client sent');
+  return dealWithin(state, judged.value, place);
+}
+
+/** Deals shares of both secrets of an attempt that is `advertised` to members who were judged, this client at `place` among them. */
+export function dealWithin(state: ClientState, members: Members, place: number): ClientStep {
+  const { setting, phase } = state;
+  assert(phase.name === 'advertised', 'shares are dealt once, after the keys were announced');
+  const { secrets } = phase;
   const threshold = thresholdsFor(state, members).shares;
   const { shares, own } = dealShares(members, place, { secrets, threshold, entropy: setting.entropy });
   const body = encodeCanonical(sharesFormat, shares);
@@ -207,14 +215,8 @@ function consent(state: ClientState, phase: Phase<'masked'>, message: Survivors)
 /** R4: enough different dealers consented to the very same survivors. */
 function checkQuorum(state: ClientState, phase: Phase<'agreed'>, quorum: Quorum): ClientStep {
   const { members, dealers, place, survivorsHash } = phase;
-  const { rosterHash } = members;
   if (quorum.survivorsHash !== survivorsHash) return fail(state, 'no-quorum', 'the consents are to other survivors');
-  const consenting = new Set<number>();
-  for (const { place: signer, signature } of quorum.signatures) {
-    if (!dealers.includes(signer)) continue;
-    const body = encodeCanonical(agreeFormat, { rosterHash, place: signer, survivorsHash });
-    if (verifyStrict(members.members[signer]!.publicKey, 'AGREE', body, signature)) consenting.add(signer);
-  }
+  const consenting = consentsTo(survivorsHash, quorum, members, dealers);
   const least = thresholdsFor(state, members).quorum;
   if (consenting.size < least || (least > 0 && !consenting.has(place)))
     return fail(state, 'no-quorum', `expected ${least} consents, the own among them, found ${consenting.size}`);
@@ -222,6 +224,22 @@ function checkQuorum(state: ClientState, phase: Phase<'agreed'>, quorum: Quorum)
     state: { ...state, phase: { ...phase, name: 'journaling' } },
     effects: [{ type: 'journal', survivorsHash }],
   };
+}
+
+/** The different places among `dealers` that signed their consent to `survivorsHash`. */
+export function consentsTo(
+  survivorsHash: Digest,
+  quorum: Quorum,
+  { rosterHash, members }: Members,
+  dealers: readonly number[],
+): ReadonlySet<number> {
+  const consenting = new Set<number>();
+  for (const { place: signer, signature } of quorum.signatures) {
+    if (!dealers.includes(signer)) continue;
+    const body = encodeCanonical(agreeFormat, { rosterHash, place: signer, survivorsHash });
+    if (verifyStrict(members[signer]!.publicKey, 'AGREE', body, signature)) consenting.add(signer);
+  }
+  return consenting;
 }
 
 /** M5: one share of every dealer; of a survivor its self share, of any other its mask share. */

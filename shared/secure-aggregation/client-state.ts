@@ -25,6 +25,8 @@ export interface ClientSetting {
   readonly checkpoint: Advert['checkpoint'];
   readonly judgeCertificate: JudgeCertificate;
   readonly entropy: Entropy;
+  /** What M1 says of a nonce, where the round has groups (`grouped-client.ts`). */
+  readonly draw?: Digest;
 }
 
 /**

@@ -14,7 +14,7 @@ import { verifyStrict } from '../crypto/verify.ts';
 import { decodeCanonical } from '../protocol/canonical.ts';
 import { type Violation, violation } from '../protocol/violations.ts';
 import { type Advert, advertFormat, type Roster, type RosterEntry, rosterHashOf } from './messages.ts';
-import { completeGraphMax } from './threshold.ts';
+import { completeGraphMax, groupedClientsMax } from './threshold.ts';
 
 /** A client on a roster, its keys proven to be its own. */
 export interface Member {
@@ -43,13 +43,15 @@ export interface RosterDemands {
   readonly clientCountMax: number;
   readonly organisationCountMin: number;
   readonly judgeCertificate: JudgeCertificate;
+  /** Whether the roster is to be divided into groups. */
+  readonly isDivided?: boolean;
 }
 
 /** The members of a roster, or the first thing that is wrong with it. Costs one verification a client. */
 export function judgeRoster(roster: Roster, demands: RosterDemands): Result<Members, Violation> {
   const { entries } = roster;
   const { roundHash, clientCountMin, organisationCountMin } = demands;
-  const clientCountMax = Math.min(demands.clientCountMax, completeGraphMax);
+  const clientCountMax = Math.min(demands.clientCountMax, demands.isDivided ? groupedClientsMax : completeGraphMax);
   const fault = (detail: string) => refuse(violation('bad-roster', detail));
   if (entries.length < clientCountMin || entries.length > clientCountMax)
     return fault(`expected ${clientCountMin} to ${clientCountMax} clients, found ${entries.length}`);
@@ -89,13 +91,19 @@ export function organisationsOf(members: readonly Member[]): ReadonlySet<string>
 export function judgeEntry(
   { advert, signature, publicKey, certificate }: RosterEntry,
   place: number,
-  { roundHash, judgeCertificate }: Pick<RosterDemands, 'roundHash' | 'judgeCertificate'>,
+  {
+    roundHash,
+    judgeCertificate,
+    isDivided = false,
+  }: Pick<RosterDemands, 'roundHash' | 'judgeCertificate' | 'isDivided'>,
 ): Result<Member, Violation> {
   const fault = (detail: string) => refuse(violation('bad-roster', `place ${place}: ${detail}`));
   const decoded = decodeCanonical(advertFormat, advert, 'M1');
   if (!decoded.ok) return decoded;
   const { clientId, certificateHash } = decoded.value;
   if (decoded.value.roundHash !== roundHash) return fault('the keys are of another round');
+  if ((decoded.value.draw !== null) !== isDivided)
+    return fault('a nonce is committed to exactly where there are groups');
   if (clientIdOf(publicKey) !== clientId) return fault('the public key is not that of the client');
   if (!verifyStrict(publicKey, 'ADVERT', advert, signature)) return fault('the keys are not signed by the client');
   if (![decoded.value.boxKey, decoded.value.maskKey].every(isSoundAgreementKey)) return fault('a key is of low order');

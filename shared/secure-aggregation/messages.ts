@@ -14,6 +14,15 @@
  * | M4 | client | {@link Agree} | consent to these survivors |
  * | R4 | coordinator | {@link Quorum} | the consents |
  * | M5 | client | {@link Unmask} | one share of every dealer |
+ *
+ * In rounds that are divided into groups (`division.ts`) M2, R2, M3 and M5 are of one group, whose hash stands in the place of the roster's; M4 and R4
+ * are of the whole roster. There
+ *
+ * | | from | body | says |
+ * |---|---|---|---|
+ * | M1b | client | {@link Draw} | the nonce to which its M1 committed |
+ * | R1b | coordinator | {@link Drawn} | all nonces |
+ * | R3 | coordinator | {@link Outcome} | which groups have survivors enough, and those of the own |
  */
 
 import { concatBytes, fromHex, utf8 } from '../core/bytes.ts';
@@ -24,10 +33,12 @@ import { boxBytes } from '../crypto/secret-box.ts';
 import type { SignatureType } from '../crypto/signature-input.ts';
 import { bytes, encodeCanonical, raw, u16, u53, type ValueOf } from '../protocol/canonical.ts';
 import { clientId, digest, list, maybe, structure } from '../protocol/canonical-compound.ts';
-import { completeGraphMax } from './threshold.ts';
+import { completeGraphMax, groupedClientsMax } from './threshold.ts';
 
 /** Bytes of every secret that is shared. */
 export const secretBytes = 32;
+/** Bytes of a nonce from which groups are drawn. */
+export const nonceBytes = 32;
 /** Bytes of a box: a share of either secret, sealed. */
 const shareBoxBytes = 2 * secretBytes + boxBytes.overhead;
 /** Bytes of a certificate of membership. */
@@ -49,6 +60,8 @@ export const advertFormat = structure({
   selfCommitment: digest,
   /** The last checkpoint of the coordinator's log that the sender saw: forks of the log show (amendment 8). */
   checkpoint: structure({ size: u53, root: digest }),
+  /** Commitment to the nonce from which groups are drawn; absent where a round has none. */
+  draw: maybe(digest),
 });
 /** Keys of one attempt. */
 export type Advert = ValueOf<typeof advertFormat>;
@@ -65,9 +78,19 @@ const rosterEntry = structure({
 export type RosterEntry = ValueOf<typeof rosterEntry>;
 
 /** R1: the entries in the order of client ids; the index is the place. */
-export const rosterFormat = structure({ entries: list(rosterEntry, completeGraphMax) });
+export const rosterFormat = structure({ entries: list(rosterEntry, groupedClientsMax) });
 /** Who takes part. */
 export type Roster = ValueOf<typeof rosterFormat>;
+
+/** M1b, signed `DRAW`. */
+export const drawFormat = structure({ rosterHash: digest, place: u16, nonce: raw(nonceBytes) });
+/** The nonce to which an M1 committed. */
+export type Draw = ValueOf<typeof drawFormat>;
+
+/** R1b: the nonces in the order of places. */
+export const drawnFormat = structure({ rosterHash: digest, nonces: list(raw(nonceBytes), groupedClientsMax) });
+/** All nonces. */
+export type Drawn = ValueOf<typeof drawnFormat>;
 
 const shareHashes = structure({ maskHash: digest, selfHash: digest });
 /** Hashes of the two shares that one holder has of one dealer. */
@@ -124,6 +147,17 @@ export const survivorsFormat = structure({
 /** Whose vectors are in the sum. */
 export type Survivors = ValueOf<typeof survivorsFormat>;
 
+/** R3 of a round with groups. */
+export const outcomeFormat = structure({
+  rosterHash: digest,
+  /** By group what its survivors are bound by ({@link survivorsHashOf}); zeros where it has too few and opens nothing. */
+  groups: list(digest, groupedClientsMax),
+  /** The survivors of the reader's group; absent where it is left out. */
+  own: maybe(survivorsFormat),
+});
+/** Which groups have survivors enough. */
+export type Outcome = ValueOf<typeof outcomeFormat>;
+
 /** M4, signed `AGREE`. */
 export const agreeFormat = structure({ rosterHash: digest, place: u16, survivorsHash: digest });
 /** Consent to a set of survivors. */
@@ -133,7 +167,7 @@ export type Agree = ValueOf<typeof agreeFormat>;
 export const quorumFormat = structure({
   survivorsHash: digest,
   /** By place, ascending. */
-  signatures: list(structure({ place: u16, signature: raw(64) }), completeGraphMax),
+  signatures: list(structure({ place: u16, signature: raw(64) }), groupedClientsMax),
 });
 /** Consents of a quorum. */
 export type Quorum = ValueOf<typeof quorumFormat>;
@@ -165,7 +199,7 @@ const twoBytes = (value: number): Uint8Array => Uint8Array.of(value & 255, value
 /** Hash of a roster: binds every M1 with its signature to the round. */
 export function rosterHashOf(roundHash: Digest, { entries }: Roster): Digest {
   const signed = structure({ advert: bytes(1024), signature: raw(64) });
-  const encoded = encodeCanonical(list(signed, completeGraphMax), entries);
+  const encoded = encodeCanonical(list(signed, groupedClientsMax), entries);
   return digestOf(utf8('TRIB-ROSTER'), fromHex(roundHash), encoded);
 }
 
@@ -202,6 +236,15 @@ export function inputsRootOf(vecRoots: readonly Digest[]): Digest {
 export function survivorsHashOf(dealersHash: Digest, { rosterHash, survivors, inputsRoot }: Survivors): Digest {
   const set = encodeCanonical(bytes(completeGraphMax / 8), survivors);
   return digestOf(utf8('TRIB-U3'), fromHex(rosterHash), fromHex(dealersHash), set, fromHex(inputsRoot));
+}
+
+/** What stands for a group that is left out. */
+export const noGroup = '00'.repeat(32) as Digest;
+
+/** Hash of the survivors of all groups: what a quorum of the whole roster consents to. */
+export function outcomeHashOf({ rosterHash, groups }: Pick<Outcome, 'rosterHash' | 'groups'>): Digest {
+  const encoded = encodeCanonical(list(digest, groupedClientsMax), groups);
+  return digestOf(utf8('TRIB-OUTCOME'), fromHex(rosterHash), encoded);
 }
 
 /** Info of the key of a box of shares: "TRIB/share" ‖ u16 dealer ‖ u16 holder. */

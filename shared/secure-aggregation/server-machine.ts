@@ -27,7 +27,15 @@ import {
   unmaskFormat,
 } from './messages.ts';
 import { openSecrets } from './opening.ts';
-import type { ServerEffect, ServerEvent, ServerPhase, ServerSetting, ServerState, ServerStep } from './server-state.ts';
+import type {
+  ServerEffect,
+  ServerEvent,
+  ServerPhase,
+  ServerSetting,
+  ServerState,
+  ServerStep,
+  SignedBody,
+} from './server-state.ts';
 import { legalServerEvents, shareKindOf } from './server-state.ts';
 import { thresholdsOf } from './threshold.ts';
 
@@ -107,10 +115,10 @@ function hearAdvert(
 }
 
 /** The body of a member's message, its signature and its place checked. */
-function bodyOf<Body extends { readonly place: number }>(
+export function bodyOf<Body extends { readonly place: number }>(
   { members }: Members,
-  { clientId, body, signature }: Said,
-  kind: SignedKind,
+  { clientId, body, signature }: SignedBody & { readonly clientId: ClientId },
+  kind: SignedKind | 'DRAW',
   format: Format<Body>,
 ): Result<{ readonly member: Member; readonly body: Body }, Violation> {
   const member = members.find((one) => one.clientId === clientId);

@@ -17,6 +17,8 @@ export interface ServerSetting {
   readonly invited: readonly ClientId[];
   /** Bytes of a masked vector, tail included. */
   readonly vectorBytes: number;
+  /** Whether the roster is to be divided into groups (`grouped-server.ts`). */
+  readonly isDivided?: boolean;
 }
 
 /** A message with the signature over its canonical bytes, as evidence of what its sender said. */

@@ -10,6 +10,8 @@ export type Profile = 'active' | 'semi-honest';
 
 /** Most clients of a complete graph; beyond it a round is divided into groups. */
 export const completeGraphMax = 128;
+/** Most clients of a round with groups: a roster of so many, with certificates of the usual size, stays below a message. */
+export const groupedClientsMax = 1000;
 /** Fewest clients among which one can hide at all. */
 export const clientCountFloor = 3;
 
@@ -31,7 +33,7 @@ export function thresholdsOf(clientCount: number, profile: Profile): Thresholds 
     Number.isInteger(clientCount) && clientCount >= clientCountFloor && clientCount <= completeGraphMax,
     `a roster has ${clientCountFloor} to ${completeGraphMax} clients, found ${clientCount}`,
   );
-  const shares = profile === 'active' ? Math.floor((2 * clientCount) / 3) + 1 : Math.floor(clientCount / 2) + 1;
+  const shares = profile === 'active' ? twoThirdsOf(clientCount) : Math.floor(clientCount / 2) + 1;
   const colludersMax = profile === 'active' ? Math.ceil(clientCount / 3) - 1 : shares - 1;
   return {
     shares,
@@ -39,4 +41,13 @@ export function thresholdsOf(clientCount: number, profile: Profile): Thresholds 
     vanishedMax: clientCount - shares,
     colludersMax,
   };
+}
+
+/** Signatures over the same outcome before a group of a roster of `clientCount` clients, however many, opens anything; 0 in the semi-honest profile. */
+export function quorumOf(clientCount: number, profile: Profile): number {
+  return profile === 'active' ? twoThirdsOf(clientCount) : 0;
+}
+
+function twoThirdsOf(clientCount: number): number {
+  return Math.floor((2 * clientCount) / 3) + 1;
 }
