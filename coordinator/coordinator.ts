@@ -20,6 +20,7 @@ import type { AdapterLayout } from '../shared/update/layout.ts';
 import { layoutDigest, specificationOf } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { openAudit } from './audit/open-audit.ts';
+import type { OpenOperator } from './canary/operator.ts';
 import { createDesk } from './desk.ts';
 import { createGate } from './enrolment/gate.ts';
 import type { InviteRequest } from './enrolment/invites.ts';
@@ -31,6 +32,7 @@ import { openFederation } from './federation.ts';
 import type { CheckedVersion } from './library/lineage.ts';
 import { checkLineage } from './library/lineage.ts';
 import { makeInitialVersion } from './library/publish.ts';
+import { firstPlanOf, openPhases, type PreparePhase } from './phases.ts';
 import type { CoordinatorState } from './store/state.ts';
 import { memoryState, openState } from './store/state.ts';
 import type { FederationRecord, RoundRecord, VersionRow } from './store/store.ts';
@@ -56,8 +58,12 @@ export interface CoordinatorOptions {
   readonly layout: AdapterLayout;
   /** The layout of what clients train, where that is another: a plan may publish more ranks than it trains. */
   readonly trainedLayout?: AdapterLayout;
+  /** Makes later phases ready; needed where the plan has phases, of whose first `layout` and `initialAdapter` are. */
+  readonly preparePhase?: PreparePhase;
   /** Start values `[layout.dim]`, computed from the plan's seed; used when the state folder is new. */
   readonly initialAdapter: Float32Array;
+  /** Makes rows of the operator ready, where the plan names some: for its gate, or for FLTrust. */
+  readonly openOperator?: OpenOperator;
   /** Folder of the durable state; null keeps everything in memory, for tests. */
   readonly stateFolder: string | null;
   /** State that is open already, in place of the folder; closed with the coordinator. */
@@ -123,7 +129,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   const { blobs, identity } = state;
   const audit = await openAudit(state, plan, clock);
   const { store } = audit;
-  const exchange = exchangeOf(plan.aggregation, options.layout, options.trainedLayout);
+  const exchange = exchangeOf(firstPlanOf(plan).aggregation, options.layout, options.trainedLayout);
   const record = await matchFederation(options, { ...state, store }, clock, entropy);
   const served = serveBlobs(blobs);
   const base = [];
@@ -136,9 +142,15 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   for (const { roundIndex } of open) kept.push(...(await store.updatesOf(roundIndex)).map(({ delta }) => delta));
   await blobs.retain(new Set([...wanted, ...kept, ...(await store.log.retained())]));
   await audit.start(record.planHash);
-  const rounds = { plan, record, exchange, base, planReference, served, store, blobs, identity, clock, entropy };
   const registry = createRegistry({ store, log: audit.log, clock, entropy });
-  const federation = await openFederation({ ...rounds, certificates: registry.facts, onEvent });
+  const shared = { record, base, served, store, blobs, identity, clock, entropy, onEvent };
+  const ports = { ...shared, certificates: registry.facts, openOperator: options.openOperator, note: audit.log.record };
+  const { preparePhase: prepare } = options;
+  assert((plan.phases === undefined) === (prepare === undefined), 'plans of phases come with what prepares them');
+  const federation =
+    prepare === undefined
+      ? await openFederation({ ...ports, plan, exchange, planReference })
+      : await openPhases({ ...ports, document: plan, prepare });
   const { hearing } = federation;
   const gate = createGate({
     identity,
@@ -255,7 +267,9 @@ async function matchFederation(
   if ((await store.latestVersion()) === null) {
     const bytes = bytesOf(initialAdapter);
     const adapter = await blobs.put(bytes);
-    const lineage = { identity, plan, record, publishedMs: clock.nowMs(), isCertified: false };
+    const first = firstPlanOf(plan);
+    const own = { ...record, planHash: planHashOf(first) };
+    const lineage = { identity, plan: first, record: own, publishedMs: clock.nowMs(), isCertified: false };
     await store.createVersion(makeInitialVersion(lineage, adapter, modelHashOf(baseDigest, bytes)));
   }
   return record;

@@ -51,6 +51,8 @@ export type CoordinatorProgress =
       readonly measures: readonly Measure[];
       readonly seconds: number;
     }
+  /** The gate does not publish what the round made. */
+  | { readonly type: 'candidate-refused'; readonly roundIndex: number; readonly detail: string }
   /** Trained, and there for the masked round. */
   | { readonly type: 'client-ready'; readonly clientId: ClientId; readonly roundIndex: number }
   /** A stage of a masked round, of its updates or of the evaluation of its candidate: `opened` says of how many the coordinator saw the sum. */
@@ -60,6 +62,14 @@ export type CoordinatorProgress =
       readonly of: 'update' | 'evaluation';
       readonly stage: 'roster' | 'delivery' | 'survivors' | 'quorum' | 'opened';
       readonly clients: number;
+    }
+  /** A version that begins the next phase of a plan of phases. */
+  | {
+      readonly type: 'phase-started';
+      readonly name: string;
+      readonly index: number;
+      readonly count: number;
+      readonly version: number;
     }
   | { readonly type: 'void'; readonly roundIndex: number; readonly detail: string }
   | { readonly type: 'ended'; readonly status: 'completed' | 'stopped'; readonly detail: string };

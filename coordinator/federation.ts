@@ -13,6 +13,8 @@ import type { CoordinatorEvent, FederationStatus } from '../shared/protocol/mess
 import type { Violation } from '../shared/protocol/violations.ts';
 import { describe, violation } from '../shared/protocol/violations.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
+import { createGate } from './canary/gate.ts';
+import { type OpenOperator, operatorOf } from './canary/operator.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { Hearing } from './hearing.ts';
 import { createHearing } from './hearing.ts';
@@ -28,7 +30,13 @@ import { deadlineOf } from './rounds/state.ts';
 import type { Peer } from './transport/transport.ts';
 
 /** Everything a federation works with. */
-export interface FederationPorts extends Omit<RoundPorts, 'nativeAes'> {
+export interface FederationPorts extends Omit<RoundPorts, 'nativeAes' | 'operator' | 'gate'> {
+  /** Makes the operator's rows ready; needed where the plan names some. */
+  readonly openOperator?: OpenOperator | undefined;
+  /** Whether its clients are told when it is completed; false where another phase follows. Default true. */
+  readonly isLast?: boolean;
+  /** Number of the first round that counts; 0 by default. */
+  readonly firstRound?: number;
   readonly onEvent: CoordinatorListener;
 }
 
@@ -58,9 +66,12 @@ const timerMsMax = 2 ** 31 - 1;
 
 /** Starts, or goes on with, the federation of the store. @throws StoreError. */
 export async function openFederation(ports: FederationPorts): Promise<Federation> {
-  const { plan, store, clock, onEvent } = ports;
+  const { plan, store, clock, onEvent, isLast = true, firstRound } = ports;
   const nativeAes = new Set<ClientId>();
-  const work = createRoundWork({ ...ports, nativeAes });
+  const operator = await operatorOf(plan, ports.openOperator);
+  const gate = createGate(plan.canary, { coordinatorKey: ports.identity.publicKey, operator });
+  const roundPorts: RoundPorts = { ...ports, nativeAes, operator, gate };
+  const work = createRoundWork(roundPorts);
   const peers = new Map<ClientId, Peer>();
   const end = Promise.withResolvers<FederationEnd>();
   // Whoever awaits the end hears of a failure; nobody has to.
@@ -75,12 +86,13 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     for (const clientId of clients) peers.get(clientId)?.send(event, body);
   };
   const sendStage = (clientId: ClientId, frame: Uint8Array): void => send([clientId], 'stage', frame);
-  const maskedRounds = createMaskedRounds({ ...ports, nativeAes, sendStage });
+  const maskedRounds = createMaskedRounds({ ...roundPorts, sendStage, onEvent });
   const settings = settingsOf(plan, ports.exchange.uploaded.dim);
   const found = await recover(store, work, {
     ...maskedRounds,
     ...settings,
     coordinatorKey: ports.identity.publicKey,
+    firstRound,
   });
   const { resumed } = found;
   let { state, effects } = startFederation(settings, {
@@ -91,7 +103,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
 
   const finished = (): Uint8Array | null => {
     const { phase } = state;
-    if (phase.name !== 'completed' && phase.name !== 'stopped') return null;
+    if (phase.name !== 'stopped' && !(phase.name === 'completed' && isLast)) return null;
     return encodeMessage({ status: phase.name, detail: phase.detail });
   };
 
@@ -155,6 +167,12 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         break;
       case 'publish': {
         assert(round !== null, 'a round is open until it is published');
+        const refused = await work.judge(round);
+        if (refused !== null) {
+          onEvent({ type: 'candidate-refused', roundIndex: round.roundIndex, detail: refused });
+          dispatch({ type: 'candidate-refused', detail: refused, atMs: clock.nowMs() });
+          break;
+        }
         const { result, event, sweep } = await work.publish(round, effect);
         round = null;
         send(state.present, 'result', result);
@@ -175,6 +193,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         const { status, detail } = effect;
         await swept;
         await voidOpenRounds(store, work, detail);
+        if (status === 'completed' && !isLast) return end.resolve({ status, detail });
         send(peers.keys(), 'finished', encodeMessage({ status, detail }));
         onEvent({ type: 'ended', status, detail });
         end.resolve({ status, detail });
@@ -241,7 +260,10 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   };
   return {
     state: () => state,
-    status: () => (state.phase.name === 'completed' || state.phase.name === 'stopped' ? state.phase.name : 'running'),
+    status: () => {
+      const { name } = state.phase;
+      return name === 'stopped' || (name === 'completed' && isLast) ? name : 'running';
+    },
     ended: end.promise,
     hearing: createHearing({
       countShape: bindTask(plan.task).shape,
@@ -287,6 +309,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       await drained();
       for (const attempt of attempts()) await attempt.close();
       await swept;
+      operator?.dispose();
       cancelTimer();
     },
   };

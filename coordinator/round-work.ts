@@ -2,8 +2,9 @@
  * What the coordinator does for one round, step by step: opens it, makes the candidate of its durable updates, publishes it or makes it void.
  * Every step writes what the next one needs before it returns.
  */
+import type { Happening } from '../shared/audit/entry.ts';
 import { assert } from '../shared/core/assert.ts';
-import { toHex } from '../shared/core/bytes.ts';
+import { float32Of, toHex } from '../shared/core/bytes.ts';
 import type { ClientId, Digest, SessionId } from '../shared/core/ids.ts';
 import { cohortSizeMax } from '../shared/core/limits.ts';
 import type { Clock, Entropy } from '../shared/core/ports.ts';
@@ -11,6 +12,7 @@ import type { Identity } from '../shared/crypto/identity.ts';
 import type { CertificateFacts } from '../shared/identity/certificate.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { spentStatement } from '../shared/plan/privacy.ts';
+import { rootOf } from '../shared/plan/robustness.ts';
 import { isMasked } from '../shared/plan/secure-aggregation.ts';
 import type { BlobReference, Evaluation, Update } from '../shared/protocol/messages.ts';
 import { sealEvaluate, sealOffer, sealResult } from '../shared/protocol/messages.ts';
@@ -22,12 +24,15 @@ import {
   unmaskedRound,
 } from '../shared/protocol/round-params.ts';
 import { drawHashOf, maskedTermsOf } from '../shared/secure-aggregation/terms.ts';
-import { metricsOf } from '../shared/training/metrics.ts';
+import { type Metrics, metricsOf } from '../shared/training/metrics.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
 import { countRanges, type Exchange } from '../shared/update/exchange.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import type { Candidate } from './aggregation/aggregate.ts';
 import { aggregate } from './aggregation/aggregate.ts';
+import type { Measure } from './aggregation/combine.ts';
+import { type CanaryGate, canaryMeasures, refusalOf, type Verdict } from './canary/gate.ts';
+import { type OperatorModel, rootStep } from './canary/operator.ts';
 import type { CoordinatorProgress } from './events.ts';
 import { makeVersion } from './library/publish.ts';
 import { type MaskedRound, startMasked } from './masking/masked-rounds.ts';
@@ -57,6 +62,12 @@ export interface RoundPorts {
   readonly nativeAes: ReadonlySet<ClientId>;
   /** What certificates of a consortium are judged by; null where the coordinator vouches for clients. */
   readonly certificates: () => CertificateFacts | null;
+  /** What is computed with rows of the operator; null where the plan needs none. */
+  readonly operator: OperatorModel | null;
+  /** The gate of the plan, if it has one. */
+  readonly gate: CanaryGate | null;
+  /** Appends to the log what no change of the store says. */
+  readonly note: (happening: Happening) => Promise<void>;
 }
 
 /** The round in hand. One owner: the driver; maps are filled by what clients say. */
@@ -75,6 +86,8 @@ export interface OpenRound {
   /** What a masked round has beside; null where updates are sent as they are. */
   readonly masked: MaskedRound | null;
   candidate: (Candidate & { readonly modelHash: Digest; readonly reference: BlobReference }) | null;
+  /** What the gate said of the candidate; null before, and without a gate. */
+  verdict: Verdict | null;
 }
 
 /** An adapter and how it is offered. */
@@ -99,6 +112,8 @@ export interface RoundWork {
   makeCandidate(round: OpenRound, contributors: readonly ClientId[]): Promise<Digest>;
   /** Signed frame that asks contributors to measure the candidate. */
   sealEvaluation(round: OpenRound): Uint8Array;
+  /** Why the gate refuses the candidate, once that is in the log; null where it passes, or there is no gate. */
+  judge(round: OpenRound): Promise<string | null>;
   /** Makes the candidate the next version: signed frame of the result, the event, and what deletes the updates once all were told. */
   publish(
     round: OpenRound,
@@ -144,6 +159,13 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
     return (await store.updatesOf(roundIndex)).filter(({ clientId }) => counted.has(clientId));
   };
 
+  /** What the round's clients counted together, if they did. */
+  const metricsOfRound = (round: OpenRound): Metrics | null => {
+    const task = bindTask(plan.task);
+    const evaluated = round.masked?.evaluated ?? null;
+    return evaluated === null ? poolEvaluations(round.evaluations.values(), task) : metricsOf(evaluated, task.metrics);
+  };
+
   const startRound = (roundParams: RoundParams, { reference: adapter }: ServedAdapter): OpenRound => {
     const { roundIndex, sessionId } = roundParams;
     const roundHash = roundHashOf(encodeRoundParams(roundParams));
@@ -161,6 +183,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       ...records,
       masked,
       candidate: null,
+      verdict: null,
     };
   };
 
@@ -203,11 +226,18 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const updates = await updatesOf(round.roundIndex, contributors);
       assert(updates.length === contributors.length, 'every contributor has a durable update');
       const { bytes: startBytes } = await adapterOf(latest);
+      const drawHash = round.masked === null ? round.roundHash : drawHashOf(round.masked.params);
+      const { roundIndex } = round;
+      const root =
+        rootOf(plan.aggregation) === null
+          ? null
+          : await rootStep(ports.operator, float32Of(startBytes), { roundIndex, drawHash });
       const candidate = await aggregate({
         plan,
         exchange,
-        roundIndex: round.roundIndex,
-        roundHash: round.masked === null ? round.roundHash : drawHashOf(round.masked.params),
+        roundIndex,
+        roundHash: drawHash,
+        root,
         startBytes,
         ruleState: latest.ruleState,
         updates,
@@ -226,24 +256,48 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       assert(candidate !== null, 'a candidate exists before it is evaluated');
       return sealEvaluate(identity, { roundHash, modelHash: candidate.modelHash, adapter: candidate.reference });
     },
-    publish: async (round, { asked, contributors }) => {
+    judge: async (round) => {
+      const { gate } = ports;
       const { candidate, roundHash, roundIndex } = round;
+      if (gate === null) return null;
+      assert(candidate !== null, 'a candidate exists before it is judged');
+      const { adapterBytes, modelHash } = candidate;
+      const versions = await store.versions();
+      const latest = await latestVersion();
+      const { bytes: latestBytes } = await adapterOf(latest);
+      const verdict = await gate.judge({
+        adapterBytes,
+        modelHash,
+        metrics: metricsOfRound(round),
+        versions,
+        latestBytes,
+      });
+      round.verdict = verdict;
+      const { reason, candidate: found, before } = verdict;
+      if (reason === null) return null;
+      const { federationId, planHash } = record;
+      const { metric, drop, least = null } = plan.canary;
+      const what = { federationId, planHash, roundIndex, roundHash, modelHash, parentModelHash: latest.modelHash };
+      const measured = { metric, candidate: found, before, drop, least, reason, createdAtMs: clock.nowMs() };
+      await ports.note(refusalOf(identity, { ...what, ...measured }));
+      return reason;
+    },
+    publish: async (round, { asked, contributors }) => {
+      const { candidate, roundHash, roundIndex, verdict } = round;
       assert(candidate !== null, 'a candidate exists before it is published');
       const latest = await latestVersion();
-      const task = bindTask(plan.task);
-      const evaluated = round.masked?.evaluated ?? null;
-      const metrics =
-        evaluated === null ? poolEvaluations(round.evaluations.values(), task) : metricsOf(evaluated, task.metrics);
+      const metrics = metricsOfRound(round);
       const updates = await updatesOf(roundIndex, contributors);
       const publishedMs = clock.nowMs();
       const closed = { roundIndex, roundHash, cohort: asked, updates, rejections: round.rejections };
       const isCertified = ports.certificates() !== null;
       const spent = spentStatement(plan, exchange.uploaded.dim, roundIndex);
       const lineage = { identity, plan, record, publishedMs, isCertified, spent };
-      const made = makeVersion({ ...lineage, latest, candidate, round: closed, metrics });
+      const measures = measuresWith(candidate.measures, verdict);
+      const made = makeVersion({ ...lineage, latest, candidate: { ...candidate, measures }, round: closed, metrics });
       const { version } = made.version;
       const forgotten = await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`);
-      const { modelHash, totalWeight, exampleCount, measures, reference } = candidate;
+      const { modelHash, totalWeight, exampleCount, reference } = candidate;
       latestAdapter = { bytes: candidate.adapterBytes, reference };
       const result = sealResult(identity, {
         roundHash,
@@ -267,4 +321,14 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       await forget(await store.voidRound(roundIndex, contributed, detail));
     },
   };
+}
+
+/** Measures of the rule with those of the gate, ascending in name. */
+function measuresWith(measures: readonly Measure[], verdict: Verdict | null): readonly Measure[] {
+  const { candidate = null, before = null } = verdict ?? {};
+  const found = [
+    ...(candidate === null ? [] : [{ name: canaryMeasures.candidate, value: candidate }]),
+    ...(before === null ? [] : [{ name: canaryMeasures.before, value: before }]),
+  ];
+  return [...measures, ...found].sort((left, right) => (left.name < right.name ? -1 : 1));
 }

@@ -61,6 +61,8 @@ export interface AggregateOptions {
   readonly blobs: CoordinatorBlobs;
   /** Memory `[uploaded dim]` for the sum, used again from round to round. */
   readonly accumulator: Float64Array;
+  /** The coordinator's own step `[uploaded dim]`, for rules that compare updates with one. */
+  readonly root?: Float32Array | null;
   /** Where central noise comes from. */
   readonly entropy?: Entropy;
 }
@@ -95,6 +97,7 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
           dim: exchange.uploaded.dim,
           entropy: options.entropy ?? systemEntropy,
           state: guardState,
+          root: options.root ?? null,
         })
       : await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
   const finished =

@@ -25,6 +25,8 @@ export interface GuardedInput {
   readonly updates: readonly UpdateRecord[];
   readonly blobs: CoordinatorBlobs;
   readonly entropy: Entropy;
+  /** The coordinator's own step; null where the rule needs none. */
+  readonly root: Float32Array | null;
   /** State of the robust rule; mutated. */
   readonly state: RuleState;
   /** Memory `[dim]`. */
@@ -49,7 +51,7 @@ export async function guardedMean(input: GuardedInput): Promise<Float64Array> {
   assert(rule !== null, 'a guarded mean has a rule');
   // Blocks are read without a check of their own.
   for (const { delta } of updates) await blobs.scan(delta, () => undefined);
-  return rule.update(state, storedVectors(updates, dim, blobs), { roundHash, root: null, removedCount: 0 });
+  return rule.update(state, storedVectors(updates, dim, blobs), { roundHash, root: input.root, removedCount: 0 });
 }
 
 async function centralMean({ plan, dim, updates, blobs, entropy, accumulator }: GuardedInput): Promise<Float64Array> {

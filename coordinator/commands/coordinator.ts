@@ -1,8 +1,11 @@
 /** `tributary coordinator`: runs a federation to its end, or until it is asked to stop; a later start on the same state goes on. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes, formatDuration } from '../../shared/command-line/progress.ts';
+import { type BackendName, backendNames } from '../../shared/compute/backend-names.ts';
 import { FederationError, UsageError } from '../../shared/core/errors.ts';
+import { describeCanary } from '../../shared/plan/canary.ts';
+import { roundCountOf } from '../../shared/plan/phases.ts';
 import { readPlan } from '../../shared/plan/read-plan.node.ts';
 import { describeMasking } from '../../shared/plan/secure-aggregation.ts';
 import type { Coordinator, FederationEnd } from '../coordinator.ts';
@@ -17,6 +20,7 @@ interface Options {
   readonly port: string;
   readonly host: string;
   readonly publicUrl?: string;
+  readonly backend: BackendName | 'auto';
 }
 
 /** How long clients get to hear of the end before their connections are closed. */
@@ -38,6 +42,11 @@ export function registerCoordinator(program: Command, context: CommandContext): 
     )
     .option('--port <number>', 'port to listen on, 0 for a free one', '8080')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .addOption(
+      new Option('--backend <name>', 'what computes on rows of the operator, where the plan names some')
+        .choices(['auto', ...backendNames])
+        .default('auto'),
+    )
     .option('--public-url <url>', 'address that clients use, where it is another one: behind a proxy that adds TLS')
     .action((options: Options) => runCoordinator(options, context));
 }
@@ -55,12 +64,16 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
   const { resolveBaseFolder } = await import('../../shared/model/hub.node.ts');
   const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
   const start = options.start === undefined ? null : await readAdapterFolder(options.start);
-  const prepared = await prepareFederation(plan, await resolveBaseFolder(options.base, context), options.plan, start);
+  const baseFolder = await resolveBaseFolder(options.base, context);
+  const prepared = await prepareFederation(plan, baseFolder, options.plan, start);
+  const { openOperatorModel } = await import('../canary/operator-model.ts');
+  const openOperator = openOperatorModel({ planFile: options.plan, baseFolder, backend: options.backend });
   const startedMs = performance.now();
   const rounds = createRoundProgress();
   let show = (): void => undefined;
   const coordinator = await startCoordinator({
     ...prepared,
+    openOperator,
     stateFolder,
     host,
     port,
@@ -72,13 +85,15 @@ async function runCoordinator(options: Options, context: CommandContext): Promis
     },
   }).finally(prepared.closeBase);
   try {
-    const before = (await coordinator.versions()).length - 1;
+    const versions = await coordinator.versions();
+    const before = versions.filter(({ roundIndex }) => roundIndex >= 0).length;
     context.log(`coordinator of "${plan.name}" at ${coordinator.url}, fingerprint ${coordinator.fingerprint}`);
-    if (before > 0) context.log(`going on after version ${before}`);
+    if (before > 0) context.log(`going on after version ${versions.length - 1}`);
     context.log(describeMasking(plan));
+    context.log(describeCanary(plan.canary));
     context.log(await coordinator.membership());
     context.log(`invite a site with: tributary invite --state ${stateFolder} --organisation NAME`);
-    const progress = context.progress({ label: 'federation', unit: 'rounds', total: plan.rounds.count - before });
+    const progress = context.progress({ label: 'federation', unit: 'rounds', total: roundCountOf(plan) - before });
     show = () => progress.update(rounds.done(), rounds.note());
     show();
     const stop = (): void => coordinator.stop();

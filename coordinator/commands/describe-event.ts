@@ -19,10 +19,11 @@ export function describeMetrics(metrics: Metrics): string {
 
 /** What the aggregation rule measured, in a few words. */
 export function describeMeasures(measures: readonly Measure[]): string {
-  const share = (value: number): string => `${(100 * value).toPrecision(3)} %`;
-  return measures
-    .map(({ name, value }) => `${name.replaceAll('-', ' ')} ${name === 'rank' ? value : share(value)}`)
-    .join(', ');
+  const text = ({ name, value }: Measure): string => {
+    if (name === 'rank') return String(value);
+    return name === 'train-loss' ? value.toFixed(4) : `${(100 * value).toPrecision(3)} %`;
+  };
+  return measures.map((measure) => `${measure.name.replaceAll('-', ' ')} ${text(measure)}`).join(', ');
 }
 
 /** The line of an event, or null for what only progress shows. `verbose` adds what single clients do. */
@@ -57,6 +58,8 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
         return `round ${roundIndex}: opened the sum of ${clients} masked ${of}s; no single one was visible`;
       return verbose ? `round ${roundIndex}: ${stage} of the masked ${of}, ${clients} clients` : null;
     }
+    case 'candidate-refused':
+      return `round ${event.roundIndex}: the gate refuses the candidate; the version before stays`;
     case 'rejected':
       return `refused ${event.clientId === null ? 'a connection' : shorten(event.clientId)} (${event.code}): ${event.detail}`;
     case 'published': {
@@ -65,6 +68,8 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
       const measures = event.measures.length === 0 ? '' : `; ${describeMeasures(event.measures)}`;
       return `round ${event.roundIndex} published as version ${event.version} with ${who}${metrics}${measures}`;
     }
+    case 'phase-started':
+      return `phase ${event.index + 1} of ${event.count}, ${event.name}, begins with version ${event.version}`;
     case 'void':
       return `round ${event.roundIndex} is void: ${event.detail}`;
     case 'listening':

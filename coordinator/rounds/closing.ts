@@ -1,7 +1,7 @@
 /** From the aggregate of a round to the next round: evaluation of the candidate, publication, and what follows. */
 
 import type { ClientId } from '../../shared/core/ids.ts';
-import { afterRound, complete, stop } from './ending.ts';
+import { afterRound, complete, stop, stopAfter, voidRound } from './ending.ts';
 import { openRound } from './opening.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase, RoundOutcome } from './state.ts';
 import { without } from './state.ts';
@@ -74,6 +74,7 @@ export function closeRound(
     ...afterRound(state, outcome),
     publishedCount: state.publishedCount + 1,
     voidsInRow: 0,
+    refusalsInRow: 0,
   };
   if (next.publishedCount >= settings.roundCount) return complete(next);
   if (phase.stopping) return stop(next, 'stopped by its operator');
@@ -82,4 +83,19 @@ export function closeRound(
     state: { ...next, phase: { name: 'waiting', deadlineMs: atMs + settings.waitMs, gathering: false } },
     effects: [],
   };
+}
+
+/** The gate refused the candidate: the round is void, the version before stays; so many refusals in a row end the federation. */
+export function refuseCandidate(
+  state: FederationState,
+  phase: Extract<Phase, { name: 'publish' }>,
+  why: { readonly atMs: number; readonly detail: string },
+): FederationStep {
+  const refusalsInRow = state.refusalsInRow + 1;
+  const counted: FederationState = { ...state, refusalsInRow };
+  const { refusalsMax } = state.settings;
+  const sentence = `the gate refused ${refusalsInRow} candidates in a row; the last: ${why.detail}`;
+  const end = phase.stopping ? 'stopped by its operator' : refusalsInRow >= refusalsMax ? sentence : null;
+  const [asked, contributed] = [phase.asked.length, phase.contributors.length];
+  return end === null ? voidRound(counted, asked, contributed, why) : stopAfter(counted, asked, contributed, why, end);
 }

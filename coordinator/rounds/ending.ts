@@ -23,6 +23,19 @@ export function voidRound(
   return { state: { ...next, phase: { name: 'waiting', deadlineMs: why.atMs + delayMs, gathering } }, effects };
 }
 
+/** Ends the round in hand without a version, and the federation with it. */
+export function stopAfter(
+  state: FederationState,
+  asked: number,
+  contributed: number,
+  { detail }: { readonly detail: string },
+  why: string,
+): FederationStep {
+  const outcome: RoundOutcome = { roundIndex: state.roundIndex, kind: 'void', asked, contributed, detail };
+  const stopped = stop(afterRound(state, outcome), why);
+  return { state: stopped.state, effects: [{ type: 'void-round', outcome }, ...stopped.effects] };
+}
+
 /** The state once the round in hand has `outcome`: its number is used up. */
 export function afterRound(state: FederationState, outcome: RoundOutcome): FederationState {
   return { ...state, roundIndex: state.roundIndex + 1, outcomes: [...state.outcomes, outcome] };
@@ -68,11 +81,9 @@ export function stop(state: FederationState, why: string): FederationStep {
 
 /** Ends a federation for its operator; a round under way is void, so that none of its updates is kept. */
 export function stopByOperator(state: FederationState): FederationStep {
-  const { phase, roundIndex } = state;
+  const { phase } = state;
   const why = 'stopped by its operator';
   if (!('asked' in phase)) return stop(state, why);
   const contributed = ('stored' in phase ? phase.stored : phase.contributors).length;
-  const outcome: RoundOutcome = { roundIndex, kind: 'void', asked: phase.asked.length, contributed, detail: why };
-  const stopped = stop(afterRound(state, outcome), why);
-  return { state: stopped.state, effects: [{ type: 'void-round', outcome }, ...stopped.effects] };
+  return stopAfter(state, phase.asked.length, contributed, { detail: why }, why);
 }

@@ -3,12 +3,13 @@
  * (`federation.ts`) performs effects and answers with events. Legal pairs of phase and event stand in `table.ts`.
  *
  * Rules that end users meet: a round number is never used twice, because a client contributes at most once per round number; a round below
- * its quorum is void (same adapter, next number) and `voidsMax` void rounds in a row end the federation; every phase that depends on
+ * its quorum, or whose candidate the gate refuses, is void (same adapter, next number); `voidsMax` void rounds or `refusalsMax` refused
+ * candidates in a row end the federation; every phase that depends on
  * clients has a deadline, and a round lasts at most 1.5 times its training time beside recruiting and evaluation.
  */
 import { assert } from '../../shared/core/assert.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
-import { closeRound, evaluateStep, openEvaluation } from './closing.ts';
+import { closeRound, evaluateStep, openEvaluation, refuseCandidate } from './closing.ts';
 import { complete, stopByOperator, voidRound } from './ending.ts';
 import { maskStep } from './masking.ts';
 import { waitStep } from './opening.ts';
@@ -33,7 +34,15 @@ export function startFederation(
   const waiting: Phase = { name: 'waiting', deadlineMs: start.atMs + settings.waitMs, gathering: false };
   const { atMs: _, resumed = null, ...counted } = start;
   const phase: Phase = resumed === null ? waiting : { name: 'mask', ...resumed };
-  const state: FederationState = { settings, ...counted, voidsInRow: 0, present: [], barred: [], phase };
+  const state: FederationState = {
+    settings,
+    ...counted,
+    voidsInRow: 0,
+    refusalsInRow: 0,
+    present: [],
+    barred: [],
+    phase,
+  };
   return start.publishedCount >= settings.roundCount ? complete(state) : { state, effects: [] };
 }
 
@@ -77,6 +86,7 @@ export function receive(state: FederationState, event: FederationEvent): Federat
         return voidRound(now, phase.asked.length, phase.contributors.length, event);
       return { state: now, effects: [] };
     case 'publish':
+      if (event.type === 'candidate-refused') return refuseCandidate(now, phase, event);
       return event.type === 'published' ? closeRound(now, phase, event.atMs) : { state: now, effects: [] };
     default:
       return { state: now, effects: [] };

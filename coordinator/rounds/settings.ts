@@ -6,7 +6,7 @@ import type { RoundSettings } from './state.ts';
 
 /** Settings of the machine, in milliseconds, for uploads `[uploadedDim]`. */
 export function settingsOf(plan: Plan, uploadedDim: number): RoundSettings {
-  const { rounds, evaluation, training, secureAggregation } = plan;
+  const { rounds, evaluation, training, secureAggregation, canary } = plan;
   const masked = isMasked(plan);
   return {
     roundCount: rounds.count,
@@ -17,9 +17,11 @@ export function settingsOf(plan: Plan, uploadedDim: number): RoundSettings {
     evaluateMs: rounds.evaluateSeconds * 1000,
     isMasked: masked,
     maskMs: secureAggregation.phaseSeconds * 1000,
-    evaluateEvery: evaluation.everyRounds,
+    // The gate needs every candidate measured.
+    evaluateEvery: canary.by === 'clients' ? 1 : evaluation.everyRounds,
     waitMs: rounds.waitSeconds * 1000,
     voidsMax: rounds.voidsMax,
+    refusalsMax: canary.failuresMax,
     seed: training.seed,
     ...(plan.privacy.unit === 'client' ? { budgetRounds: spendingOf(plan, uploadedDim)?.roundsMax ?? 0 } : {}),
   };

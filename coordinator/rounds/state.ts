@@ -20,6 +20,8 @@ export interface RoundSettings {
   readonly waitMs: number;
   /** Void rounds in a row after which the federation stops. */
   readonly voidsMax: number;
+  /** Candidates in a row that the gate may refuse before the federation stops. */
+  readonly refusalsMax: number;
   readonly seed: number;
   /** Round numbers that the privacy budget pays, void rounds included; absent where nothing is spent. */
   readonly budgetRounds?: number;
@@ -79,6 +81,8 @@ export interface FederationState {
   readonly roundIndex: number;
   readonly publishedCount: number;
   readonly voidsInRow: number;
+  /** Candidates that the gate refused since the last version. */
+  readonly refusalsInRow: number;
   /** Connected clients, sorted. */
   readonly present: readonly ClientId[];
   /** Clients that provably broke a masked round: they are asked no more while this coordinator runs. */
@@ -111,6 +115,8 @@ export type FederationEvent = { readonly atMs: number } & (
   /** The masked evaluation is over, with or without a sum. */
   | { readonly type: 'evaluation-ended' }
   | { readonly type: 'published' }
+  /** The gate does not let the candidate through. */
+  | { readonly type: 'candidate-refused'; readonly detail: string }
 );
 
 /** What the driver must do. */

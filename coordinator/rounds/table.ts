@@ -35,6 +35,7 @@ export const eventNames = [
   'evaluation-stored',
   'evaluation-ended',
   'published',
+  'candidate-refused',
   'stop-requested',
 ] as const;
 /** Name of an event. */
@@ -100,6 +101,7 @@ export const roundTable: Readonly<Record<PhaseName, Row>> = {
     'client-joined': ['publish'],
     'client-left': ['publish'],
     published: ['recruit', 'waiting', 'completed', 'stopped'],
+    'candidate-refused': ['waiting', 'stopped'],
     'stop-requested': ['publish'],
   },
   completed: {},

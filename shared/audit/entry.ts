@@ -25,7 +25,9 @@ const entryMeanings = {
   'round-reopened': 'a masked round began anew with new keys',
   'update-stored': 'an update is durable and was acknowledged',
   'round-void': 'a round ended without a version',
+  'candidate-refused': 'the gate of the plan refused what a round made; the version before stays',
   'round-published': 'a version: its record with cohort, contributors, rejections and privacy',
+  'phase-started': 'a version that begins the next phase of a plan of phases',
   'version-withdrawn': 'an operator took versions back; a later start goes on from an earlier one',
 } as const;
 

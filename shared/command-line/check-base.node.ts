@@ -50,6 +50,13 @@ export function requireFit(
   }
   const fault = bindTask(plan.task).fault(base);
   if (fault !== null) problems.push({ path: `task.${fault.field}`, sentence: fault.sentence });
+  const { canary } = plan;
+  const { metrics } = bindTask(plan.task);
+  if (canary.by !== 'none' && !metrics.includes(canary.metric))
+    problems.push({
+      path: 'canary.metric',
+      sentence: `must be one of ${metrics.join(', ')}, which are those of the task, found ${canary.metric}`,
+    });
   if (problems.length > 0) throwProblems('bad-plan', 'the plan', planName, problems);
 }
 

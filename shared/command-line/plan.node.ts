@@ -1,6 +1,8 @@
 /** `tributary plan check`: a plan with its defaults and hash; with `--base` against a base model, with `--policy` against a site's policy. */
 import type { Command } from 'commander';
 import { UsageError } from '../core/errors.ts';
+import { describeCanary } from '../plan/canary.ts';
+import { plansAhead, sourcesOf } from '../plan/phases.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
@@ -42,22 +44,31 @@ async function checkPlan(file: string, { base, policy }: CheckOptions, context: 
     if (!verdict.ok) throw new UsageError(verdict.error.code, `${file}: refused by ${policy}: ${verdict.error.reason}`);
   }
   // Loaded here: TensorFlow.js costs a second that a check of the plan alone does not need.
-  const report = base === undefined ? null : await checkOnBase(plan, file, base, context);
-  context.report({ planHash, plan, base: report }, planText(file, plan, planHash, report));
+  const reports = base === undefined ? [] : await checkOnBase(plan, file, base, context);
+  const phases = plan.phases === undefined ? {} : { phases: reports };
+  context.report({ planHash, plan, base: reports[0] ?? null, ...phases }, planText(file, plan, planHash, reports));
 }
 
 function taskText(task: Plan['task']): string {
   const labels = 'labels' in task ? `, ${task.labels.length} labels` : '';
   const pooling = 'pooling' in task ? `, pooling ${task.pooling}` : '';
-  return `${task.kind} of texts up to ${task.lengthMax} tokens${labels}${pooling}`;
+  const part = task.part === undefined ? '' : `, rows of the part ${task.part}`;
+  return `${task.kind} of texts up to ${task.lengthMax} tokens${labels}${pooling}${part}`;
 }
 
-async function checkOnBase(plan: Plan, file: string, base: string, context: CommandContext): Promise<BaseReport> {
+/** What the plan comes to on its base, phase by phase. */
+async function checkOnBase(plan: Plan, file: string, base: string, context: CommandContext): Promise<BaseReport[]> {
   const [{ checkAgainstBase }, { resolveBaseFolder }] = await Promise.all([
     import('./check-base.node.ts'),
     import('../model/hub.node.ts'),
   ]);
-  return checkAgainstBase(plan, file, await resolveBaseFolder(base, context));
+  const folder = await resolveBaseFolder(base, context);
+  const reports: BaseReport[] = [];
+  for (const [index, ahead] of plansAhead(plan).entries()) {
+    const phase = plan.phases?.[index]?.name;
+    reports.push(await checkAgainstBase(ahead, phase === undefined ? file : `${file}: phase ${phase}`, folder));
+  }
+  return reports;
 }
 
 function aggregationText(aggregation: Plan['aggregation']): string {
@@ -81,21 +92,47 @@ function aggregationText(aggregation: Plan['aggregation']): string {
 }
 
 /** What `plan check` says about a correct plan. */
-export function planText(file: string, plan: Plan, planHash: string, base: BaseReport | null): string {
+function planText(file: string, plan: Plan, planHash: string, bases: readonly BaseReport[]): string {
+  const head = [`${file}: correct`, `  name          ${plan.name}`, `  plan hash     ${planHash}`];
+  const parts = plansAhead(plan).flatMap((ahead, index) => [
+    ...(plan.phases === undefined ? [] : [phaseText(plan, index)]),
+    ...partLines(ahead, bases[index] ?? null),
+  ]);
+  return [...head, ...parts].join('\n');
+}
+
+/** Which phase this is, and what it builds on. */
+function phaseText(plan: Plan, index: number): string {
+  const { name } = plan.phases![index]!;
+  const sources = sourcesOf(plan, index).map(({ prefix, phase }) =>
+    prefix === '' ? `goes on from ${phase}` : `${prefix.slice(0, -1)} holds what ${phase} learned${isFrozen(plan, index, prefix)}`,
+  );
+  const builds = sources.length === 0 ? 'starts from its seed' : sources.join(', ');
+  return `  phase ${index + 1} of ${plan.phases!.length}  ${name}: ${builds}`;
+}
+
+/** Whether a member goes on learning, where it is said. */
+function isFrozen(plan: Plan, index: number, prefix: string): string {
+  const { adapter } = plan.phases![index]!;
+  const members = adapter.members as readonly { readonly id: string; readonly frozen?: boolean }[];
+  const frozen = members.find(({ id }) => `${id}.` === prefix)?.frozen ?? (adapter.method === 'fuse' ? true : undefined);
+  return frozen === undefined ? "" : frozen ? ", frozen" : ", and goes on learning";
+}
+
+/** What a plan, or one of its phases, trains and how. */
+function partLines(plan: Plan, base: BaseReport | null): string[] {
   const { rounds, training, aggregation } = plan;
   const local = training.localSteps === undefined ? `${training.localEpochs} epochs` : `${training.localSteps} steps`;
   const asked = rounds.cohortSize === 'all' ? 'all connected clients' : `${rounds.cohortSize} clients`;
   const spare = rounds.cohortSize === 'all' ? '' : `; ${rounds.cohortSize - rounds.quorum} may be missing`;
   const optimiser = `${training.schedule} learning rate ${training.learningRate}, batches of ${training.batchSize}`;
   const lines = [
-    `${file}: correct`,
-    `  name          ${plan.name}`,
-    `  plan hash     ${planHash}`,
     `  task          ${taskText(plan.task)}`,
     `  adapter       ${plan.adapter.method}`,
     `  local work    ${[`${local}, ${optimiser}, seed ${training.seed}`, ...describeStrategies(training)].join('; ')}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
     `  aggregation   ${aggregationText(aggregation)}`,
+    `  gate          ${describeCanary(plan.canary).replace(/^gate: /, '')}`,
     `  privacy       ${describeMasking(plan)}`,
     ...describePrivacy(plan).map((line) => `                ${line}`),
   ];
@@ -108,5 +145,5 @@ export function planText(file: string, plan: Plan, planHash: string, base: BaseR
       `  trainable     ${base.trainableCount} parameters in ${base.tensorCount} tensors; ${traffic}`,
     );
   }
-  return lines.join('\n');
+  return lines;
 }

@@ -14,19 +14,34 @@ export interface Combination {
   readonly privacy: 'none' | 'central' | 'distributed' | 'record';
   readonly lowRank: LowRankRule;
   readonly weighting: 'examples' | 'equal' | 'given' | 'quality';
+  /** Whether the plan names rows from which the coordinator makes a step of its own. */
+  readonly root: boolean;
   /** Whether heads are averaged by label, which weighs by counts. */
   readonly byLabel: boolean;
 }
 
 /** Why a combination cannot be: the field to change, the reason, and the nearest that works. */
-export function conflictOf({ robust, masked, privacy, lowRank, weighting, byLabel }: Combination): Problem | null {
+export function conflictOf({
+  robust,
+  masked,
+  privacy,
+  lowRank,
+  weighting,
+  byLabel,
+  root,
+}: Combination): Problem | null {
   const { needs, needsRoot } = robustDeclarationOf(robust);
   const linear = declarationOf(lowRank);
   const problem = (path: string, sentence: string): Problem => ({ path, sentence });
-  if (needsRoot)
+  if (needsRoot && !root)
     return problem(
-      'aggregation.robust',
-      `must be another rule: ${robust} needs a step of the coordinator on public rows, which this version does not make; centred-clip is the nearest`,
+      'aggregation.root',
+      `must be given with the rule ${robust}, which compares updates with a step of the coordinator on clean rows; without such rows centred-clip is the nearest`,
+    );
+  if (root && !needsRoot)
+    return problem(
+      'aggregation.root',
+      `must be left out with the robust rule ${robust}, which makes no step of its own`,
     );
   if (masked && needs !== 'sum') {
     const nearest =
@@ -99,9 +114,14 @@ export function compatibilityTable(): string {
     ({ masked, privacy }) => `${masked ? 'masked' : 'readable'}, ${privacy === 'none' ? 'no noise' : privacy}`,
   );
   const mark = (combination: Combination): string => (conflictOf(combination) === null ? 'yes' : 'no');
-  const base = { weighting: 'equal', byLabel: false } as const;
+  const base = { weighting: 'equal', byLabel: false, root: false } as const;
   const robustLines = robustRuleNames.map((robust) =>
-    [robust, ...columns.map((column) => mark({ ...base, ...column, robust, lowRank: 'freeze-a' }))].join(' | '),
+    [
+      robust,
+      ...columns.map((column) =>
+        mark({ ...base, ...column, robust, lowRank: 'freeze-a', root: robustDeclarationOf(robust).needsRoot }),
+      ),
+    ].join(' | '),
   );
   const lowRankLines = lowRankRuleNames.flatMap((lowRank) => {
     const cells = columns.map((column) => {

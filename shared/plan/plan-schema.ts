@@ -3,8 +3,10 @@ import * as z from 'zod/mini';
 import { cohortSizeMax } from '../core/limits.ts';
 import { aggregationSchema } from './aggregation.ts';
 import { auditSchema } from './audit.ts';
+import { canarySchema } from './canary.ts';
 import { digestField, sectionField, textField, wholeField } from './fields.ts';
 import { privacySchema } from './privacy.ts';
+import { quarantineSchema } from './quarantine.ts';
 import { secureAggregationSchema } from './secure-aggregation.ts';
 import { taskSchema } from './task.ts';
 import { trainingSchema } from './training.ts';
@@ -58,6 +60,8 @@ export const planSchema = sectionField({
   aggregation: z.prefault(aggregationSchema, {}),
   evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
   audit: z.prefault(auditSchema, {}),
+  canary: z.prefault(canarySchema, {}),
+  quarantine: z.prefault(quarantineSchema, {}),
   secureAggregation: z.prefault(secureAggregationSchema, {}),
   privacy: z.prefault(privacySchema, {}),
 });

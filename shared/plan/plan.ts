@@ -12,12 +12,15 @@ import type { Digest } from '../core/ids.ts';
 import { digestOf } from '../crypto/hash.ts';
 import type { TrainingConfiguration } from '../training/configuration.ts';
 import { type Aggregation, crossCheckAggregation } from './aggregation.ts';
+import { type Canary, crossCheckCanary } from './canary.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { conflictOf } from './compatibility.ts';
+import { documentOfPlan, isPhased, type PhasePlace, type PlanPhase, parsePhases } from './phases.ts';
 import { planSchema } from './plan-schema.ts';
 import type { Privacy } from './privacy.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
+import type { Quarantine } from './quarantine.ts';
 import { crossCheckMasking, isMasked, type SecureAggregation } from './secure-aggregation.ts';
 import { crossCheckTask, type Task } from './task.ts';
 import { completeTraining, crossCheckTraining } from './training.ts';
@@ -55,10 +58,18 @@ export interface Plan {
   readonly evaluation: { readonly everyRounds: number };
   /** Whether the updates of published rounds, masked ones as they were sent, are kept so that an auditor can replay the round. */
   readonly audit: { readonly retainUpdates: boolean };
+  /** What a candidate has to pass before it is published. */
+  readonly canary: Canary;
+  /** When a client whose updates are refused or flagged is set aside. */
+  readonly quarantine: Quarantine;
   /** Whether and how single updates are hidden from the coordinator. */
   readonly secureAggregation: SecureAggregation;
   /** Whose data differential privacy protects, and how much may be spent. */
   readonly privacy: Privacy;
+  /** Trainings one after the other (`phases.ts`); absent in a plan of one. What stands beside is then the first, or that of `phase`. */
+  readonly phases?: readonly PlanPhase[];
+  /** Which of the phases this is the plan of; absent in the document that is written. */
+  readonly phase?: PhasePlace;
 }
 
 /**
@@ -68,6 +79,10 @@ export interface Plan {
  * @throws UsageError `bad-plan` with one line per fault: place, field, what is allowed, what was found.
  */
 export function parsePlan(value: unknown, source: string): Plan {
+  return isPhased(value) ? parsePhases(value, source, parseOne) : parseOne(value, source);
+}
+
+function parseOne(value: unknown, source: string): Plan {
   const parsed = planSchema.safeParse(value);
   if (!parsed.success) throwProblems('bad-plan', 'the plan', source, describeProblems(parsed.error.issues, value));
   const plan: Plan = { ...parsed.data, training: completeTraining(parsed.data.training) };
@@ -86,7 +101,7 @@ function crossCheck(plan: Plan): Problem[] {
       sentence: `must be at most rounds.cohortSize, which is ${rounds.cohortSize}, found ${rounds.quorum}`,
     });
   }
-  problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan));
+  problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan), ...crossCheckCanary(plan.canary));
   const { unit, mechanism } = plan.privacy;
   const { robust, lowRank, weighting, head } = aggregation;
   const conflict = conflictOf({
@@ -94,8 +109,14 @@ function crossCheck(plan: Plan): Problem[] {
     masked: isMasked(plan),
     privacy: unit === 'client' ? mechanism : unit,
     byLabel: head === 'by-label',
+    root: aggregation.root !== undefined,
   });
   if (conflict !== null) problems.push(conflict);
+  if (isMasked(plan) && plan.quarantine.lengthFactor !== undefined)
+    problems.push({
+      path: 'quarantine.lengthFactor',
+      sentence: 'must be left out with masked rounds, where nobody sees the length of an update',
+    });
   if (robust === 'norm-clip' && aggregation.robustNorm === undefined)
     problems.push({ path: 'aggregation.robustNorm', sentence: 'must be given with the rule norm-clip' });
   return problems;
@@ -109,4 +130,9 @@ export function planBytes(plan: Plan): Uint8Array {
 /** SHA-256 of `"TRIB-PLAN"` and {@link planBytes}. */
 export function planHashOf(plan: Plan): Digest {
   return digestOf(utf8('TRIB-PLAN'), planBytes(plan));
+}
+
+/** The hash of the document that sites and consortia approve: of a plan of a phase that of the whole, else {@link planHashOf}. */
+export function documentHashOf(plan: Plan): Digest {
+  return planHashOf(documentOfPlan(plan));
 }

@@ -1,7 +1,14 @@
 /** The part of a plan's `aggregation` that holds against hostile clients: the rule, how many it holds against, and what stands before it. */
 import * as z from 'zod/mini';
-import { type RobustRuleName, robustRuleNames } from '../update/robust-rules.ts';
-import { choiceField, numberField, wholeField } from './fields.ts';
+import type { Digest } from '../core/ids.ts';
+import { type RobustRuleName, robustDeclarationOf, robustRuleNames } from '../update/robust-rules.ts';
+import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
+
+/** A file of the operator, by path from the folder of the plan and SHA-256. */
+export interface RowsFile {
+  readonly file: string;
+  readonly digest: Digest;
+}
 
 /** Settings of the robust rule. */
 export interface RobustSettings {
@@ -13,6 +20,8 @@ export interface RobustSettings {
   readonly bucketSize: number;
   /** Largest norm of an update before the rule sees it; of `centred-clip` its radius, 1 when left out. */
   readonly robustNorm?: number | undefined;
+  /** Of `fltrust`: clean rows from which the coordinator makes the step that updates are compared with. */
+  readonly root?: RowsFile | undefined;
 }
 
 /** The fields, for the section `aggregation`. */
@@ -21,4 +30,15 @@ export const robustFields = {
   hostileMax: z._default(wholeField(0, 1000), 1),
   bucketSize: z._default(wholeField(1, 100), 1),
   robustNorm: z.optional(numberField({ above: 0 })),
+  root: z.optional(
+    sectionField({
+      file: textField(1024, 'the path of a file with rows, from the folder of the plan,'),
+      digest: digestField(),
+    }),
+  ),
 };
+
+/** The rows that a rule's own step is made of; null where the rule makes none. */
+export function rootOf({ robust, root }: RobustSettings): RowsFile | null {
+  return robustDeclarationOf(robust).needsRoot && root !== undefined ? root : null;
+}

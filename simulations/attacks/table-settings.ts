@@ -34,7 +34,7 @@ export const sizes = {
   canaryRows: 150,
   rounds: 3,
   localEpochs: 2,
-  batchSize: 8,
+  batchSize: 20,
   lengthMax: 32,
   /** Test rows that other experiments drew. */
   passedOver: 2000,

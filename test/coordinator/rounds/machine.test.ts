@@ -29,6 +29,7 @@ const settings: RoundSettings = {
   evaluateEvery: 1,
   waitMs: 60_000,
   voidsMax: 2,
+  refusalsMax: 2,
   seed: 7,
 };
 
@@ -113,14 +114,38 @@ describe('round machine', () => {
     }
   }
 
+  it('[RND-20] a refused candidate makes its round void, and so many in a row stop the federation', () => {
+    const judged: Loose[] = [...accepts, ...updates, { type: 'aggregated' }, ...reports];
+    const refused: Loose = { type: 'candidate-refused', detail: 'worse by far' };
+    const again: Loose = { type: 'deadline-reached', atMs: 10 ** 9 };
+    const first = play(start({ voidsMax: 9 }), ...joins, ...judged, refused);
+    assert.equal(first.state.phase.name, 'waiting');
+    assert.deepEqual(
+      first.state.outcomes.map(({ kind, detail }) => [kind, detail]),
+      [['void', 'worse by far']],
+    );
+    const published = play(first.state, again, ...wholeRound, ...judged, refused);
+    assert.equal(published.state.refusalsInRow, 1, 'a version in between begins the count anew');
+    const stopped = play(published.state, again, ...judged, refused);
+    assert.equal(stopped.state.phase.name, 'stopped');
+    const finish = stopped.effects.find((effect) => effect.type === 'finish');
+    assert.match(finish?.detail ?? '', /the gate refused 2 candidates in a row; the last: worse by far; 1 of 2 rounds/);
+  });
+
+  it('[RND-21] an operator who stops while a candidate is judged gets no further round', () => {
+    const stopping = play(stateIn('publish'), { type: 'stop-requested' }, { type: 'candidate-refused' });
+    assert.equal(stopping.state.phase.name, 'stopped');
+  });
+
   it('[RND-2] seeded walks stay within the table, use every arrow of it, and always end', () => {
     const seen = new Set<string>();
-    for (let seed = 0; seed < 1500; seed++) {
+    for (let seed = 0; seed < 4000; seed++) {
       const random = seededRandom(seed, 'walk');
       const evaluateEvery = random.integer(2);
       let state = start({
         cohortSize: random.integer(2) === 0 ? null : 3,
         voidsMax: 1 + random.integer(2),
+        refusalsMax: 1 + random.integer(2),
         evaluateEvery,
         isMasked: random.integer(2) === 0,
         quorum: 1 + random.integer(2),
@@ -131,7 +156,8 @@ describe('round machine', () => {
         const choices = Object.keys(roundTable[from]) as EventName[];
         const type = choices[random.integer(choices.length)];
         if (type === undefined) break;
-        if (type === 'stop-requested' && random.integer(20) > 0) continue;
+        if (type === 'stop-requested' && random.integer(from === 'evaluate' ? 3 : 20) > 0) continue;
+        if (type === 'candidate-refused' && random.integer(3) > 0) continue;
         atMs = type === 'deadline-reached' ? Math.max(atMs, deadlineOf(state) ?? 0) : atMs + random.integer(300);
         const step = receive(
           state,

