@@ -1,6 +1,7 @@
 /** The base of a command that writes or reads files of other libraries: from a folder, or by its name on the hub. */
 import type { OpenBase } from '../../shared/adapters/formats/open-base.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { UsageError } from '../../shared/core/errors.ts';
 
 /** A base with what its card and its configuration call it. */
 export interface NamedBase {
@@ -29,6 +30,23 @@ export async function withBase<Result>(
     const base = openBase(content);
     const [, onHub] = /^hf:([^@]+)/.exec(text ?? '') ?? [];
     return use({ folder, base, name: onHub ?? nameOf(base), license: await licenseOf(folder) });
+  });
+}
+
+/**
+ * What is known of the base of a coordinator's state, whose files hold no card: the name and licence of the same base in a folder or on the hub, or of
+ * the one that ships; null where that is another base. @throws UsageError `wrong-base` when `text` names another one.
+ */
+export async function cardOfBase(
+  digest: string,
+  text: string | undefined,
+  context: CommandContext,
+): Promise<Pick<NamedBase, 'name' | 'license'> | null> {
+  return withBase(text, context, async ({ base, name, license }) => {
+    const found = base.description.digest;
+    if (found === digest) return { name, license };
+    if (text === undefined) return null;
+    throw new UsageError('wrong-base', `--base ${text} has the digest ${found}, the federation trained on ${digest}`);
   });
 }
 

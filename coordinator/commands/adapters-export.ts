@@ -13,7 +13,7 @@ import { layoutOf } from '../../shared/update/layout.ts';
 import { localNotes, ruleNameOf } from '../aggregation/rules.ts';
 import { readAdapter } from '../library/lineage.ts';
 import { placesOf, planOfVersion } from '../library/places.ts';
-import { nameOf, withBase } from './adapters-base.ts';
+import { cardOfBase, nameOf, withBase } from './adapters-base.ts';
 import { documentOf, pick, withLibrary } from './adapters-library.ts';
 
 /** What the command line says. */
@@ -52,7 +52,7 @@ export async function exportAdapter(
 ): Promise<void> {
   const write = (source: Source): Promise<void> => writeSource(source, options, context);
   if (adapter !== undefined) await fromFolder(adapter, options, context, write);
-  else await fromState(options.state!, options, write);
+  else await fromState(options.state!, options, context, write);
 }
 
 async function fromFolder(
@@ -81,6 +81,7 @@ async function fromFolder(
 async function fromState(
   folder: string,
   options: ExportOptions,
+  context: CommandContext,
   write: (source: Source) => Promise<void>,
 ): Promise<void> {
   // Loaded here: reading a base costs TensorFlow.js, which lists do not need.
@@ -95,6 +96,7 @@ async function fromState(
     const files = new Map<string, Uint8Array>();
     for (const { name, digest } of record.baseFiles) files.set(name, await blobs.get(digest));
     const base = openBase(contentOfFiles(files));
+    const card = await cardOfBase(base.description.digest, options.base, context);
     const whole = parsePlan(JSON.parse(record.plan), `the plan in ${folder}`);
     const place = placesOf(versions.map(({ record: own }) => own))[version.record.versionIndex]!;
     const plan = planOfVersion(
@@ -118,8 +120,8 @@ async function fromState(
     await write({
       document,
       base,
-      baseName: nameOf(base),
-      baseLicense: null,
+      baseName: card?.name || nameOf(base),
+      baseLicense: card?.license ?? null,
       records: versions.slice(0, version.record.versionIndex + 1).map(({ record: own }) => own),
       signer: fingerprint(identity.publicKey),
       plan: cardPlan(plan, version.record.planHash),

@@ -106,7 +106,7 @@ function addExport(
     .option(...version)
     .option(
       '--base <folder>',
-      'of an adapter folder: its base, a folder or hf:owner/name@revision (default: the one that ships)',
+      'the base, a folder or hf:owner/name@revision (default: the one that ships); with --state for its name and licence alone',
     )
     .addOption(
       new Option('--format <format>', 'whose files to write')

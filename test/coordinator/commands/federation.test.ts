@@ -7,6 +7,7 @@ import type { Client } from '../../../client/client.ts';
 import { createClient } from '../../../client/client.ts';
 import { nodePlatform } from '../../../client/platform/node.node.ts';
 import { taskLearner } from '../../../client/task-learner.ts';
+import { describeMeasures } from '../../../coordinator/commands/describe-event.ts';
 import { readAdapterFolder } from '../../../shared/adapters/adapter-folder.node.ts';
 import { viewsOf } from '../../../shared/data/row-fields.ts';
 import { describeBase } from '../../../shared/model/load.node.ts';
@@ -31,6 +32,15 @@ interface RunDocument {
 }
 
 describe('commands of the coordinator', () => {
+  it('[CMD-20] says what an aggregation measured in its own unit: ranks are counts, losses nats, the others shares', () => {
+    const measures = [
+      { name: 'factor-bias', value: 0.0123 },
+      { name: 'rank', value: 8 },
+      { name: 'train-loss', value: 0.5 },
+    ] as const;
+    assert.equal(describeMeasures(measures), 'factor bias 1.23 %, rank 8, train loss 0.5000');
+  });
+
   let folder = '';
   let base = '';
   const at = (name: string): string => join(folder, name);
@@ -184,6 +194,12 @@ describe('commands of the coordinator', () => {
     assert.equal(foreign.code, 0, foreign.errors);
     const card = readFileSync(join(at('peft'), 'README.md'), 'utf8');
     assert.match(card, /# Two kinds\n[\s\S]*\| 0 \| 2 \| 2 \| [\s\S]*\| 1 \| 2 \| 2 \| [\s\S]*Privacy spent: none/);
+    assert.match(card, /^license: unknown$/m);
+    writeFileSync(join(base, 'README.md'), '---\nlicense: mit\n---\n');
+    assert.equal((await run([...asPeft.slice(0, -1), at('licensed'), '--base', base])).code, 0);
+    assert.match(readFileSync(join(at('licensed'), 'README.md'), 'utf8'), /^license: mit$/m);
+    const other = await run([...asPeft.slice(0, -1), at('other'), '--base', await writeTinyBase(at('other-base'), 2)]);
+    assert.match(other.errors, /has the digest [0-9a-f]{64}, the federation trained on [0-9a-f]{64}/);
     assert.match(card, /## Evaluation\n\nOn held-out rows[\s\S]*\| 0 \| \d+ \|[\s\S]*\| 1 \| \d+ \|/);
     assert.equal((await run(['adapters', 'show', '--state', state(), '--version', '3'])).code, 2);
     assert.equal((await run(['adapters', 'show', '--state', state(), '--version', '-1'])).code, 2);
