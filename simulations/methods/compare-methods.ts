@@ -34,7 +34,7 @@ export interface MethodsOptions {
 }
 
 /** Rows of every cell: what one core trains in seconds. */
-const sizes = { rows: 800, epochs: 3, lengthMax: 32, batchSize: 16 } as const;
+const sizes = { rows: 2400, epochs: 5, lengthMax: 32, batchSize: 16 } as const;
 
 /** Reads the flags. @throws UsageError on an unknown flag, name or a number out of range. */
 export function parseMethodsOptions(

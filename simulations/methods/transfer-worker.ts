@@ -2,4 +2,4 @@
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runTransfer } from './transfer.ts';
 
-await serveCells(runTransfer);
+await serveCells(runTransfer, 'native');
