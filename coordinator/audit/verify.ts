@@ -10,6 +10,7 @@ import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
 import type { FederationId } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
+import { openCanaryRecord } from '../../shared/protocol/canary-record.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import { resultHashOf } from '../../shared/protocol/version-record.ts';
 import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
@@ -42,6 +43,7 @@ export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocum
   const { entries, tree } = readEntries(document, fault);
   checkCheckpoints(document, tree, fault);
   checkVersions(document, entries, fault);
+  checkRefusals(document, entries, fault);
   for (const receipt of receipts) {
     const found = judgeReceipt(receipt, document, tree);
     if (found !== null) fault(found.code, `${receipt.source}: ${describe(found)}`);
@@ -134,6 +136,32 @@ function checkVersions(
   }
   for (const version of logged.keys())
     fault('version-missing', `version ${String(version)} was published, and is not there any more`);
+}
+
+/** Every refused candidate has a signed record, and was not published under its round number. */
+function checkRefusals(
+  { coordinatorKey, versions }: LogDocument,
+  entries: ReturnType<typeof readEntries>['entries'],
+  fault: Fault,
+): void {
+  for (const { entry, payload } of entries) {
+    if (entry.type !== 'candidate-refused') continue;
+    const opened = openCanaryRecord(fromHex(coordinatorKey), {
+      record: bytesIn(payload.record),
+      signature: bytesIn(payload.signature),
+    });
+    if (!opened.ok) fault(opened.error.code, `entry ${entry.sequence}: ${opened.error.detail}`);
+    else if (versions.some(({ roundIndex }) => roundIndex === opened.value.roundIndex))
+      fault(
+        'refused-candidate',
+        `round ${opened.value.roundIndex} was refused by the gate, and published all the same`,
+      );
+  }
+}
+
+/** Bytes of hex in details that anybody may have written; none where it is no hex. */
+function bytesIn(value: unknown): Uint8Array {
+  return typeof value === 'string' && /^(?:[0-9a-f]{2})*$/.test(value) ? fromHex(value) : new Uint8Array(0);
 }
 
 /** What is wrong with a receipt, or null. */

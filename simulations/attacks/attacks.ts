@@ -108,3 +108,14 @@ export type AttackName = keyof typeof attacks;
 
 /** Attacks under which accuracy may fall by at most five points. */
 export const gatedAttacks: readonly AttackName[] = ['sign-flip-10', 'gaussian-100', 'scaling-100', 'ipm-0.5'];
+
+/**
+ * Model replacement (Bagdasaryan 2020, equation 3): a trained change so much longer that the mean over all clients is the change itself, whatever the
+ * honest send beside it.
+ */
+export function replacement(
+  poisoned: ArrayLike<number>,
+  { clientCount, hostileCount }: { readonly clientCount: number; readonly hostileCount: number },
+): Float64Array {
+  return Float64Array.from(poisoned, (value) => (value * clientCount) / hostileCount);
+}

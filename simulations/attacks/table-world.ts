@@ -17,7 +17,7 @@ import { defaultTraining } from '../../shared/training/configuration.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
 import { trainLocally } from '../../shared/training/train.ts';
 import type { CellProgress } from '../experiments/run-cell.ts';
-import { type AttackName, attacks } from './attacks.ts';
+import { type AttackName, attacks, replacement } from './attacks.ts';
 import type { AttackCell, AttackResult } from './table-cells.ts';
 import { type AttackRows, openAttackRows } from './table-rows.ts';
 import { gateDrop, hostileToldOf } from './table-settings.ts';
@@ -113,12 +113,12 @@ export async function runAttackCell({ cell, folder, base, onProgress }: AttackCe
       return attacks[name as AttackName]({ honest, flipped, hostileCount: hostile, random: drawn });
     }
     const poisoned = await train('poisoned', rows.poisoned, index);
+    const copies = (vector: Float64Array): Float64Array[] => Array.from({ length: hostile }, () => vector);
+    if (name === 'backdoor-replacement')
+      return copies(replacement(poisoned, { clientCount: clients.length, hostileCount: hostile }));
     const norms = honest.map((vector) => Math.hypot(...vector)).sort((left, right) => left - right);
-    const own = Math.hypot(...poisoned);
-    // Model replacement makes up for the mean over all; the other keeps to the length of the honest.
-    const factor =
-      name === 'backdoor-replacement' ? clients.length / hostile : norms[norms.length >> 1]! / Math.max(own, 1e-12);
-    return Array.from({ length: hostile }, () => poisoned.map((value) => value * factor));
+    const factor = norms[norms.length >> 1]! / Math.max(Math.hypot(...poisoned), 1e-12);
+    return copies(poisoned.map((value) => value * factor));
   }
 }
 
