@@ -5,6 +5,7 @@ import { checkDevice } from '../shared/compute/canary.ts';
 import { FormatError, UsageError } from '../shared/core/errors.ts';
 import type { ExampleSource } from '../shared/data/example-source.ts';
 import { createParts, type PartsInWork } from '../shared/data/parts.ts';
+import { placeOf } from '../shared/data/row-fields.ts';
 import { type BaseFiles, baseModelFrom } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { spentStatement } from '../shared/plan/privacy.ts';
@@ -45,6 +46,11 @@ export async function prepareTask(
   onBackend?.(backend.name);
   const [train, heldOut] = [asFeed(trainRecords), asFeed(heldOutRecords)];
   if (train.count === 0) throw new UsageError('no-rows', 'training needs at least one row, found none');
+  if (plan.task.part !== undefined && columns.part === undefined)
+    throw new UsageError(
+      'no-part-column',
+      `the plan learns from rows of the part ${plan.task.part}: name the column that tells parts apart (--part-column)`,
+    );
   const held: KeptExamples[] = [];
   const { model: base, tokenizer } = await baseModelFrom(baseFiles);
   try {
@@ -68,6 +74,7 @@ export async function prepareTask(
     const encoder = createRowEncoder({ task, tokenizer });
     async function* examplesOf(feed: RecordFeed, parts: PartsInWork) {
       for await (const view of feed.views()) {
+        if (plan.task.part !== undefined && placeOf(view, columns).part !== plan.task.part) continue;
         const row = task.rows.read(view, columns);
         yield* parts.tag(row.part, encoder.encode(row));
       }
@@ -81,8 +88,13 @@ export async function prepareTask(
     };
     const source = await encode(train);
     const testing = await encode(heldOut);
-    if (source.count === 0)
-      throw new UsageError('no-rows', `all ${train.count} rows are too long for ${lengthMax} tokens to leave anything`);
+    if (source.count === 0) {
+      const why =
+        plan.task.part === undefined
+          ? `all ${train.count} rows are too long for ${lengthMax} tokens to leave anything`
+          : `none of ${train.count} rows is of the part ${plan.task.part} and leaves anything within ${lengthMax} tokens`;
+      throw new UsageError('no-rows', why);
+    }
     const owned = await ownersOf(published.layout, source);
     onEncoded?.(encoder.counts());
     return {

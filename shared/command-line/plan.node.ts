@@ -105,7 +105,9 @@ function planText(file: string, plan: Plan, planHash: string, bases: readonly Ba
 function phaseText(plan: Plan, index: number): string {
   const { name } = plan.phases![index]!;
   const sources = sourcesOf(plan, index).map(({ prefix, phase }) =>
-    prefix === '' ? `goes on from ${phase}` : `${prefix.slice(0, -1)} holds what ${phase} learned${isFrozen(plan, index, prefix)}`,
+    prefix === ''
+      ? `goes on from ${phase}`
+      : `${prefix.slice(0, -1)} holds what ${phase} learned${isFrozen(plan, index, prefix)}`,
   );
   const builds = sources.length === 0 ? 'starts from its seed' : sources.join(', ');
   return `  phase ${index + 1} of ${plan.phases!.length}  ${name}: ${builds}`;
@@ -115,8 +117,9 @@ function phaseText(plan: Plan, index: number): string {
 function isFrozen(plan: Plan, index: number, prefix: string): string {
   const { adapter } = plan.phases![index]!;
   const members = adapter.members as readonly { readonly id: string; readonly frozen?: boolean }[];
-  const frozen = members.find(({ id }) => `${id}.` === prefix)?.frozen ?? (adapter.method === 'fuse' ? true : undefined);
-  return frozen === undefined ? "" : frozen ? ", frozen" : ", and goes on learning";
+  const frozen =
+    members.find(({ id }) => `${id}.` === prefix)?.frozen ?? (adapter.method === 'fuse' ? true : undefined);
+  return frozen === undefined ? '' : frozen ? ', frozen' : ', and goes on learning';
 }
 
 /** What a plan, or one of its phases, trains and how. */

@@ -242,7 +242,8 @@ export function planOfPhase(document: Plan, place: PhasePlace): Plan {
 export function plansAhead(plan: Plan): readonly Plan[] {
   const { phases } = plan;
   if (phases === undefined) return [plan];
-  return phases.map(({ name: _, start: __, adapter, ...sections }) => {
+  return phases.map((phase) => {
+    const { name: _, start: __, adapter, ...sections } = phase;
     return { ...plan, ...sections, adapter: resolved(adapter, phases, new Map()) };
   });
 }
@@ -254,4 +255,9 @@ export function documentOfPlan(plan: Plan): Plan {
   if (place === undefined || first === undefined) return plan;
   const { name: _, start: __, ...sections } = first;
   return { ...rest, ...sections };
+}
+
+/** Rounds of a plan, over all its phases. */
+export function roundCountOf(plan: Plan): number {
+  return plansAhead(plan).reduce((sum, { rounds }) => sum + rounds.count, 0);
 }

@@ -15,10 +15,10 @@ import type { Result } from '../core/result.ts';
 import { refuse, succeed } from '../core/result.ts';
 import type { Profile } from '../secure-aggregation/threshold.ts';
 import { booleanField, choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
-import { documentOfPlan, plansAhead } from './phases.ts';
+import { documentOfPlan, plansAhead, roundCountOf } from './phases.ts';
 import { documentHashOf, type Plan } from './plan.ts';
 import { describeProblems, throwProblems } from './problems.ts';
-import { isMasked } from './secure-aggregation.ts';
+import { groupSizeOf, isMasked, sumSizesOf } from './secure-aggregation.ts';
 
 /** A checked policy with all defaults filled in. */
 export interface Policy {
@@ -29,9 +29,9 @@ export interface Policy {
   readonly methods: 'any' | readonly string[];
   /** Base models that may run here. */
   readonly baseDigests: 'any' | readonly Digest[];
-  /** Least clients asked per round. A plan that asks all who are there counts as its quorum. */
+  /** Least clients asked per round, and in a group of a round. A plan that asks all who are there counts as its quorum. */
   readonly cohortMin: number;
-  /** Least updates in a published round. */
+  /** Least updates in a published round, and in the sum of a group. */
   readonly quorumMin: number;
   /** Least training rows of this site: what is learned from very few can give them away. */
   readonly exampleCountMin: number;
@@ -41,7 +41,7 @@ export interface Policy {
   readonly rankMax: 'none' | number;
   /** Weight of this site from 0 to 1, where a plan lets sites give their own (`aggregation.weighting: given`). */
   readonly weight: number;
-  /** Least organisations among whose clients this site is hidden in a masked round. */
+  /** Least organisations among whose clients this site is hidden in a masked round, or in its group. */
   readonly organisationsMin: number;
   /** `active` takes part in a masked round only if even a coordinator that deviates sees sums alone. */
   readonly maskedProfile: Profile;
@@ -121,7 +121,7 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
   // Of a plan of phases every phase is judged at once: a site that takes part knows what is to come.
   const ahead = plansAhead(documentOfPlan(plan));
   const planHash = documentHashOf(plan);
-  const roundCount = ahead.reduce((sum, { rounds }) => sum + rounds.count, 0);
+  const roundCount = roundCountOf(plan);
   const refusals = new Map<string, PolicyRefusal>();
   for (const one of ahead)
     for (const refusal of refusalsOf(policy, one, { ...facts, planHash, roundCount }))
@@ -142,7 +142,12 @@ function refusalsOf(
   };
   const { rounds } = plan;
   const masked = isMasked(plan);
-  const cohortFloor = rounds.cohortSize === 'all' ? rounds.quorum : rounds.cohortSize;
+  // Where a round has groups, a site is hidden in its group alone.
+  const groupSize = groupSizeOf(plan);
+  const asked = rounds.cohortSize === 'all' ? rounds.quorum : rounds.cohortSize;
+  const cohortFloor = Math.min(asked, groupSize ?? asked);
+  const { clientCountMin: updatesMin } = sumSizesOf(plan);
+  const where = groupSize === null ? 'round' : 'group of a round';
   demand(
     allows(policy.approvedPlans, planHash),
     'plan-not-approved',
@@ -161,12 +166,12 @@ function refusalsOf(
   demand(
     cohortFloor >= policy.cohortMin,
     'cohort-too-small',
-    `the plan may run a round with ${cohortFloor} clients, this site demands at least ${policy.cohortMin} (cohortMin)`,
+    `the plan may run a ${where} with ${cohortFloor} clients, this site demands at least ${policy.cohortMin} (cohortMin)`,
   );
   demand(
-    rounds.quorum >= policy.quorumMin,
+    updatesMin >= policy.quorumMin,
     'quorum-too-small',
-    `the plan publishes with ${rounds.quorum} updates, this site demands at least ${policy.quorumMin} (quorumMin)`,
+    `the plan publishes ${groupSize === null ? '' : 'the sum of a group '}with ${updatesMin} updates, this site demands at least ${policy.quorumMin} (quorumMin)`,
   );
   demand(
     facts.exampleCount === undefined || facts.exampleCount >= policy.exampleCountMin,

@@ -13,6 +13,8 @@ export type Pooling = 'first' | 'last' | 'mean';
 interface Length {
   /** Longest example in tokens; longer ones are cut, and counted. */
   readonly lengthMax: number;
+  /** The part of the rows that is learned from, by the name in the column that tells parts apart; absent means all rows. */
+  readonly part?: string | undefined;
 }
 
 /** How a trained head is built; absent means linear with a bias. */
@@ -84,6 +86,7 @@ const labels = z
   .array(textField(200, 'text (in quotes if it looks like a number)'), { error: labelsError })
   .check(z.refine((list) => list.length >= 2 && list.length <= labelsMax, { error: labelsError }));
 const lengthMax = z._default(wholeField(1, lengthMaxMax), 128);
+const part = z.optional(textField(200));
 const pooling = choiceField(['first', 'last', 'mean']);
 const classWeights = z.optional(
   z.array(numberField({ above: 0, atMost: 1e6 }), { error: 'a list of one number above 0 per label' }),
@@ -93,13 +96,30 @@ const head = z.optional(
 );
 
 const schemas = {
-  classification: sectionField({ kind: z.literal('classification'), labels, pooling, lengthMax, classWeights, head }),
-  'multi-label': sectionField({ kind: z.literal('multi-label'), labels, pooling, lengthMax, classWeights, head }),
-  tokens: sectionField({ kind: z.literal('tokens'), labels, lengthMax, head }),
-  causal: sectionField({ kind: z.literal('causal'), lengthMax }),
+  classification: sectionField({
+    kind: z.literal('classification'),
+    labels,
+    pooling,
+    lengthMax,
+    part,
+    classWeights,
+    head,
+  }),
+  'multi-label': sectionField({
+    kind: z.literal('multi-label'),
+    labels,
+    pooling,
+    lengthMax,
+    part,
+    classWeights,
+    head,
+  }),
+  tokens: sectionField({ kind: z.literal('tokens'), labels, lengthMax, part, head }),
+  causal: sectionField({ kind: z.literal('causal'), lengthMax, part }),
   masked: sectionField({
     kind: z.literal('masked'),
     lengthMax,
+    part,
     maskFraction: z._default(numberField({ above: 0, below: 1 }), 0.15),
   }),
 } as const satisfies { readonly [Kind in TaskKind]: z.ZodMiniType<TaskOf<Kind>> };
