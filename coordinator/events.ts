@@ -3,6 +3,7 @@ import type { ClientId, Digest } from '../shared/core/ids.ts';
 import type { ViolationCode } from '../shared/protocol/violations.ts';
 import type { Metrics } from '../shared/training/metrics.ts';
 import type { Measure } from './aggregation/combine.ts';
+import type { Mark } from './enrolment/quarantine.ts';
 
 /** One thing that happened. */
 export type CoordinatorProgress =
@@ -51,6 +52,14 @@ export type CoordinatorProgress =
       readonly measures: readonly Measure[];
       readonly seconds: number;
     }
+  /** The rule of the plan sets a client aside. */
+  | {
+      readonly type: 'client-quarantined';
+      readonly clientId: ClientId;
+      readonly name: string;
+      readonly marks: readonly Mark[];
+    }
+  | { readonly type: 'client-released'; readonly clientId: ClientId }
   /** The gate does not publish what the round made. */
   | { readonly type: 'candidate-refused'; readonly roundIndex: number; readonly detail: string }
   /** Trained, and there for the masked round. */

@@ -15,6 +15,7 @@ import { describe, violation } from '../shared/protocol/violations.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
 import { createGate } from './canary/gate.ts';
 import { type OpenOperator, operatorOf } from './canary/operator.ts';
+import { openQuarantine } from './enrolment/quarantine.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { Hearing } from './hearing.ts';
 import { createHearing } from './hearing.ts';
@@ -30,7 +31,7 @@ import { deadlineOf } from './rounds/state.ts';
 import type { Peer } from './transport/transport.ts';
 
 /** Everything a federation works with. */
-export interface FederationPorts extends Omit<RoundPorts, 'nativeAes' | 'operator' | 'gate'> {
+export interface FederationPorts extends Omit<RoundPorts, 'nativeAes' | 'operator' | 'gate' | 'quarantine'> {
   /** Makes the operator's rows ready; needed where the plan names some. */
   readonly openOperator?: OpenOperator | undefined;
   /** Whether its clients are told when it is completed; false where another phase follows. Default true. */
@@ -70,7 +71,8 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   const nativeAes = new Set<ClientId>();
   const operator = await operatorOf(plan, ports.openOperator);
   const gate = createGate(plan.canary, { coordinatorKey: ports.identity.publicKey, operator });
-  const roundPorts: RoundPorts = { ...ports, nativeAes, operator, gate };
+  const quarantine = await openQuarantine({ store, rule: plan.quarantine, note: ports.note });
+  const roundPorts: RoundPorts = { ...ports, nativeAes, operator, gate, quarantine };
   const work = createRoundWork(roundPorts);
   const peers = new Map<ClientId, Peer>();
   const end = Promise.withResolvers<FederationEnd>();
@@ -175,6 +177,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         }
         const { result, event, sweep } = await work.publish(round, effect);
         round = null;
+        await judgeClients(effect.roundIndex);
         send(state.present, 'result', result);
         onEvent(event);
         dispatch({ type: 'published', atMs: clock.nowMs() });
@@ -186,6 +189,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         const { outcome } = effect;
         await work.makeVoid(round, outcome);
         round = null;
+        await judgeClients(outcome.roundIndex);
         onEvent({ type: 'void', roundIndex: outcome.roundIndex, detail: outcome.detail });
         break;
       }
@@ -204,6 +208,23 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     }
   };
 
+  /** Lets clients in again that an operator released meanwhile. */
+  const release = async (): Promise<void> => {
+    for (const clientId of await quarantine.refresh()) {
+      onEvent({ type: 'client-released', clientId });
+      if (peers.has(clientId) && finished() === null)
+        dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
+    }
+  };
+  /** Sets aside whom the rule of the plan sets aside after this round; for the machine they left. */
+  const judgeClients = async (roundIndex: number): Promise<void> => {
+    await release();
+    for (const { clientId, name, marks } of await quarantine.settle(roundIndex)) {
+      onEvent({ type: 'client-quarantined', clientId, name, marks });
+      if (finished() === null) dispatch({ type: 'client-left', clientId, atMs: clock.nowMs() });
+    }
+  };
+
   /** Turns the end of an attempt into what the round machine hears. */
   const follow = (open: OpenRound, attempt: Attempt): void => {
     attempt.ended
@@ -213,6 +234,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         const atMs = clock.nowMs();
         if (end.kind === 'aborted') {
           const { reason, ejected } = end;
+          for (const clientId of ejected) quarantine.mark(clientId, 'ejected');
           dispatch({ type: 'attempt-failed', detail: describe(reason), ejected, atMs });
           return;
         }
@@ -274,6 +296,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       round: () => round,
       certificateOf: maskedRounds.certificateOf,
       nativeAes,
+      quarantine,
     }),
     joined: (peer) => {
       const { clientId } = peer;
@@ -281,7 +304,8 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       const over = finished();
       if (over !== null) peer.send('finished', over);
       else {
-        dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
+        if (quarantine.has(clientId)) release().catch(fail);
+        else dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
         for (const attempt of attempts()) attempt.joined(clientId);
       }
       onEvent({ type: 'client-joined', clientId, present: peers.size });

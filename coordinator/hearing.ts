@@ -11,6 +11,7 @@ import type { Decline, Evaluation, PlainCall, Ready, Update } from '../shared/pr
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
 import type { CountShape } from '../shared/training/counts.ts';
+import type { QuarantineBook } from './enrolment/quarantine.ts';
 import type { CoordinatorListener } from './events.ts';
 import type { Attempt } from './masking/attempt.ts';
 import type { OpenRound } from './round-work.ts';
@@ -51,6 +52,8 @@ export interface HearingOptions {
   readonly certificateOf: (clientId: ClientId, brought: Uint8Array) => Promise<Uint8Array>;
   /** Filled with clients that say that AES runs in hardware there. */
   readonly nativeAes: Set<ClientId>;
+  /** Marks clients for what is refused. */
+  readonly quarantine: Pick<QuarantineBook, 'mark'>;
   readonly onEvent: CoordinatorListener;
 }
 
@@ -66,7 +69,7 @@ const fetchReportMs = 1_000;
 
 /** A hearing over a federation. */
 export function createHearing(options: HearingOptions): Hearing {
-  const { countShape, clock, state, round, dispatch, onEvent, certificateOf, nativeAes } = options;
+  const { countShape, clock, state, round, dispatch, onEvent, certificateOf, nativeAes, quarantine } = options;
   const fetchedMs = new Map<ClientId, number>();
   /** Attempts that were heard last: shares that come when enough are there already are nobody's fault. */
   const known: Digest[] = [];
@@ -74,6 +77,7 @@ export function createHearing(options: HearingOptions): Hearing {
   const rejected = (clientId: ClientId | null, found: Violation): Violation => {
     const rejections = round()?.rejections;
     rejections?.set(found.code, (rejections.get(found.code) ?? 0) + 1);
+    if (clientId !== null) quarantine.mark(clientId, found.code);
     onEvent({ type: 'rejected', clientId, code: found.code, detail: found.detail });
     return found;
   };

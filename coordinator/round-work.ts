@@ -31,8 +31,10 @@ import { modelHashOf } from '../shared/update/model-hash.ts';
 import type { Candidate } from './aggregation/aggregate.ts';
 import { aggregate } from './aggregation/aggregate.ts';
 import type { Measure } from './aggregation/combine.ts';
+import { longUpdates } from './aggregation/long-updates.ts';
 import { type CanaryGate, canaryMeasures, refusalOf, type Verdict } from './canary/gate.ts';
 import { type OperatorModel, rootStep } from './canary/operator.ts';
+import type { QuarantineBook } from './enrolment/quarantine.ts';
 import type { CoordinatorProgress } from './events.ts';
 import { makeVersion } from './library/publish.ts';
 import { type MaskedRound, startMasked } from './masking/masked-rounds.ts';
@@ -66,6 +68,8 @@ export interface RoundPorts {
   readonly operator: OperatorModel | null;
   /** The gate of the plan, if it has one. */
   readonly gate: CanaryGate | null;
+  /** Marks clients. */
+  readonly quarantine: Pick<QuarantineBook, 'mark'>;
   /** Appends to the log what no change of the store says. */
   readonly note: (happening: Happening) => Promise<void>;
 }
@@ -226,6 +230,9 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const updates = await updatesOf(round.roundIndex, contributors);
       assert(updates.length === contributors.length, 'every contributor has a durable update');
       const { bytes: startBytes } = await adapterOf(latest);
+      const { lengthFactor } = plan.quarantine;
+      if (lengthFactor !== undefined && round.masked === null)
+        for (const clientId of await longUpdates(updates, lengthFactor, blobs)) ports.quarantine.mark(clientId, 'long');
       const drawHash = round.masked === null ? round.roundHash : drawHashOf(round.masked.params);
       const { roundIndex } = round;
       const root =
@@ -296,7 +303,10 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       const measures = measuresWith(candidate.measures, verdict);
       const made = makeVersion({ ...lineage, latest, candidate: { ...candidate, measures }, round: closed, metrics });
       const { version } = made.version;
-      const forgotten = await store.publish(made.version, `completed with ${contributors.length} of ${asked.length}`);
+      const groups = round.masked?.opened?.groups ?? null;
+      const inGroups = groups === null ? '' : `, ${groups.countedCount} of ${groups.drawnCount} groups`;
+      const completed = `completed with ${contributors.length} of ${asked.length}${inGroups}`;
+      const forgotten = await store.publish(made.version, completed);
       const { modelHash, totalWeight, exampleCount, reference } = candidate;
       latestAdapter = { bytes: candidate.adapterBytes, reference };
       const result = sealResult(identity, {

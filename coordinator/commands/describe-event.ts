@@ -58,6 +58,12 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
         return `round ${roundIndex}: opened the sum of ${clients} masked ${of}s; no single one was visible`;
       return verbose ? `round ${roundIndex}: ${stage} of the masked ${of}, ${clients} clients` : null;
     }
+    case 'client-quarantined': {
+      const why = event.marks.map(({ roundIndex, reason }) => `${reason} in round ${roundIndex}`).join(', ');
+      return `set aside "${event.name}" (${shorten(event.clientId)}): ${why}; let it take part again with: tributary quarantine release ${shorten(event.clientId)} --state ${stateFolder}`;
+    }
+    case 'client-released':
+      return `${shorten(event.clientId)} takes part again`;
     case 'candidate-refused':
       return `round ${event.roundIndex}: the gate refuses the candidate; the version before stays`;
     case 'rejected':

@@ -13,7 +13,9 @@ export type DocumentName =
   | 'revocations'
   | 'plan-approval'
   | `certificate/${ClientId}`
-  | `withdrawal/${ClientId}`;
+  | `withdrawal/${ClientId}`
+  /** What the coordinator itself keeps of a client (`quarantine.ts`). */
+  | `quarantine/${ClientId}`;
 
 /** Documents by name, as hex of their bytes. @throws StoreError. */
 export interface DocumentStore {

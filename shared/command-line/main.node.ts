@@ -20,6 +20,7 @@ const groups: readonly CommandGroup[] = [
     commands: {
       coordinator: 'run a federation: offer rounds to clients, aggregate their updates, publish versions',
       invite: 'make a one-time enrolment code for a client',
+      quarantine: 'list clients that are set aside, and let them take part again',
     },
     load: () => import('../../coordinator/commands.ts'),
   },
