@@ -69,7 +69,7 @@ export type CoordinatorProgress =
       readonly type: 'masking';
       readonly roundIndex: number;
       readonly of: 'update' | 'evaluation';
-      readonly stage: 'roster' | 'delivery' | 'survivors' | 'quorum' | 'opened';
+      readonly stage: 'roster' | 'drawn' | 'delivery' | 'survivors' | 'quorum' | 'opened';
       readonly clients: number;
     }
   /** A version that begins the next phase of a plan of phases. */

@@ -6,7 +6,7 @@
  * that ends its round. So a coordinator that is killed anywhere goes on with the next unused round number, and no aggregate counts twice.
  */
 import { assert } from '../shared/core/assert.ts';
-import { errorMessage, FederationError } from '../shared/core/errors.ts';
+import { errorMessage, FederationError, StoreError } from '../shared/core/errors.ts';
 import type { ClientId } from '../shared/core/ids.ts';
 import { encodeMessage } from '../shared/protocol/codec.ts';
 import type { CoordinatorEvent, FederationStatus } from '../shared/protocol/messages.ts';
@@ -228,7 +228,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   /** Turns the end of an attempt into what the round machine hears. */
   const follow = (open: OpenRound, attempt: Attempt): void => {
     attempt.ended
-      .then((end) => {
+      .then(async (end) => {
         // An operator may have stopped it meanwhile.
         if (broken || round !== open || state.phase.name !== 'mask') return;
         const atMs = clock.nowMs();
@@ -240,10 +240,11 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         }
         try {
           assert(open.masked !== null, 'an attempt belongs to a masked round');
-          maskedRounds.takeSum(open.masked, end);
-          dispatch({ type: 'sum-opened', contributors: end.contributors, atMs });
+          const { contributors } = await maskedRounds.takeSums(open.masked, end);
+          if (broken || round !== open || state.phase.name !== 'mask') return;
+          dispatch({ type: 'sum-opened', contributors, atMs: clock.nowMs() });
         } catch (thrown) {
-          if (!(thrown instanceof FederationError)) throw thrown;
+          if (!(thrown instanceof FederationError) || thrown instanceof StoreError) throw thrown;
           dispatch({ type: 'attempt-failed', detail: errorMessage(thrown), ejected: [], atMs });
         }
       })
@@ -254,9 +255,10 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     if (masked === null || candidate === null) return;
     const attempt = maskedRounds.openEvaluation(masked, candidate.modelHash, clients);
     attempt.ended
-      .then((end) => {
+      .then(async (end) => {
         if (broken || round !== open || state.phase.name !== 'evaluate') return;
-        if (end.kind === 'opened') maskedRounds.takeEvaluation(masked, end);
+        if (end.kind === 'opened') await maskedRounds.takeEvaluation(masked, end);
+        if (broken || round !== open || state.phase.name !== 'evaluate') return;
         dispatch({ type: 'evaluation-ended', atMs: clock.nowMs() });
       })
       .catch(fail);

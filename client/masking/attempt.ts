@@ -10,25 +10,23 @@ import type { Identity } from '../../shared/crypto/identity.ts';
 import type { MaskedSuite } from '../../shared/crypto/key-stream.ts';
 import { chunkDigests, vectorRoot } from '../../shared/protocol/vector.ts';
 import { type Violation, violation } from '../../shared/protocol/violations.ts';
-import { receiveAsClient, startAttempt } from '../../shared/secure-aggregation/client-machine.ts';
-import type {
-  ClientEffect,
-  ClientEvent,
-  ClientPhase,
-  ClientSetting,
-  ClientStep,
-  MaskToApply,
-} from '../../shared/secure-aggregation/client-state.ts';
+import type { MaskToApply } from '../../shared/secure-aggregation/client-state.ts';
+import type { GroupedClientEffect } from '../../shared/secure-aggregation/grouped-client.ts';
 import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
-import type { StageEvent } from '../../shared/secure-aggregation/stage.ts';
 import { encodeVector } from '../../shared/secure-aggregation/vector-bytes.ts';
 import type { Calls } from '../transport/calls.ts';
 import { uploadBytes } from '../transport/upload.ts';
+import {
+  type AttemptEvent,
+  type AttemptMachine,
+  type AttemptSetting,
+  createAttemptMachine,
+} from './attempt-machine.ts';
 import type { StageQueue } from './stage-queue.ts';
 
 /** What {@link runAttempt} needs. */
 export interface AttemptOptions {
-  readonly setting: ClientSetting;
+  readonly setting: AttemptSetting;
   readonly suite: MaskedSuite;
   readonly identity: Identity;
   readonly calls: Pick<Calls, 'sendMasked' | 'uploadChunk' | 'commitUpdate'>;
@@ -45,22 +43,14 @@ export interface AttemptOptions {
 /** Words of masks that are made at a time before others have a turn: some ten milliseconds. */
 const wordsPerTurn = 2 ** 22;
 
-/** Which stage a phase waits for. */
-const awaited: Readonly<Partial<Record<ClientPhase['name'], Exclude<StageEvent['type'], 'open'>>>> = {
-  advertised: 'roster',
-  shared: 'delivery',
-  masked: 'survivors',
-  agreed: 'quorum',
-};
-
 /** Takes part in one attempt to its end: null once the shares that open the sum were taken; else why it ended. @throws TransportError when nobody answers. */
 export async function runAttempt(options: AttemptOptions): Promise<Result<null, Violation>> {
   const { setting, suite, identity, calls, stages, vector, journal, signal, onProgress } = options;
   const { roundHash } = setting;
   let bytes: Uint8Array | null = null;
-  let step: ClientStep = startAttempt(setting);
+  const machine = createAttemptMachine(setting);
 
-  const mask = async (masks: readonly MaskToApply[]): Promise<ClientEvent> => {
+  const mask = async (masks: readonly MaskToApply[]): Promise<AttemptEvent> => {
     const masked = vector();
     let words = 0;
     for (const { seed, sign } of masks) {
@@ -76,7 +66,7 @@ export async function runAttempt(options: AttemptOptions): Promise<Result<null, 
     return { type: 'vector-masked', vecRoot: vectorRoot(chunkBytesMax, digests), chunkDigests: digests };
   };
   /** Performs one effect: the event that answers it, null where nothing does, or the coordinator's refusal. */
-  const perform = async (effect: ClientEffect): Promise<Result<ClientEvent | null, Violation>> => {
+  const perform = async (effect: GroupedClientEffect): Promise<Result<AttemptEvent | null, Violation>> => {
     switch (effect.type) {
       case 'sign':
         return succeed({ type: 'signed', signature: identity.sign(effect.kind, effect.body) });
@@ -108,26 +98,26 @@ export async function runAttempt(options: AttemptOptions): Promise<Result<null, 
   };
 
   try {
-    for (;;) {
-      let answer: ClientEvent | null = null;
-      for (const effect of step.effects) {
+    for (let effects = machine.first; ; ) {
+      let answer: AttemptEvent | null = null;
+      for (const effect of effects) {
         const performed = await perform(effect);
         if (!performed.ok) return performed;
         answer = performed.value ?? answer;
       }
-      const { phase } = step.state;
-      if (phase.name === 'finished') return succeed(null);
-      if (answer === null) {
-        const kind = awaited[phase.name];
-        assert(kind !== undefined, `a client that is ${phase.name} does something`);
-        answer = await stages.next(kind, signal);
-      }
-      step = receiveAsClient(step.state, answer);
+      if (machine.isFinished()) return succeed(null);
+      effects = machine.receive(answer ?? (await stages.next(awaitedBy(machine), signal)));
     }
   } finally {
     // Zeroes what is left; an attempt that came to its end has nothing left.
-    receiveAsClient(step.state, { type: 'abandon', reason: violation('stale-round', 'the attempt was given up') });
+    machine.abandon(violation('stale-round', 'the attempt was given up'));
   }
+}
+
+function awaitedBy(machine: AttemptMachine) {
+  const awaited = machine.awaits();
+  assert(awaited.length > 0, 'a client that waits for nothing does something');
+  return awaited;
 }
 
 function giveTurn(): Promise<void> {

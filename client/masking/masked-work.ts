@@ -15,9 +15,10 @@ import { deriveKey } from '../../shared/crypto/key-derivation.ts';
 import { createKeyStream, type MaskedSuite } from '../../shared/crypto/key-stream.ts';
 import type { Policy } from '../../shared/plan/policy.ts';
 import type { Evaluate, Offer } from '../../shared/protocol/messages.ts';
+import { groupSizeOfRound } from '../../shared/protocol/round-params.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
-import type { ClientSetting } from '../../shared/secure-aggregation/client-state.ts';
 import { type Contribution, encodeContribution } from '../../shared/secure-aggregation/contribution.ts';
+import type { Grouping } from '../../shared/secure-aggregation/division.ts';
 import { encodeEvaluation } from '../../shared/secure-aggregation/evaluation-words.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import type { Stage } from '../../shared/secure-aggregation/stage.ts';
@@ -26,6 +27,7 @@ import { clientCountFloor, type Profile } from '../../shared/secure-aggregation/
 import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import type { Calls } from '../transport/calls.ts';
 import { runAttempt } from './attempt.ts';
+import type { AttemptSetting } from './attempt-machine.ts';
 import { createStageQueue, type StageQueue } from './stage-queue.ts';
 
 /** Who a client is in masked rounds. */
@@ -82,6 +84,12 @@ function stricterProfile(round: number, policy: Policy): Profile {
   return round === 0 && policy.maskedProfile === 'semi-honest' ? 'semi-honest' : 'active';
 }
 
+/** How a round is divided, if it is: what this site demands of a round holds for its group. */
+function groupingOf(params: Offer['roundParams'], policy: Policy): Grouping | null {
+  const size = groupSizeOfRound(params);
+  return size === null ? null : { size, clientCountMin: Math.max(policy.quorumMin, clientCountFloor) };
+}
+
 /** Bytes from which a client rounds in one round: the same in every attempt, so that a repeated one encodes the same integers (amendment 3). */
 function roundingKeyOf(secret: Uint8Array, { planHash, roundIndex }: Offer['roundParams']): Uint8Array {
   const index = new Uint8Array(4);
@@ -96,7 +104,7 @@ export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkO
   let shownCertificate = member.certificate;
   let lastEvaluated = -1;
 
-  const settingOf = ({ roundParams }: Offer, roundHash: Digest): ClientSetting => ({
+  const settingOf = ({ roundParams }: Offer, roundHash: Digest): AttemptSetting => ({
     roundHash,
     profile: stricterProfile(roundParams.profile, policy),
     clientCountMin: Math.max(roundParams.clientCountMin, policy.quorumMin, clientCountFloor),
@@ -107,6 +115,7 @@ export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkO
     checkpoint: member.logHead(),
     judgeCertificate,
     entropy,
+    grouping: groupingOf(roundParams, policy),
   });
   /** Runs an attempt with a queue of its own, which hears stages from before the coordinator can know of this client. */
   const within = async <Value>(hash: Digest, work: (stages: StageQueue) => Promise<Value>): Promise<Value> => {
@@ -128,7 +137,7 @@ export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkO
         const shown = await calls.sendReady({ roundHash, sessionId }, ready, signal);
         if (!shown.ok) return shown;
         shownCertificate = Uint8Array.from(shown.value);
-        await stages.next('open', signal);
+        await stages.next(['open'], signal);
         return runAttempt({
           setting: settingOf(offer, roundHash),
           suite: suite as MaskedSuite,

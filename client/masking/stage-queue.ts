@@ -8,8 +8,8 @@ export type StageOf<Kind extends StageEvent['type']> = Extract<StageEvent, { rea
 /** A queue with one reader. */
 export interface StageQueue {
   push(event: StageEvent): void;
-  /** The next stage of this kind; others that came before it are dropped. @throws the reason of `signal` when it aborts. */
-  next<Kind extends StageEvent['type']>(kind: Kind, signal: AbortSignal): Promise<StageOf<Kind>>;
+  /** The next stage of one of these kinds; others that came before it are dropped. @throws the reason of `signal` when it aborts. */
+  next<Kind extends StageEvent['type']>(kinds: readonly Kind[], signal: AbortSignal): Promise<StageOf<Kind>>;
 }
 
 /** An empty queue. */
@@ -21,9 +21,10 @@ export function createStageQueue(): StageQueue {
       waiting.push(event);
       arrived.resolve();
     },
-    next: async <Kind extends StageEvent['type']>(kind: Kind, signal: AbortSignal) => {
+    next: async <Kind extends StageEvent['type']>(kinds: readonly Kind[], signal: AbortSignal) => {
+      const isWanted = (event: StageEvent): event is StageOf<Kind> => kinds.some((kind) => kind === event.type);
       for (;;) {
-        const found = waiting.find((event): event is StageOf<Kind> => event.type === kind);
+        const found = waiting.find(isWanted);
         waiting = found === undefined ? [] : waiting.slice(waiting.indexOf(found) + 1);
         if (found !== undefined) return found;
         arrived = Promise.withResolvers<void>();

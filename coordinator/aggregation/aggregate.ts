@@ -18,7 +18,7 @@ import type { Measure } from './combine.ts';
 import { combine, readsSingles } from './combine.ts';
 import type { Contribution } from './fold.ts';
 import { foldMean } from './fold.ts';
-import { guardedMean, guardStateOf, isGuarded } from './guarded-mean.ts';
+import { type GroupMeans, guardedGroups, guardedMean, guardStateOf, isGuarded } from './guarded-mean.ts';
 import { holdFrozenParts } from './held-parts.ts';
 import type { SingleUpdate } from './pair-round.ts';
 import { applyRule, decodeRuleState, encodeRuleState, ruleOf } from './rules.ts';
@@ -43,6 +43,8 @@ export interface OpenedMean {
   readonly totalWeight: number;
   readonly exampleCount: number;
   readonly meanLoss: number;
+  /** What groups it consists of; null for a complete graph. */
+  readonly groups: GroupMeans | null;
 }
 
 /** Where {@link aggregate} reads and writes, and what it is to combine. */
@@ -89,15 +91,19 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
   const guarded = opened === null && isGuarded(plan);
   const isRead = opened === null && !guarded && readsSingles(exchange, counted.length);
   const read = isRead ? readWhole(contributions, exchange.uploaded.dim) : null;
+  const guard = {
+    ...{ plan, blobs, roundHash: options.roundHash, dim: exchange.uploaded.dim, state: guardState },
+    root: options.root ?? null,
+  };
+  const groups = opened?.groups ?? null;
+  const ruled = groups === null || aggregation.robust === 'none' ? null : await guardedGroups({ ...guard, groups });
   const mean =
+    ruled ??
     opened?.mean ??
     (guarded
       ? await guardedMean({
-          ...{ plan, updates, blobs, roundHash: options.roundHash, accumulator: options.accumulator },
-          dim: exchange.uploaded.dim,
+          ...{ ...guard, updates, accumulator: options.accumulator },
           entropy: options.entropy ?? systemEntropy,
-          state: guardState,
-          root: options.root ?? null,
         })
       : await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
   const finished =
@@ -129,10 +135,7 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
     ruleState: states.length === 0 ? null : await blobs.put(encodeRuleState(states)),
     totalWeight: opened?.totalWeight ?? totalWeight,
     exampleCount: opened?.exampleCount ?? updates.reduce((total, update) => total + update.exampleCount, 0),
-    measures:
-      opened === null || plan.privacy.unit !== 'none'
-        ? measures
-        : [...measures, { name: 'train-loss', value: opened.meanLoss }].sort(byName),
+    measures: [...measures, ...(opened === null ? [] : measuresOfMasked(opened, plan))].sort(byName),
   };
 }
 
@@ -151,6 +154,14 @@ function takeStates(
     offset += vector.byteLength;
   }
   return state;
+}
+
+/** What a masked round says beside its mean: the loss, unless noise hides single clients, and how many of its groups count. */
+function measuresOfMasked({ meanLoss, groups }: OpenedMean, { privacy }: Plan): Measure[] {
+  const loss = privacy.unit === 'none' ? [{ name: 'train-loss', value: meanLoss }] : [];
+  if (groups === null) return loss;
+  const { drawnCount, countedCount } = groups;
+  return [...loss, { name: 'groups', value: drawnCount }, { name: 'groups-counted', value: countedCount }];
 }
 
 const byName = (left: Measure, right: Measure): number => (left.name < right.name ? -1 : 1);

@@ -1,6 +1,6 @@
 /**
- * The mean of readable updates where a plan does not take it as it is: by a robust rule, or with central noise. Updates are read from their
- * durable blobs, each checked against the name that its client signed.
+ * The mean of a round where a plan does not take it as it is: of readable updates by a robust rule, or with central noise; of masked groups by a robust
+ * rule over their means. Updates are read from their durable blobs, each checked against the name that its client signed.
  */
 
 import { assert } from '../../shared/core/assert.ts';
@@ -14,7 +14,7 @@ import { randomIntegers } from '../../shared/privacy/random-integers.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import type { UpdateRecord } from '../store/store.ts';
 import { robustRuleOf } from './robust/robust-rules.ts';
-import { storedVectors } from './robust/vectors.ts';
+import { blobVectors, storedVectors } from './robust/vectors.ts';
 import type { RuleState } from './server-optimisers.ts';
 
 /** What {@link guardedMean} reads. */
@@ -52,6 +52,36 @@ export async function guardedMean(input: GuardedInput): Promise<Float64Array> {
   // Blocks are read without a check of their own.
   for (const { delta } of updates) await blobs.scan(delta, () => undefined);
   return rule.update(state, storedVectors(updates, dim, blobs), { roundHash, root: input.root, removedCount: 0 });
+}
+
+/** The groups of a masked round. */
+export interface GroupMeans {
+  readonly drawnCount: number;
+  readonly countedCount: number;
+  /** Groups whose sums opened and cannot be of members who kept to the protocol. */
+  readonly rejectedCount: number;
+  /** Means of the groups that count, `[dim]` float32, in the order of groups; none where no rule looks at them. */
+  readonly means: readonly Digest[];
+}
+
+/** The step `[dim]` that the plan's robust rule makes of the means of groups; deletes these. @throws as {@link guardedMean}. */
+export async function guardedGroups({
+  plan,
+  dim,
+  roundHash,
+  groups,
+  blobs,
+  root,
+  state,
+}: Omit<GuardedInput, 'updates' | 'entropy' | 'accumulator'> & { readonly groups: GroupMeans }): Promise<Float64Array> {
+  const rule = robustRuleOf(plan.aggregation);
+  assert(rule !== null, 'means of groups are kept for a rule');
+  const { means, rejectedCount: removedCount } = groups;
+  try {
+    return await rule.update(state, blobVectors(means, dim, blobs), { roundHash, root, removedCount });
+  } finally {
+    for (const mean of means) await blobs.delete(mean);
+  }
 }
 
 async function centralMean({ plan, dim, updates, blobs, entropy, accumulator }: GuardedInput): Promise<Float64Array> {

@@ -106,7 +106,7 @@ async function makeAgain(
     roundHash: masked?.drawHash ?? round!.roundHash,
     startBytes: await blobs.get(before.record.adapterDigest),
     ruleState: before.row.ruleState,
-    updates: transcript.updates,
+    updates: transcript.updates.filter(({ clientId }) => contributors.includes(clientId)),
     opened: masked?.opened ?? null,
     blobs,
     accumulator: new Float64Array(exchange.uploaded.dim),

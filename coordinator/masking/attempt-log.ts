@@ -1,18 +1,18 @@
 /** Messages of an attempt as text, for the store: replaying them gives the attempt's state again. Bytes are hex. */
 import { assert } from '../../shared/core/assert.ts';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
-import type { ServerEvent } from '../../shared/secure-aggregation/server-state.ts';
+import type { AttemptEvent } from './attempt-machine.ts';
 
 /** The text of a message. */
-export function encodeAttemptMessage(event: ServerEvent): string {
+export function encodeAttemptMessage(event: AttemptEvent): string {
   return JSON.stringify(event, (_, value: unknown) => (value instanceof Uint8Array ? { hex: toHex(value) } : value));
 }
 
 /** The message of a text that this module made. */
-export function decodeAttemptMessage(text: string): ServerEvent {
+export function decodeAttemptMessage(text: string): AttemptEvent {
   const event: unknown = JSON.parse(text, (_, value: unknown) =>
     typeof value === 'object' && value !== null && 'hex' in value ? fromHex(String(value.hex)) : value,
   );
   assert(typeof event === 'object' && event !== null && 'type' in event, 'only messages are kept');
-  return event as ServerEvent;
+  return event as AttemptEvent;
 }

@@ -12,30 +12,28 @@ import type { MaskedSuite } from '../../shared/crypto/key-stream.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import type { PlainCall } from '../../shared/protocol/messages.ts';
 import { type Violation, violation } from '../../shared/protocol/violations.ts';
-import type { MaskedVector } from '../../shared/secure-aggregation/mask.ts';
 import { type Masked, maskedFormat } from '../../shared/secure-aggregation/messages.ts';
-import { openAttempt, receiveAsServer } from '../../shared/secure-aggregation/server-machine.ts';
-import type {
-  ServerEffect,
-  ServerEvent,
-  ServerPhase,
-  ServerSetting,
-  ServerState,
-} from '../../shared/secure-aggregation/server-state.ts';
 import type { StageEvent } from '../../shared/secure-aggregation/stage.ts';
 import type { VectorShape } from '../../shared/secure-aggregation/vector-bytes.ts';
 import { receiptOf, type Uploads } from '../rounds/uploads.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import { decodeAttemptMessage, encodeAttemptMessage } from './attempt-log.ts';
-import { openSum } from './masked-sum.ts';
-import { clientsOfStage, missingOf } from './waiting-for.ts';
+import {
+  type AttemptEffect,
+  type AttemptEvent,
+  type AttemptPhase,
+  type AttemptSetting,
+  createAttemptMachine,
+} from './attempt-machine.ts';
+import { type OpenableSum, openableSums } from './masked-sum.ts';
+import { clientsOfStage } from './waiting-for.ts';
 
 /** Phases that wait for clients. */
-export type WaitingPhase = Exclude<ServerPhase['name'], 'opened' | 'aborted'>;
+export type WaitingPhase = Exclude<AttemptPhase, 'opened' | 'aborted'>;
 
 /** What an attempt works with. */
 export interface AttemptPorts {
-  readonly setting: ServerSetting;
+  readonly setting: AttemptSetting;
   readonly shape: VectorShape;
   readonly suite: MaskedSuite;
   readonly deadlinesMs: Readonly<Record<WaitingPhase, number>>;
@@ -52,13 +50,13 @@ export interface AttemptPorts {
   /** Messages that were made durable before a restart. */
   readonly history: readonly string[];
   readonly send: (clientId: ClientId, event: StageEvent) => void;
-  /** A phase began with so many clients. */
-  readonly onStage: (stage: Exclude<StageEvent['type'], 'open'> | 'opened', clientCount: number) => void;
+  /** A phase began with so many clients; of an opened sum, so many are in it. */
+  readonly onStage: (stage: Exclude<StageEvent['type'], 'open' | 'outcome'> | 'opened', clientCount: number) => void;
 }
 
-/** How an attempt ended. */
+/** How an attempt ended: with the sums of the groups that open, of so many that were drawn, or of the one complete graph. */
 export type AttemptEnd =
-  | { readonly kind: 'opened'; readonly sum: MaskedVector; readonly contributors: readonly ClientId[] }
+  | { readonly kind: 'opened'; readonly sums: readonly OpenableSum[]; readonly groupCount: number }
   | { readonly kind: 'aborted'; readonly reason: Violation; readonly ejected: readonly ClientId[] };
 
 /** An attempt under way. */
@@ -72,7 +70,7 @@ export interface Attempt {
   joined(clientId: ClientId): void;
   left(clientId: ClientId): void;
   /** The phase in hand. */
-  readonly phase: () => ServerPhase['name'];
+  readonly phase: () => AttemptPhase;
   /** Rejects when durable storage fails. */
   readonly ended: Promise<AttemptEnd>;
   /** Gives up; nothing is heard any more. Resolves when nothing is being written. */
@@ -83,15 +81,13 @@ export interface Attempt {
 const graceMsMax = 10_000;
 
 /** The name of a message as events have it. */
-const eventOf = { SHARES: 'shares', AGREE: 'agree', UNMASK: 'unmask' } as const;
+const eventOf = { DRAW: 'draw', SHARES: 'shares', AGREE: 'agree', UNMASK: 'unmask' } as const;
 
 /** The phase of an attempt after messages that were made durable. */
-export function phaseAfter(setting: ServerSetting, messages: readonly string[]): ServerPhase['name'] {
-  const replayed = messages.reduce(
-    (state, message) => receiveAsServer(state, decodeAttemptMessage(message)).state,
-    openAttempt(setting),
-  );
-  return replayed.phase.name;
+export function phaseAfter(setting: AttemptSetting, messages: readonly string[]): AttemptPhase {
+  const machine = createAttemptMachine(setting);
+  for (const message of messages) machine.receive(decodeAttemptMessage(message));
+  return machine.phase();
 }
 
 /** Begins an attempt, or goes on where `history` ends. */
@@ -101,7 +97,7 @@ export function createAttempt(ports: AttemptPorts): Attempt {
   const done = Promise.withResolvers<AttemptEnd>();
   // Whoever awaits the end hears of a failure.
   done.promise.catch(() => undefined);
-  let state: ServerState = openAttempt(setting);
+  const machine = createAttemptMachine(setting);
   let queue: Promise<void> = Promise.resolve();
   /** Resolves when every message that was taken so far is durable. */
   let durable: Promise<void> = queue;
@@ -117,16 +113,18 @@ export function createAttempt(ports: AttemptPorts): Attempt {
   const announced = new Map<ClientId, PlainCall<'masked'>>();
   const roots = new Map<ClientId, { readonly root: Digest; readonly bodyHash: Digest }>();
 
-  const perform = async (effect: ServerEffect, isReplay: boolean): Promise<void> => {
+  const perform = async (effect: AttemptEffect, isReplay: boolean): Promise<void> => {
     switch (effect.type) {
       case 'reject':
-        break;
       case 'persist':
+      case 'leave-out':
         break;
       case 'send-roster':
       case 'send-delivery':
       case 'send-survivors':
-      case 'send-quorum': {
+      case 'send-quorum':
+      case 'send-drawn':
+      case 'send-outcome': {
         const { event, clients } = clientsOfStage(effect);
         for (const clientId of clients) {
           told.set(clientId, event);
@@ -137,14 +135,13 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       case 'eject':
         ejected.push(effect.clientId);
         break;
-      case 'open-sum': {
+      case 'open-sums': {
         await uploads.close();
-        const { opening } = effect;
-        const contributors = opening.survivors.map(({ place }) => opening.members.members[place]!.clientId);
-        const summed = contributors.map((clientId) => roots.get(clientId)!.root);
-        const sum = await openSum({ shape, suite, roots: summed, opening, blobs });
-        onStage('opened', contributors.length);
-        done.resolve({ kind: 'opened', sum, contributors: [...contributors].sort() });
+        const { openings, groupCount } = effect;
+        const sums = openableSums(openings, { shape, suite, blobs, rootOf: (clientId) => roots.get(clientId)!.root });
+        const counted = sums.reduce((sum, { contributors }) => sum + contributors.length, 0);
+        onStage('opened', counted);
+        done.resolve({ kind: 'opened', sums, groupCount });
         break;
       }
       case 'aborted':
@@ -155,7 +152,7 @@ export function createAttempt(ports: AttemptPorts): Attempt {
         effect satisfies never;
     }
   };
-  const enqueue = (effect: ServerEffect, isReplay: boolean): void => {
+  const enqueue = (effect: AttemptEffect, isReplay: boolean): void => {
     // Messages are written at once and in order, so that those of the same moment share a transaction; what follows from them waits.
     const isWritten = effect.type === 'persist' && !isReplay;
     const written = isWritten ? persist(encodeAttemptMessage(effect.event)) : Promise.resolve();
@@ -168,7 +165,7 @@ export function createAttempt(ports: AttemptPorts): Attempt {
     if (isWritten) durable = queue;
   };
 
-  const remember = (event: ServerEvent): void => {
+  const remember = (event: AttemptEvent): void => {
     if (!('body' in event)) return;
     const bodyHash = digestOf(event.body);
     taken.set(`${event.clientId} ${event.type}`, bodyHash);
@@ -176,19 +173,17 @@ export function createAttempt(ports: AttemptPorts): Attempt {
     const body = decodeCanonical(maskedFormat, event.body, 'M3');
     if (body.ok) roots.set(event.clientId, { root: body.value.vecRoot, bodyHash });
   };
-  const take = (event: ServerEvent, isReplay = false): Violation | null => {
-    const before = state.phase.name;
-    const step = receiveAsServer(state, event);
-    state = step.state;
+  const take = (event: AttemptEvent, isReplay = false): Violation | null => {
+    const before = machine.phase();
     let refused: Violation | null = null;
-    for (const effect of step.effects) {
+    for (const effect of machine.receive(event)) {
       if (effect.type === 'reject') refused = effect.reason;
       // What follows from a replayed message was done before, but for what each client was told, and the end.
       else enqueue(effect, isReplay);
     }
     if (refused === null) remember(event);
     if (isReplay) return refused;
-    if (state.phase.name !== before) beginPhase();
+    if (machine.phase() !== before) beginPhase();
     else checkPresence();
     return refused;
   };
@@ -200,25 +195,26 @@ export function createAttempt(ports: AttemptPorts): Attempt {
   };
   const beginPhase = (): void => {
     cancelTimer();
-    const { name } = state.phase;
+    const name = machine.phase();
     if (isClosed || name === 'opened' || name === 'aborted') return;
     setTimer(deadlinesMs[name]);
     const stages = {
       advertising: null,
-      sharing: 'roster',
+      drawing: 'roster',
+      sharing: setting.grouping === null ? 'roster' : 'drawn',
       collecting: 'delivery',
       agreeing: 'survivors',
       unmasking: 'quorum',
     } as const;
     const stage = stages[name];
-    if (stage !== null) onStage(stage, missingOf(state).length);
+    if (stage !== null) onStage(stage, machine.missing().length);
     checkPresence();
   };
   /** Where only clients are missing that left, the phase soon ends without them. */
   const checkPresence = (): void => {
-    const { name } = state.phase;
+    const name = machine.phase();
     if (isClosed || name === 'opened' || name === 'aborted') return;
-    const missing = missingOf(state);
+    const missing = machine.missing();
     if (missing.length === 0 || !missing.every((clientId) => gone.has(clientId))) return;
     const graceMs = Math.min(graceMsMax, deadlinesMs[name] / 4);
     if (endsMs - clock.nowMs() > graceMs) setTimer(graceMs);
@@ -232,7 +228,7 @@ export function createAttempt(ports: AttemptPorts): Attempt {
   beginPhase();
 
   /** Takes a message and waits until it is durable. */
-  const settle = async (event: ServerEvent): Promise<Violation | null> => {
+  const settle = async (event: AttemptEvent): Promise<Violation | null> => {
     const refused = take(event);
     await durable;
     return refused;
@@ -252,7 +248,7 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       }
       if (kind === 'MASKED') {
         // The machine takes a vector once it is whole; asked before, it says whether it would.
-        const refused = judge({ type: 'masked', clientId, body, signature });
+        const refused = machine.judge({ type: 'masked', clientId, body, signature });
         if (refused !== null) return refuse(refused);
         const decoded = decodeCanonical(maskedFormat, body, 'M3');
         if (!decoded.ok) return decoded;
@@ -262,7 +258,7 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       }
       const member = kind === 'ADVERT' ? await memberOf(clientId) : null;
       const said = { clientId, body, signature };
-      const event: ServerEvent =
+      const event: AttemptEvent =
         member === null
           ? { type: eventOf[kind as keyof typeof eventOf], ...said }
           : { type: 'advert', ...said, ...member };
@@ -279,8 +275,8 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       const announcement = announced.get(clientId);
       if (announcement === undefined) return refuse(violation('unknown-upload', 'announce the vector first'));
       const { body, signature } = announcement;
-      const event: ServerEvent = { type: 'masked', clientId, body, signature };
-      const early = isClosed ? late() : judge(event);
+      const event: AttemptEvent = { type: 'masked', clientId, body, signature };
+      const early = isClosed ? late() : machine.judge(event);
       if (early !== null) return refuse(early);
       const stored = await uploads.commit(clientId, roundHash);
       if (!stored.ok) return stored;
@@ -294,13 +290,13 @@ export function createAttempt(ports: AttemptPorts): Attempt {
     joined: (clientId) => {
       gone.delete(clientId);
       const event = told.get(clientId);
-      if (event !== undefined && state.phase.name !== 'aborted') send(clientId, event);
+      if (event !== undefined && machine.phase() !== 'aborted') send(clientId, event);
     },
     left: (clientId) => {
       gone.add(clientId);
       checkPresence();
     },
-    phase: () => state.phase.name,
+    phase: () => machine.phase(),
     ended: done.promise,
     close: async () => {
       isClosed = true;
@@ -309,11 +305,6 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       await queue.catch(() => undefined);
     },
   };
-
-  function judge(event: ServerEvent): Violation | null {
-    for (const effect of receiveAsServer(state, event).effects) if (effect.type === 'reject') return effect.reason;
-    return null;
-  }
 }
 
 /** An announcement as uploads take it; weight and time are inside the vector or nobody's business. */

@@ -4,24 +4,24 @@
  */
 import { assert } from '../../shared/core/assert.ts';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
-import { FederationError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { MaskedSuite } from '../../shared/crypto/key-stream.ts';
 import { checkEvaluation } from '../../shared/protocol/check-evaluation.ts';
 import {
   decodeRoundParams,
   encodeRoundParams,
+  groupSizeOfRound,
   type RoundParams,
   roundHashOf,
 } from '../../shared/protocol/round-params.ts';
-import { decodeContributions, type OpenedContribution } from '../../shared/secure-aggregation/contribution.ts';
 import { decodeEvaluation, evaluationWordCount } from '../../shared/secure-aggregation/evaluation-words.ts';
+import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import type { RingBits } from '../../shared/secure-aggregation/ring.ts';
-import type { ServerSetting } from '../../shared/secure-aggregation/server-state.ts';
 import { sealStage } from '../../shared/secure-aggregation/stage.ts';
-import { encodingOf, evaluationHashOf, scaleUses } from '../../shared/secure-aggregation/terms.ts';
+import { evaluationHashOf } from '../../shared/secure-aggregation/terms.ts';
+import { clientCountFloor } from '../../shared/secure-aggregation/threshold.ts';
 import { type VectorShape, vectorBytesOf } from '../../shared/secure-aggregation/vector-bytes.ts';
-import type { EvaluationCounts } from '../../shared/training/counts.ts';
+import { type EvaluationCounts, mergeCounts } from '../../shared/training/counts.ts';
 import { bindTask } from '../../shared/training/tasks/registry.ts';
 import type { CoordinatorListener } from '../events.ts';
 import type { RoundPorts } from '../round-work.ts';
@@ -29,7 +29,9 @@ import { createUploads } from '../rounds/uploads.ts';
 import { createMemoryBlobs } from '../store/blob-memory.ts';
 import type { AttemptRecord } from '../store/store.ts';
 import { type Attempt, type AttemptEnd, createAttempt, phaseAfter } from './attempt.ts';
+import type { AttemptSetting } from './attempt-machine.ts';
 import { membershipOf, rosterFacts } from './membership.ts';
+import { type OpenedRound, openRound } from './opened-round.ts';
 
 /** The masked part of the round in hand. One owner: the driver. */
 export interface MaskedRound {
@@ -38,7 +40,7 @@ export interface MaskedRound {
   readonly certificates: Map<ClientId, Uint8Array>;
   attempt: Attempt | null;
   evaluation: Attempt | null;
-  opened: OpenedContribution | null;
+  opened: OpenedRound | null;
   /** What all sites counted together. */
   evaluated: EvaluationCounts | null;
 }
@@ -66,10 +68,10 @@ export interface MaskedRounds {
   resume(masked: MaskedRound, stored: StoredAttempt): Attempt;
   /** Begins the masked evaluation of a candidate. */
   openEvaluation(masked: MaskedRound, modelHash: Digest, invited: readonly ClientId[]): Attempt;
-  /** Decodes an opened sum into `masked`. @throws FederationError when no honest clients can have made it. */
-  takeSum(masked: MaskedRound, end: Extract<AttemptEnd, { kind: 'opened' }>): void;
+  /** Opens and decodes the sums into `masked`: what there is to aggregate. @throws FederationError when no honest clients can have made it; StoreError. */
+  takeSums(masked: MaskedRound, end: Extract<AttemptEnd, { kind: 'opened' }>): Promise<OpenedRound>;
   /** Decodes an opened evaluation into `masked`; one that contradicts itself is left out and reported. */
-  takeEvaluation(masked: MaskedRound, end: Extract<AttemptEnd, { kind: 'opened' }>): void;
+  takeEvaluation(masked: MaskedRound, end: Extract<AttemptEnd, { kind: 'opened' }>): Promise<void>;
   /** The certificate under which rosters show a client. */
   certificateOf(clientId: ClientId, brought: Uint8Array): Promise<Uint8Array>;
 }
@@ -101,6 +103,21 @@ function attemptOf(params: RoundParams): Pick<BeginOptions, 'roundHash' | 'shape
   return { roundHash: roundHashOf(encodeRoundParams(params)), shape: { ringBits: ringBits as RingBits, dim, tail } };
 }
 
+/** What the parameters of a round demand of an attempt. */
+export function attemptSettingOf(
+  params: RoundParams,
+  judgeCertificate: JudgeCertificate,
+): Omit<AttemptSetting, 'roundHash' | 'invited' | 'vectorBytes'> {
+  const { clientCountMin, clientCountMax, organisationCountMin, profile } = params;
+  const size = groupSizeOfRound(params);
+  return {
+    profile: profile === 1 ? 'active' : 'semi-honest',
+    ...{ clientCountMin, clientCountMax, organisationCountMin, judgeCertificate },
+    // Sites may demand more of their groups, and then leave those that have less.
+    grouping: size === null ? null : { size, clientCountMin: clientCountFloor },
+  };
+}
+
 /** Masked rounds of one federation. */
 export function createMaskedRounds(ports: MaskedPorts): MaskedRounds {
   const { plan, record, exchange, store, blobs, identity, clock, sendStage, onEvent } = ports;
@@ -113,14 +130,13 @@ export function createMaskedRounds(ports: MaskedPorts): MaskedRounds {
     return rosterFacts(membership, client, brought);
   };
   const settingOf = (
-    { clientCountMin, clientCountMax, organisationCountMin, profile }: RoundParams,
+    params: RoundParams,
     { roundHash, shape, invited }: Pick<BeginOptions, 'roundHash' | 'shape' | 'invited'>,
-  ): ServerSetting => ({
+  ): AttemptSetting => ({
+    ...attemptSettingOf(params, membership.judge),
     roundHash,
-    profile: profile === 1 ? 'active' : 'semi-honest',
-    ...{ clientCountMin, clientCountMax, organisationCountMin, invited },
+    invited,
     vectorBytes: vectorBytesOf(shape),
-    judgeCertificate: membership.judge,
   });
   const begin = (
     { params, certificates }: MaskedRound,
@@ -139,6 +155,7 @@ export function createMaskedRounds(ports: MaskedPorts): MaskedRounds {
       suite: params.suite as MaskedSuite,
       deadlinesMs: {
         ...deadlinesMs,
+        drawing: params.sharesMs,
         sharing: params.sharesMs,
         agreeing: params.agreeMs,
         unmasking: params.unmaskMs,
@@ -191,22 +208,20 @@ export function createMaskedRounds(ports: MaskedPorts): MaskedRounds {
       });
       return masked.evaluation;
     },
-    takeSum: (masked, { sum, contributors }) => {
-      const opened = decodeContributions(sum, encodingOf(masked.params), contributors.length);
-      if (opened === null) {
-        const detail = 'the masked sum holds values that its clients cannot have sent, or no weight at all';
-        throw new FederationError('sum-out-of-range', `${detail}; its round is void`);
-      }
-      scaleUses(exchange, opened.mean, plan.task.lengthMax);
-      masked.opened = opened;
+    takeSums: async (masked, { sums, groupCount }) => {
+      masked.opened = await openRound({ plan, exchange, params: masked.params, sums, groupCount, blobs });
+      return masked.opened;
     },
-    takeEvaluation: (masked, { sum }) => {
-      const { exampleCount, ...metrics } = decodeEvaluation(Uint32Array.from(sum.coordinates), countShape);
-      const { roundIndex } = masked.params;
+    takeEvaluation: async (masked, { sums }) => {
+      const groups: EvaluationCounts[] = [];
+      for (const sum of sums) {
+        const { coordinates } = await sum.open();
+        groups.push(decodeEvaluation(Uint32Array.from(coordinates), countShape));
+      }
+      const { exampleCount, ...metrics } = mergeCounts(groups, countShape);
       const refused = checkEvaluation({ exampleCount, metrics }, countShape);
       if (refused !== null) onEvent({ type: 'rejected', clientId: null, code: refused.code, detail: refused.detail });
       else if (exampleCount > 0) masked.evaluated = { exampleCount, ...metrics };
-      assert(roundIndex >= 0, 'an evaluation is of a round');
     },
     certificateOf: async (clientId, brought) => (await factsOf(clientId, brought)).certificate,
   };

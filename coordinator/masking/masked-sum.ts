@@ -2,8 +2,9 @@
  * The sum of masked vectors and the masks that are taken off it. Vectors are added one durable blob after the other, so that memory is one
  * vector however many clients there are.
  */
-import type { Digest } from '../../shared/core/ids.ts';
+import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { MaskedSuite } from '../../shared/crypto/key-stream.ts';
+import type { GroupOpening } from '../../shared/secure-aggregation/grouped-server.ts';
 import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
 import { masksToRemove } from '../../shared/secure-aggregation/opening.ts';
 import type { Opening } from '../../shared/secure-aggregation/server-state.ts';
@@ -31,6 +32,28 @@ export async function openSum({ shape, suite, roots, opening, blobs }: SumSource
   }
   for (const { secret } of [...opening.survivors, ...opening.vanished]) secret.fill(0);
   return sum;
+}
+
+/** A sum that can be opened, once. */
+export interface OpenableSum {
+  /** Index of its group; 0 in a complete graph. */
+  readonly group: number;
+  /** Sorted. */
+  readonly contributors: readonly ClientId[];
+  /** Adds the vectors up and takes the masks off. Memory: one vector. @throws StoreError when a vector is missing or damaged. */
+  open(): Promise<MaskedVector>;
+}
+
+/** The sums of these groups; `rootOf` names the vector of a client. */
+export function openableSums(
+  openings: readonly GroupOpening[],
+  { rootOf, ...source }: Omit<SumSource, 'roots' | 'opening'> & { readonly rootOf: (clientId: ClientId) => Digest },
+): OpenableSum[] {
+  return openings.map(({ group, opening }) => {
+    const summed = opening.survivors.map(({ place }) => opening.members.members[place]!.clientId);
+    const open = () => openSum({ ...source, roots: summed.map(rootOf), opening });
+    return { group, contributors: [...summed].sort(), open };
+  });
 }
 
 function giveTurn(): Promise<void> {

@@ -1,5 +1,10 @@
 /** Whom the server's machine waits for, and whom it tells what. Pure. */
 import type { ClientId } from '../../shared/core/ids.ts';
+import {
+  type GroupedServerEffect,
+  type GroupedServerState,
+  survivorsAt,
+} from '../../shared/secure-aggregation/grouped-server.ts';
 import type { ServerEffect, ServerState } from '../../shared/secure-aggregation/server-state.ts';
 import type { StageEvent } from '../../shared/secure-aggregation/stage.ts';
 
@@ -23,10 +28,32 @@ export function missingOf({ setting, phase }: ServerState): ClientId[] {
   }
 }
 
-type SendEffect = Extract<
-  ServerEffect,
-  { readonly type: 'send-roster' | 'send-delivery' | 'send-survivors' | 'send-quorum' }
->;
+/** The same of a round with groups. */
+export function missingInGroups({ phase }: GroupedServerState): ClientId[] {
+  switch (phase.name) {
+    case 'advertising':
+      return missingOf(phase.inner);
+    case 'drawing':
+      return phase.whole.members.filter(({ place }) => !phase.nonces.has(place)).map(({ clientId }) => clientId);
+    case 'sharing':
+    case 'collecting':
+    case 'unmasking':
+      // A group that has its survivors waits for the others, not for its members.
+      return phase.groups.flatMap(({ inner }) => (inner.phase.name === 'agreeing' ? [] : missingOf(inner)));
+    case 'agreeing':
+      return phase.groups
+        .flatMap(survivorsAt)
+        .filter((place) => !phase.consents.has(place))
+        .map((place) => phase.whole.members[place]!.clientId);
+    case 'opened':
+    case 'aborted':
+      return [];
+    default:
+      return phase satisfies never;
+  }
+}
+
+type SendEffect = Extract<ServerEffect | GroupedServerEffect, { readonly type: `send-${string}` }>;
 
 /** The message of an effect, and who gets it. */
 export function clientsOfStage(effect: SendEffect): {
@@ -42,6 +69,10 @@ export function clientsOfStage(effect: SendEffect): {
       return { event: { type: 'survivors', survivors: effect.survivors }, clients: effect.clients };
     case 'send-quorum':
       return { event: { type: 'quorum', quorum: effect.quorum }, clients: effect.clients };
+    case 'send-drawn':
+      return { event: { type: 'drawn', drawn: effect.drawn }, clients: effect.clients };
+    case 'send-outcome':
+      return { event: { type: 'outcome', outcome: effect.outcome }, clients: effect.clients };
     default:
       return effect satisfies never;
   }

@@ -8,8 +8,8 @@ import { distributedTerms } from '../privacy/distributed-noise.ts';
 import { epsilonOfRdp } from '../privacy/rdp-accountant.ts';
 import { affordable, leastNoise } from '../privacy/sizing.ts';
 import { skellamRdp, wholeOrders } from '../privacy/skellam-accountant.ts';
-import type { Profile } from '../secure-aggregation/threshold.ts';
 import { choiceField, numberField, sectionField } from './fields.ts';
+import { groupSizeOf, type SecureAggregation, sumSizesOf } from './secure-aggregation.ts';
 
 /** What is protected, and how. */
 export interface Privacy {
@@ -40,7 +40,7 @@ export const privacySchema = sectionField({
 export interface SpendingPlan {
   readonly privacy: Privacy;
   readonly rounds: { readonly count: number; readonly cohortSize: number | 'all'; readonly quorum: number };
-  readonly secureAggregation: { readonly ringBits: 16 | 32; readonly profile: Profile };
+  readonly secureAggregation: SecureAggregation;
 }
 
 /** What the rounds of a plan cost. */
@@ -54,8 +54,6 @@ export interface Spending {
 
 /** Rounds beyond which no budget is computed: more than plans may have. */
 const roundsMost = 200_000;
-/** Clients that an `all` cohort may have under masks. */
-const maskedMost = 128;
 
 /** What protecting clients costs with uploads `[dim]`; null where the plan does not protect them, or no noise is enough for its budget. */
 export function spendingOf(plan: SpendingPlan, dim: number): Spending | null {
@@ -84,14 +82,10 @@ function releaseRdp(plan: SpendingPlan, dim: number, noiseMultiplier: number): (
 }
 
 /** What {@link distributedTerms} needs of a plan. */
-export function distributedSettingsOf(
-  { privacy, rounds, secureAggregation: { ringBits, profile } }: SpendingPlan,
-  dim: number,
-  noiseMultiplier: number,
-) {
-  const clientCountMax = rounds.cohortSize === 'all' ? maskedMost : rounds.cohortSize;
-  const clientCountMin = rounds.quorum;
-  return { ringBits, dim, clipNorm: privacy.clipNorm, noiseMultiplier, clientCountMin, clientCountMax, profile };
+export function distributedSettingsOf(plan: SpendingPlan, dim: number, noiseMultiplier: number) {
+  const { ringBits, profile } = plan.secureAggregation;
+  // Where there are groups, each sum is seen for itself.
+  return { ringBits, dim, clipNorm: plan.privacy.clipNorm, noiseMultiplier, ...sumSizesOf(plan), profile };
 }
 
 /** Clients below which protecting a client costs most of what is learned. */
@@ -114,7 +108,7 @@ export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: numb
   const against =
     mechanism === 'central'
       ? 'against everybody who sees versions; trusts the coordinator, which adds the noise and could read every update'
-      : 'against everybody, the coordinator included, as long as fewer than a third of the clients of a round collude with it';
+      : `against everybody, the coordinator included, as long as fewer than a third of the clients of a ${groupSizeOf(plan) === null ? 'round' : 'group'} collude with it`;
   const few =
     plan.rounds.quorum < fewClients
       ? `; with fewer than ${fewClients} clients noise may hide most of what is learned`

@@ -1,7 +1,16 @@
 /** The part `secureAggregation` of a plan: whether rounds are masked, how deltas become integers, what it takes, and what no single field shows. */
 import * as z from 'zod/mini';
 import { fracBitsMax } from '../secure-aggregation/quantise.ts';
-import { clientCountFloor, completeGraphMax, type Profile, thresholdsOf } from '../secure-aggregation/threshold.ts';
+import {
+  clientCountFloor,
+  completeGraphMax,
+  groupedClientsMax,
+  groupMembersMax,
+  groupSizeMax,
+  groupSizeMin,
+  type Profile,
+  thresholdsOf,
+} from '../secure-aggregation/threshold.ts';
 import { declarationOf, type LowRankRule } from '../update/low-rank-rules.ts';
 import { choiceField, numberField, sectionField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
@@ -24,6 +33,11 @@ export interface SecureAggregation {
   readonly organisationsMin: number;
   /** Deadline of every exchange of messages after training. */
   readonly phaseSeconds: number;
+  /**
+   * Least members of a group: a round is divided into groups, each with a sum of its own. Left out: where a cohort is larger than a complete
+   * graph, of as many members as can be.
+   */
+  readonly groupSize?: number | undefined;
 }
 
 const ringError = '16 or 32';
@@ -42,6 +56,7 @@ export const secureAggregationSchema = sectionField({
   weightMax: z._default(wholeField(1, 2 ** 32 - 1), 65_536),
   organisationsMin: z._default(wholeField(1, completeGraphMax), 1),
   phaseSeconds: z._default(wholeField(1, 24 * 3600), 60),
+  groupSize: z.optional(wholeField(groupSizeMin, groupSizeMax)),
 });
 
 /** The part of a plan that decides about masks. */
@@ -55,9 +70,39 @@ export function isMasked({ secureAggregation: { mode }, rounds }: MaskingPlan): 
   return mode === 'on' || (mode === 'auto' && rounds.quorum >= clientCountFloor);
 }
 
+/** Least members of a group of the rounds of a plan; null where every round is a complete graph. */
+export function groupSizeOf(plan: MaskingPlan): number | null {
+  const {
+    secureAggregation: { groupSize },
+    rounds: { cohortSize },
+  } = plan;
+  if (!isMasked(plan)) return null;
+  if (groupSize !== undefined) return groupSize;
+  return cohortSize !== 'all' && cohortSize > completeGraphMax ? groupSizeMax : null;
+}
+
 /** Most clients of a masked round. */
-export function maskedCohortMax({ rounds: { cohortSize } }: MaskingPlan): number {
-  return cohortSize === 'all' ? completeGraphMax : cohortSize;
+export function maskedCohortMax(plan: MaskingPlan): number {
+  const { cohortSize } = plan.rounds;
+  if (cohortSize !== 'all') return cohortSize;
+  return groupSizeOf(plan) === null ? completeGraphMax : groupedClientsMax;
+}
+
+/**
+ * Sizes of the sums of a plan's masked rounds: most clients of one sum, and fewest with which one opens. A group opens with its threshold,
+ * which is the least of all rosters that are as large as a group may be.
+ */
+export function sumSizesOf(plan: MaskingPlan): { readonly clientCountMin: number; readonly clientCountMax: number } {
+  const { quorum } = plan.rounds;
+  const size = groupSizeOf(plan);
+  if (size === null) return { clientCountMin: quorum, clientCountMax: maskedCohortMax(plan) };
+  return sumSizesOfGroups(size, quorum, plan.secureAggregation.profile);
+}
+
+/** The same of groups of at least `size` members in rounds of at least `quorum` clients. */
+export function sumSizesOfGroups(size: number, quorum: number, profile: Profile) {
+  const clientCountMin = Math.max(clientCountFloor, Math.min(quorum, thresholdsOf(size, profile).shares));
+  return { clientCountMin, clientCountMax: groupMembersMax(size) };
 }
 
 /** What no single field of the section shows. */
@@ -72,12 +117,12 @@ export function crossCheckMasking(
     const found = `found ${rounds.quorum}; with fewer than ${clientCountFloor} updates their sum hides nobody`;
     demand('rounds.quorum', `must be at least ${clientCountFloor} with masked rounds, ${found}`);
   }
-  const clientCountMax = maskedCohortMax(plan);
-  if (clientCountMax > completeGraphMax) {
+  const { clientCountMax } = sumSizesOf(plan);
+  if (maskedCohortMax(plan) > groupedClientsMax) {
     const instead = 'set secureAggregation.mode to off, and the coordinator can read every single delta';
     demand(
       'rounds.cohortSize',
-      `must be at most ${completeGraphMax} with masked rounds, found ${clientCountMax}; or ${instead}`,
+      `must be at most ${groupedClientsMax} with masked rounds, found ${rounds.cohortSize}; or ${instead}`,
     );
   } else if (fracBitsMax(secureAggregation, clientCountMax) === null) {
     const { ringBits, coordBound } = secureAggregation;
@@ -99,14 +144,19 @@ export function describeMasking(plan: MaskingPlan): string {
     const two = secureAggregation.mode === 'auto' ? ` because ${rounds.quorum} updates are enough for a round;` : ':';
     return `secure aggregation is off${two} the coordinator can read every single delta`;
   }
-  const counts = rounds.cohortSize === 'all' ? [rounds.quorum] : [...new Set([rounds.quorum, rounds.cohortSize])];
+  const groupSize = groupSizeOf(plan);
+  const most = groupSize === null ? rounds.cohortSize : groupMembersMax(groupSize);
+  const fewest = groupSize ?? rounds.quorum;
+  const counts = most === 'all' ? [fewest] : [...new Set([fewest, most])];
   const sizes = counts.map((clientCount) => {
     const { vanishedMax, colludersMax, shares } = thresholdsOf(clientCount, secureAggregation.profile);
-    const survivors = Math.max(shares, rounds.quorum);
+    const survivors = groupSize === null ? Math.max(shares, rounds.quorum) : shares;
     const vanish = Math.min(vanishedMax, clientCount - survivors);
     const honest = survivors - Math.min(colludersMax, survivors - 1);
     return `of ${clientCount} clients ${vanish} may vanish, each is hidden among at least ${honest} honest ones if ${colludersMax} collude`;
   });
   const adversary = secureAggregation.profile === 'active' ? '' : ' that follows the protocol';
-  return `masked rounds: a coordinator${adversary} sees sums alone; ${sizes.join('; ')}`;
+  const whose = groupSize === null ? 'sums alone' : `the sums of groups of ${fewest} to ${most} alone`;
+  const left = groupSize === null ? '' : '; a group that more leave is left out, and the round goes on';
+  return `masked rounds: a coordinator${adversary} sees ${whose}; ${sizes.join('; ')}${left}`;
 }

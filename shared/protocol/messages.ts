@@ -86,7 +86,7 @@ export const plainCalls = {
   /** M1 to M5: the canonical body and its signature, of the attempt that `roundHash` names. */
   masked: z.strictObject({
     roundHash: digestSchema,
-    kind: z.enum(['ADVERT', 'SHARES', 'MASKED', 'AGREE', 'UNMASK']),
+    kind: z.enum(['ADVERT', 'DRAW', 'SHARES', 'MASKED', 'AGREE', 'UNMASK']),
     body: binary,
     signature: binary,
   }),

@@ -11,6 +11,7 @@ import { adapterParametersMax, cohortSizeMax } from '../core/limits.ts';
 import type { Result } from '../core/result.ts';
 import { refuse } from '../core/result.ts';
 import { digestOf } from '../crypto/hash.ts';
+import { groupSizeMax, groupSizeMin } from '../secure-aggregation/threshold.ts';
 import { decodeCanonical, encodeCanonical, f64, u8, u16, u32, type ValueOf } from './canonical.ts';
 import { digest, federationId, sessionId, structure } from './canonical-compound.ts';
 import { protocolVersion } from './version.ts';
@@ -48,11 +49,12 @@ const roundParamsFormat = structure({
   dpMode: u8,
   /** Deviation of the noise of the sum at worst, in the unit of deltas. */
   dpSigma: f64,
-  /** Graph of the masked protocol: 0 complete, 1 sparse. */
+  /** Graph of the masked protocol: 0 complete, 1 sparse, 2 groups. */
   mode: u8,
   clientCountMin: u16,
   clientCountMax: u16,
   organisationCountMin: u16,
+  /** Least members of a group where there are groups; 0 elsewhere. */
   neighbourCount: u16,
   maskNeighbourCount: u16,
   /** 1: active adversary, 0: semi-honest coordinator. */
@@ -124,14 +126,32 @@ export type MaskedFields = Pick<
   | 'sharesMs'
   | 'agreeMs'
   | 'unmaskMs'
->;
+> &
+  Partial<Pick<RoundParams, 'mode' | 'neighbourCount'>>;
 
 /** What every masked round of this version has. */
-const masked = { weightBits: 16, rounding: 1, mode: 0, neighbourCount: 0, maskNeighbourCount: 0 } as const;
+const masked = { weightBits: 16, rounding: 1, maskNeighbourCount: 0 } as const;
+/** A complete graph, unless a round has groups. */
+const completeGraph = { mode: 0, neighbourCount: 0 } as const;
+/** `mode` of a round that is divided into groups. */
+const groupMode = 2;
+
+/** Least members of a group of a round; null where it has none. */
+export function groupSizeOfRound({
+  mode,
+  neighbourCount,
+}: Pick<RoundParams, 'mode' | 'neighbourCount'>): number | null {
+  return mode === groupMode ? neighbourCount : null;
+}
+
+/** The fields that divide a round into groups of at least `groupSize` members, or into none. */
+export function groupFields(groupSize: number | null): Required<Pick<MaskedFields, 'mode' | 'neighbourCount'>> {
+  return groupSize === null ? completeGraph : { mode: groupMode, neighbourCount: groupSize };
+}
 
 /** Parameters of a masked round. */
 export function maskedRound(round: UnmaskedRound & MaskedFields): RoundParams {
-  return { protocol: protocolVersion, ...masked, ...round };
+  return { protocol: protocolVersion, ...masked, ...completeGraph, ...round };
 }
 
 /** Parameters of a round of suite 0. */
@@ -175,6 +195,10 @@ export function decodeRoundParams(encoded: Uint8Array): Result<RoundParams, Viol
       found.profile <= 1 &&
       (found.dpMode === 0 ? found.dpSigma === 0 : found.dpMode === 1 && found.dpSigma > 0);
     if (!fits) return fault('a masked round has a ring of 16 or 32 bits, and bounds above 0');
+    const isGroupSize = found.neighbourCount >= groupSizeMin && found.neighbourCount <= groupSizeMax;
+    const isGraph = found.mode === groupMode ? isGroupSize : found.mode === 0 && found.neighbourCount === 0;
+    if (!isGraph)
+      return fault(`a masked round is a complete graph, or has groups of ${groupSizeMin} to ${groupSizeMax} members`);
     for (const [name, value] of Object.entries(masked)) {
       const given = found[name as keyof typeof masked];
       if (given !== value) return fault(`a masked round has ${name} = ${value}, found ${given}`);

@@ -13,12 +13,7 @@ import { type Result, refuse, succeed } from '../core/result.ts';
 import { digestOf } from '../crypto/hash.ts';
 import { type Violation, violation } from '../protocol/violations.ts';
 import { type Members, organisationsOf } from './members.ts';
-import { completeGraphMax } from './threshold.ts';
-
-/** Fewest members that a plan may give a group: fewer hide nobody once one of them vanishes. */
-export const groupSizeMin = 5;
-/** Most members that a plan may give a group: what is left over joins groups, which stay below twice the size and so below a complete graph. */
-export const groupSizeMax = completeGraphMax / 2;
+import { groupSizeMax, groupSizeMin } from './threshold.ts';
 
 /** How a round is divided. */
 export interface Grouping {
@@ -46,11 +41,6 @@ export function drawCommitmentOf(roundHash: Digest, clientId: ClientId, nonce: U
 /** The seed of a division: `nonces` of all members in the order of their places. */
 export function drawSeedOf(rosterHash: Digest, nonces: readonly Uint8Array[]): Digest {
   return digestOf(utf8('TRIB-SEED'), fromHex(rosterHash), ...nonces);
-}
-
-/** Most members of a group of a roster of any size. */
-export function groupMembersMax({ size }: Pick<Grouping, 'size'>): number {
-  return 2 * size - 1;
 }
 
 /**

@@ -356,8 +356,8 @@ function hearAgree(phase: Phase<'agreeing'>, event: Said): Result<Phase<'agreein
   return succeed({ ...phase, consents: new Map(consents).set(member.place, event.signature) });
 }
 
-/** Places on the roster of the survivors of a group. */
-function survivorsAt({ inner, places }: GroupState): number[] {
+/** Places on the roster of the survivors of a group whose consent is awaited. */
+export function survivorsAt({ inner, places }: GroupState): number[] {
   return inner.phase.name === 'agreeing' ? inner.phase.survivors.map((place) => places[place]!) : [];
 }
 
@@ -397,25 +397,4 @@ function closeRound(state: GroupedServerState, { whole, groups }: Phase<'unmaski
     state: { ...state, phase: { name: 'opened', whole, groups: kept } },
     effects: [{ type: 'open-sums', openings, groupCount: groups.length }],
   };
-}
-
-/** Clients whose message the phase in hand waits for. */
-export function awaitedOf({ setting, phase }: GroupedServerState): ClientId[] {
-  switch (phase.name) {
-    case 'advertising': {
-      const { inner } = phase;
-      return inner.phase.name === 'advertising'
-        ? setting.invited.filter((clientId) => inner.phase.name === 'advertising' && !inner.phase.adverts.has(clientId))
-        : [];
-    }
-    case 'drawing':
-      return phase.whole.members.filter(({ place }) => !phase.nonces.has(place)).map(({ clientId }) => clientId);
-    case 'agreeing':
-      return phase.groups
-        .flatMap(survivorsAt)
-        .filter((place) => !phase.consents.has(place))
-        .map((place) => phase.whole.members[place]!.clientId);
-    default:
-      return [];
-  }
 }

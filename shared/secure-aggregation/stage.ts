@@ -1,4 +1,4 @@
-/** What the coordinator says in a masked round, that it is open and then R1 to R4, as signed frames: each names its attempt and its kind. */
+/** What the coordinator says in a masked round, that it is open and then R1 to R4, with groups R1b and another R3, as signed frames: each names its attempt and its kind. */
 import type { Digest } from '../core/ids.ts';
 import type { Result } from '../core/result.ts';
 import { succeed } from '../core/result.ts';
@@ -8,21 +8,23 @@ import { digest, oneOf, structure } from '../protocol/canonical-compound.ts';
 import { openSigned, sealSigned } from '../protocol/signed.ts';
 import type { Violation } from '../protocol/violations.ts';
 import type { ClientEvent } from './client-state.ts';
-import { deliveryFormat, quorumFormat, rosterFormat, survivorsFormat } from './messages.ts';
+import type { GroupedClientEvent } from './grouped-client.ts';
+import { deliveryFormat, drawnFormat, outcomeFormat, quorumFormat, rosterFormat, survivorsFormat } from './messages.ts';
 
 /** Bytes of a body: a roster of 128 clients with certificates of the largest size stays below, and below a message. */
 const bodyBytesMax = 900_000;
 
 const stageFormat = structure({
   roundHash: digest,
-  kind: oneOf(['open', 'roster', 'delivery', 'survivors', 'quorum']),
+  kind: oneOf(['open', 'roster', 'delivery', 'survivors', 'quorum', 'drawn', 'outcome']),
   body: bytes(bodyBytesMax),
 });
 
 /** That the attempt is open for M1, and R1 to R4 as clients take them. */
 export type StageEvent =
   | { readonly type: 'open' }
-  | Extract<ClientEvent, { readonly type: 'roster' | 'delivery' | 'survivors' | 'quorum' }>;
+  | Extract<ClientEvent, { readonly type: 'roster' | 'delivery' | 'survivors' | 'quorum' }>
+  | Extract<GroupedClientEvent, { readonly type: 'drawn' | 'outcome' }>;
 
 /** A message of the coordinator with the attempt that it is of. */
 export interface Stage {
@@ -42,6 +44,10 @@ function encodeStage(event: StageEvent): Uint8Array {
       return encodeCanonical(survivorsFormat, event.survivors);
     case 'quorum':
       return encodeCanonical(quorumFormat, event.quorum);
+    case 'drawn':
+      return encodeCanonical(drawnFormat, event.drawn);
+    case 'outcome':
+      return encodeCanonical(outcomeFormat, event.outcome);
     default:
       return event satisfies never;
   }
@@ -66,6 +72,14 @@ function decodeStage(kind: StageEvent['type'], body: Uint8Array): Result<StageEv
     case 'quorum': {
       const quorum = decodeCanonical(quorumFormat, body, 'R4');
       return quorum.ok ? succeed({ type: kind, quorum: quorum.value }) : quorum;
+    }
+    case 'drawn': {
+      const drawn = decodeCanonical(drawnFormat, body, 'R1b');
+      return drawn.ok ? succeed({ type: kind, drawn: drawn.value }) : drawn;
+    }
+    case 'outcome': {
+      const outcome = decodeCanonical(outcomeFormat, body, 'R3');
+      return outcome.ok ? succeed({ type: kind, outcome: outcome.value }) : outcome;
     }
     default:
       return kind satisfies never;

@@ -9,9 +9,16 @@ import type { Digest, SessionId } from '../core/ids.ts';
 import { digestOf } from '../crypto/hash.ts';
 import type { Plan } from '../plan/plan.ts';
 import { distributedSettingsOf, spendingOf } from '../plan/privacy.ts';
-import { maskedCohortMax } from '../plan/secure-aggregation.ts';
+import { groupSizeOf, maskedCohortMax, sumSizesOf, sumSizesOfGroups } from '../plan/secure-aggregation.ts';
 import { distributedTerms, distributedTermsAt } from '../privacy/distributed-noise.ts';
-import { encodeRoundParams, type MaskedFields, type RoundParams, roundHashOf } from '../protocol/round-params.ts';
+import {
+  encodeRoundParams,
+  groupFields,
+  groupSizeOfRound,
+  type MaskedFields,
+  type RoundParams,
+  roundHashOf,
+} from '../protocol/round-params.ts';
 import { countRanges, type Exchange } from '../update/exchange.ts';
 import { type ContributionEncoding, tailWords } from './contribution.ts';
 import { fracBitsMax } from './quantise.ts';
@@ -25,8 +32,7 @@ export type MaskedTerms = Omit<MaskedFields, 'suite'> &
 export function maskedTermsOf(plan: Plan, exchange: Exchange): MaskedTerms {
   const { secureAggregation, rounds, aggregation } = plan;
   const { ringBits, coordBound, clipNorm, weightMax, organisationsMin, phaseSeconds, profile } = secureAggregation;
-  const clientCountMax = maskedCohortMax(plan);
-  const fracBits = fracBitsMax({ ringBits, coordBound }, clientCountMax);
+  const fracBits = fracBitsMax({ ringBits, coordBound }, sumSizesOf(plan).clientCountMax);
   assert(fracBits !== null, 'a checked plan fits its ring');
   const { weighting } = aggregation;
   const phaseMs = phaseSeconds * 1000;
@@ -40,7 +46,8 @@ export function maskedTermsOf(plan: Plan, exchange: Exchange): MaskedTerms {
     clipNorm: clipNorm === 'none' ? coordBound * Math.sqrt(exchange.uploaded.dim) : clipNorm,
     weightMax: weighting === 'examples' || weighting === 'quality' ? weightMax : 1,
     clientCountMin: rounds.quorum,
-    clientCountMax,
+    clientCountMax: maskedCohortMax(plan),
+    ...groupFields(groupSizeOf(plan)),
     organisationCountMin: organisationsMin,
     profile: profile === 'active' ? 1 : 0,
     sharesMs: phaseMs,
@@ -82,8 +89,11 @@ export function encodingOf(params: RoundParams): ContributionEncoding {
   if (params.dpMode === 0) return encoding;
   const { dim, dpSigma, clientCountMin, clientCountMax, profile } = params;
   const settings = { ringBits: encoding.ringBits, dim, clipNorm, noiseMultiplier: dpSigma / clipNorm };
-  const rosters = { clientCountMin, clientCountMax, profile: profile === 1 ? 'active' : 'semi-honest' } as const;
-  const terms = distributedTermsAt({ ...settings, ...rosters }, fracBits);
+  const named = profile === 1 ? 'active' : 'semi-honest';
+  const groupSize = groupSizeOfRound(params);
+  const rosters =
+    groupSize === null ? { clientCountMin, clientCountMax } : sumSizesOfGroups(groupSize, clientCountMin, named);
+  const terms = distributedTermsAt({ ...settings, ...rosters, profile: named }, fracBits);
   return { ...encoding, noise: { terms, rotation: drawHashOf(params) } };
 }
 

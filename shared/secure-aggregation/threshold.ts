@@ -12,6 +12,10 @@ export type Profile = 'active' | 'semi-honest';
 export const completeGraphMax = 128;
 /** Most clients of a round with groups: a roster of so many, with certificates of the usual size, stays below a message. */
 export const groupedClientsMax = 1000;
+/** Fewest members that a plan may give a group: fewer hide nobody once one of them vanishes. */
+export const groupSizeMin = 5;
+/** Most members that a plan may give a group: what is left over joins groups, which stay below twice the size and so within a complete graph. */
+export const groupSizeMax = completeGraphMax / 2;
 /** Fewest clients among which one can hide at all. */
 export const clientCountFloor = 3;
 
@@ -25,6 +29,11 @@ export interface Thresholds {
   readonly vanishedMax: number;
   /** Clients that may collude with the coordinator. */
   readonly colludersMax: number;
+}
+
+/** Most members of a group of at least `size`: groups differ by one, and there are as many as there can be. */
+export function groupMembersMax(size: number): number {
+  return 2 * size - 1;
 }
 
 /** Thresholds of a roster of `clientCount` clients, 3 to 128. */

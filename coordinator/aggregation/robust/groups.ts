@@ -21,6 +21,22 @@ export function rejectedGroups(means: readonly ArrayLike<number>[], clipNorm: nu
   });
 }
 
+/** Deviations beyond which no rounding carries a mean. */
+const roundingDeviations = 6;
+
+/**
+ * Largest norm of the mean of `clientCount` members who cut their updates to `clipNorm`, with their weights together `share` of full ones: what stochastic
+ * rounding adds has at most the variance n 4^-f / (4 share²) in a coordinate.
+ */
+export function groupNormMax(
+  { clipNorm, fracBits }: { readonly clipNorm: number; readonly fracBits: number },
+  { dim, clientCount, share }: { readonly dim: number; readonly clientCount: number; readonly share: number },
+): number {
+  const deviation = (2 ** -fracBits * Math.sqrt(clientCount)) / (2 * share);
+  const squares = deviation ** 2 * (dim + roundingDeviations * Math.sqrt(dim));
+  return Math.sqrt(clipNorm ** 2 + 2 * clipNorm * roundingDeviations * deviation + squares);
+}
+
 /** One round: its groups, and which of them were rejected. */
 export interface GroupedRound<Client> {
   readonly groups: readonly (readonly Client[])[];

@@ -5,6 +5,7 @@
 import { assert } from '../../../shared/core/assert.ts';
 import { float32Of } from '../../../shared/core/bytes.ts';
 import { FederationError } from '../../../shared/core/errors.ts';
+import type { Digest } from '../../../shared/core/ids.ts';
 import type { BlobStore } from '../../../shared/core/ports.ts';
 import type { UpdateRecord } from '../../store/store.ts';
 
@@ -37,15 +38,24 @@ export function storedVectors(
   blobs: Pick<BlobStore, 'read'>,
 ): Vectors {
   const ordered = [...updates].sort((left, right) => (left.clientId < right.clientId ? -1 : 1));
+  return blobVectors(
+    ordered.map(({ delta }) => delta),
+    dim,
+    blobs,
+  );
+}
+
+/** Vectors of float32 in blobs, in this order. */
+export function blobVectors(digests: readonly Digest[], dim: number, blobs: Pick<BlobStore, 'read'>): Vectors {
   const block: Vectors['block'] = async (from, to) => {
     const parts: Float64Array[] = [];
-    for (const { delta } of ordered) {
-      const bytes = await blobs.read(delta, 4 * from, 4 * (to - from));
+    for (const digest of digests) {
+      const bytes = await blobs.read(digest, 4 * from, 4 * (to - from));
       parts.push(Float64Array.from(float32Of(bytes)));
     }
     return parts;
   };
-  return { count: ordered.length, dim, block };
+  return { count: digests.length, dim, block };
 }
 
 /** Calls `take` with every block, and lets others have a turn in between. @throws FederationError `update-not-finite`. */
