@@ -104,8 +104,11 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
         parts: [frame],
         deliver: ([bytes]) => {
           const stage = open(bytes!);
-          if (!stage.ok || stage.value.event.type === 'open') return true;
-          return to.hear(stage.value.roundHash, stage.value.event);
+          if (!stage.ok) return true;
+          const { roundHash: of, event: heard } = stage.value;
+          // A world has one complete graph.
+          if (heard.type === 'open' || heard.type === 'drawn' || heard.type === 'outcome') return true;
+          return to.hear(of, heard);
         },
       });
     },
