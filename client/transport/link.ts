@@ -38,15 +38,16 @@ export function createLink(transport: Transport): Link {
     bytesDown += answer.body.length + (answer.attachment?.length ?? 0);
     return answer;
   };
+  const down = (): void => {
+    if (isUp) gate = Promise.withResolvers<void>();
+    isUp = false;
+  };
   return {
     up: () => {
       isUp = true;
       gate.resolve();
     },
-    down: () => {
-      if (isUp) gate = Promise.withResolvers<void>();
-      isUp = false;
-    },
+    down,
     call: async (call, signal) => {
       for (let silent = 0; ; ) {
         const current = gate;
@@ -55,6 +56,8 @@ export function createLink(transport: Transport): Link {
           return await untilAborted(send(call), signal);
         } catch (thrown) {
           if (signal.aborted || !(thrown instanceof TransportError)) throw thrown;
+          // A transport knows that its connection is gone before it says so: that is no silence of the coordinator.
+          if (gate === current && thrown.code === 'not-connected') down();
           if (gate === current && isUp && ++silent >= silentAttemptsMax) throw thrown;
         }
       }

@@ -8,14 +8,18 @@ const answer: Answer = { body: new Uint8Array([1]), attachment: null };
 const never = new AbortController().signal;
 
 /** A transport whose calls answer, or fail, as the list says. */
-function scripted(script: ('answer' | 'lost')[], onCall: (count: number) => void = () => undefined): Transport {
+function scripted(
+  script: ('answer' | 'lost' | 'gone')[],
+  onCall: (count: number) => void = () => undefined,
+): Transport {
   let count = 0;
   return {
     connect: () => Promise.resolve(),
     call: () => {
       const outcome = script[count++];
       onCall(count);
-      return outcome === 'answer' ? Promise.resolve(answer) : Promise.reject(new TransportError('no-answer', 'lost'));
+      if (outcome === 'answer') return Promise.resolve(answer);
+      return Promise.reject(new TransportError(outcome === 'gone' ? 'not-connected' : 'no-answer', 'lost'));
     },
     clockOffsetMs: () => 0,
     close: () => undefined,
@@ -58,6 +62,23 @@ describe('calls over a link', () => {
     link.up();
     await assert.rejects(link.call(call, never), TransportError);
     assert.equal(calls, 5);
+  });
+
+  it('[CLI-95] wait for the next connection where this one is gone before anybody was told', async () => {
+    let calls = 0;
+    const link = createLink(
+      scripted(['lost', 'gone', 'answer'], (count) => {
+        calls = count;
+      }),
+    );
+    link.up();
+    const answered = link.call(call, never);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(calls, 2);
+    // What was known already is said, and the next connection stands.
+    link.down();
+    link.up();
+    assert.equal(await answered, answer);
   });
 
   it('[CLI-21] end with the reason of the abort, connected or not', async () => {
