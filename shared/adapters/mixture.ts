@@ -17,8 +17,10 @@
 import {
   add,
   div,
+  mean,
   mul,
   reshape,
+  type Scalar,
   softmax,
   softplus,
   sum,
@@ -178,8 +180,8 @@ function mixed(input: Tensor3D, site: string, configuration: MixtureConfiguratio
   const routing = { expertCount, choices, groups };
   const { balanceLoss: balance, routerLoss: calm } = configuration;
   if (balance > 0)
-    context.addLoss?.(`${site}.balance`, mul(balanceLoss(probabilities, dispatch, routing), balance).asScalar());
-  if (calm > 0) context.addLoss?.(`${site}.router`, mul(routerLoss(logits), calm).asScalar());
+    context.addLoss?.(`${site}.balance`, mul<Scalar>(balanceLoss(probabilities, dispatch, routing), balance));
+  if (calm > 0) context.addLoss?.(`${site}.router`, mul<Scalar>(routerLoss(logits), calm));
   report(site, probabilities, dispatch, context);
 
   const order = dispatch.tokens.flat();
@@ -264,5 +266,5 @@ function report(
   if (context.observe === undefined) return;
   context.observe(`${site}.uses`, tensor1d(tokens.map(({ length }) => length)));
   context.observe(`${site}.dropped`, tensor1d([droppedCount]));
-  context.observe(`${site}.probability`, probabilities.mean(0));
+  context.observe(`${site}.probability`, mean(probabilities, 0));
 }

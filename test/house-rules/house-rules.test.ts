@@ -68,6 +68,11 @@ const pureFiles =
   /^(coordinator\/(rounds|cohort)\/(?!uploads)|client\/session\/(?!ledger)|shared\/protocol\/|shared\/update\/)/;
 const impure = /\b(Date\.now|performance\.now|Math\.random|setTimeout|setInterval|process\.|fetch\()/;
 
+/** Operations of TensorFlow.js as methods of tensors, which exist in Node alone; names that nothing else has. */
+const chainedOperation =
+  /\.(as(Scalar|[1-5]D|Type)|to(Float|Int|Bool)|matMul|transpose|reshape(As)?|expandDims|squeeze|mean|softmax|cumsum|tile|mul|div|sub|square|argMax|oneHot|greater|less|cast|where|pad|relu|sigmoid|neg)\(/;
+const tensorFolders = /^shared\/(compute|model|adapters|training)\//;
+
 /** Files over 400 lines need a reason here. */
 const longFiles: Readonly<Record<string, string>> = {};
 const linesMax = 400;
@@ -206,6 +211,20 @@ describe('house rules', () => {
         : ['holds a note to do something later'],
     );
     assert.deepEqual([...found, ...notes], []);
+  });
+
+  it('[HR-11] operations on tensors are functions, since browsers have no methods for them', () => {
+    const files = product.filter(({ path, imports }) => {
+      return tensorFolders.test(path) && imports.some(({ target }) => target === '@tensorflow/tfjs-core');
+    });
+    assert.ok(files.length > 50, 'the pattern finds the files');
+    const found = violationsOf(files, (source) =>
+      codeLines(source).flatMap((line, index) => {
+        const isFound = chainedOperation.test(line.replaceAll('fused.', ''));
+        return isFound ? [`line ${index + 1}: ${line.trim()}`] : [];
+      }),
+    );
+    assert.deepEqual(found, []);
   });
 
   it('[HR-10] package versions are exact', async () => {

@@ -15,6 +15,8 @@ export interface ParityOptions {
   readonly backends: readonly BackendName[];
   /** Whether missing cases fail the suite. */
   readonly strict: boolean;
+  /** Names of the cases to run; all when left out. */
+  readonly only?: ReadonlySet<string>;
   readonly print: (line: string) => void;
 }
 
@@ -27,9 +29,10 @@ export interface ParitySummary {
 }
 
 /** Runs all cases, prints one line for each and `parity: R run, F failed, M missing` at the end. */
-export async function runParity({ fixtures, backends, strict, print }: ParityOptions): Promise<ParitySummary> {
+export async function runParity({ fixtures, backends, strict, only, print }: ParityOptions): Promise<ParitySummary> {
   const summary = { run: 0, failed: 0, missing: 0 };
-  for (const opened of await foldersOf(fixtures, print)) {
+  for (const { folder, cases } of await foldersOf(fixtures, print)) {
+    const opened = { folder, cases: cases.filter(({ name }) => only?.has(name) ?? true) };
     const results = await runFolder(opened, backends);
     for (const { name, missing } of opened.cases) {
       if (missing !== null) {

@@ -21,6 +21,7 @@ import {
   eye,
   mul,
   reshape,
+  type Scalar,
   softmax,
   split,
   square,
@@ -202,11 +203,11 @@ function fuse(
   if (!value) return reshape(mixed, query.shape);
   if (rank === undefined) {
     const kernel = named<Tensor2D>('value.kernel');
-    context.addLoss?.(`${site}.value`, mul(distanceToIdentity(kernel), settings.regularisation).asScalar());
+    context.addLoss?.(`${site}.value`, mul<Scalar>(distanceToIdentity(kernel), settings.regularisation));
     return reshape(trainableMatMul(mixed, kernel), query.shape);
   }
   const [down, up] = [named<Tensor2D>('value.down'), named<Tensor2D>('value.up')];
-  context.addLoss?.(`${site}.value`, mul(productNorm(down, up), settings.regularisation).asScalar());
+  context.addLoss?.(`${site}.value`, mul<Scalar>(productNorm(down, up), settings.regularisation));
   return reshape(add(mixed, trainableMatMul(trainableMatMul(mixed, down), up)), query.shape);
 }
 

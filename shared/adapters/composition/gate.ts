@@ -14,6 +14,7 @@ import {
   clipByValue,
   mul,
   reshape,
+  type Scalar,
   sigmoid,
   slice,
   sub,
@@ -128,6 +129,6 @@ function hardConcrete(logit: number, noise: number, training: boolean): number {
 /** The loss on open gates, and the probability with which each is open. */
 function reportGates(logits: Tensor1D, penalty: number, context: AdapterContext): void {
   const open = sigmoid(sub(logits, beta * Math.log(-gamma / zeta)));
-  if (penalty > 0) context.addLoss?.('gate.open', mul(sum(open), penalty).asScalar());
+  if (penalty > 0) context.addLoss?.('gate.open', mul<Scalar>(sum(open), penalty));
   context.observe?.('gate.open', open);
 }

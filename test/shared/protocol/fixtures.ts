@@ -1,6 +1,6 @@
 /** Identities from seeds and sample values for tests of the protocol. */
 import { strict as assert } from 'node:assert';
-import { fromHex } from '../../../shared/core/bytes.ts';
+import { fromHex, toHex } from '../../../shared/core/bytes.ts';
 import type { ClientId, Digest, FederationId, SessionId } from '../../../shared/core/ids.ts';
 import type { Result } from '../../../shared/core/result.ts';
 import { identityFromSeed } from '../../../shared/crypto/identity.ts';
@@ -34,5 +34,5 @@ export function flipped(bytes: Uint8Array, bit = 0): Uint8Array {
 
 /** Hex with one bit flipped. */
 export function flippedHex(hex: string): string {
-  return Buffer.from(flipped(fromHex(hex))).toString('hex');
+  return toHex(flipped(fromHex(hex)));
 }

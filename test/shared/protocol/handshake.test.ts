@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { toHex } from '../../../shared/core/bytes.ts';
 import { digestOf } from '../../../shared/crypto/hash.ts';
 import { encodeMessage } from '../../../shared/protocol/codec.ts';
 import type { Auth } from '../../../shared/protocol/handshake.ts';
@@ -72,7 +73,7 @@ describe('enrolment', () => {
   });
 
   it('[HSK-5] with another key, another token or for another federation is refused', () => {
-    const other = Buffer.from(identityOf(2).publicKey).toString('hex');
+    const other = toHex(identityOf(2).publicKey);
     assert.equal(codeOf(openEnrolment({ ...enrolment, publicKey: other }, federationId)), 'wrong-signature');
     const token2 = flippedHex(enrolment.token!);
     assert.equal(codeOf(openEnrolment({ ...enrolment, token: token2 }, federationId)), 'wrong-signature');
