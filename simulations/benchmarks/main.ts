@@ -76,6 +76,42 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     },
     load: () => import('./coordinator.ts'),
   },
+  clients: {
+    summary: 'simulated clients on one base, trained together and one by one: examples per second',
+    flags: {
+      backend: 'auto, or the name of a back end',
+      threads: 'threads of the back end',
+      layers: 'layers of the base',
+      width: 'width of the base',
+      heads: 'attention heads',
+      'feed-forward': 'inner width of the feed-forward part',
+      sequence: 'tokens of a row',
+      batch: 'rows of a step of one client, default 4',
+      rank: 'rank of the adapter',
+      clients: 'clients, default 16',
+      steps: 'steps of a training, default 2',
+      turns: 'turns of both, default 3',
+      adapter: 'lora or bottleneck, default lora',
+    },
+    load: () => import('./clients.ts'),
+  },
+  heartbeat: {
+    summary:
+      'how long the thread of the socket keeps events waiting while the site trains, with the learner in a thread and without',
+    flags: {
+      backend: 'auto, or the name of a back end',
+      threads: 'threads of the back end',
+      layers: 'layers of the base',
+      width: 'width of the base',
+      heads: 'attention heads',
+      'feed-forward': 'inner width of the feed-forward part',
+      sequence: 'tokens of a row',
+      batch: 'rows of a step',
+      rank: 'rank of the adapter',
+      steps: 'steps that are looked at, default 10',
+    },
+    load: () => import('./heartbeat.ts'),
+  },
   round: {
     summary: 'a whole round without training, beside the same bytes over bare socket.io',
     flags: {
