@@ -8,7 +8,7 @@ import { hasFused, runFused } from './native/fused-names.ts';
 
 /** silu(gate) ∘ up, of equal shapes; gradients reach both. */
 export function gatedSilu<Input extends Tensor>(gate: Input, up: Input): Input {
-  if (hasFused('gatedSilu')) return wholeGatedSilu(gate, up);
+  if (hasFused('gatedSilu', gate.size)) return wholeGatedSilu(gate, up);
   return withGradient([gate, up], (a: Tensor, b: Tensor) => {
     const opened = sigmoid(a);
     return {

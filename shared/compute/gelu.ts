@@ -30,7 +30,7 @@ function normalDensity(x: Tensor): Tensor {
 
 /** x Φ(x) with the normal distribution function Φ: the form of BERT, `gelu`. */
 export function geluErf<Input extends Tensor>(input: Input): Input {
-  if (hasFused('gelu')) return wholeGelu(input, 'none');
+  if (hasFused('gelu', input.size)) return wholeGelu(input, 'none');
   return withGradient([input], (x: Tensor) => {
     const distribution = normalDistribution(x);
     return {
@@ -49,7 +49,7 @@ const tanhCubic = 0.044715;
 
 /** x / 2 (1 + tanh(√(2/π) (x + 0.044715 x³))): the form of GPT-2, `gelu_new`. Computed as x σ(2 u), which is the same and cheaper. */
 export function geluTanh<Input extends Tensor>(input: Input): Input {
-  if (hasFused('gelu')) return wholeGelu(input, 'tanh');
+  if (hasFused('gelu', input.size)) return wholeGelu(input, 'tanh');
   return withGradient([input], (x: Tensor) => {
     const argument = mul(x, add(mul(square(x), 2 * tanhScale * tanhCubic), 2 * tanhScale));
     const gate = sigmoid(argument);

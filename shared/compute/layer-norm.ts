@@ -48,7 +48,7 @@ function normalise(
   epsilon: number,
   frozen: { readonly gain: Tensor1D; readonly bias: Tensor1D } | null,
 ): Tensor2D {
-  if (frozen !== null && hasFused('layerNorm')) return wholeNorm(input, epsilon, frozen);
+  if (frozen !== null && hasFused('layerNorm', input.shape[1])) return wholeNorm(input, epsilon, frozen);
   return withGradient([input], (x: Tensor2D) => {
     const centred = sub(x, mean(x, 1, true));
     const inverseDeviation = rsqrt(add(mean(square(centred), 1, true), epsilon));

@@ -5,6 +5,7 @@ import { isNode } from './place.ts';
 import { registerCutKernels } from './wasm-cuts.ts';
 import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
 import { registerRowKernels } from './wasm-rows.ts';
+import { registerVectorKernels } from './wasm-vectors.ts';
 import { registerWebGl } from './webgl.ts';
 import { registerWebGpu } from './webgpu.ts';
 
@@ -74,6 +75,7 @@ async function loadWasm(threads: number): Promise<LoadedBackend> {
     registerWasmKernels();
     registerRowKernels();
     registerCutKernels();
+    registerVectorKernels();
   }
   return { ...onProcessor, threads: () => Math.max(1, wasm.getThreadsCount()), memoryBytesMax: wasmBytesMax };
 }

@@ -17,6 +17,7 @@ import {
 } from '@tensorflow/tfjs-core';
 import { isConstant } from './constants.ts';
 import { withGradient } from './custom-gradient.ts';
+import { canBePacked, packedMatrix } from './packed-matrix.ts';
 import { releaseValues } from './wasm-kernels.ts';
 
 /** A frozen linear map y = x W + c. */
@@ -46,16 +47,18 @@ function needsCopies(): boolean {
 }
 
 /**
- * A frozen linear map. Takes over both tensors. The transposed copy that gradients need on WebAssembly is made when the first gradient asks
- * for it, so that evaluation does not pay its memory.
+ * A frozen linear map. Takes over both tensors. On WebAssembly the weight is packed at the first product, and once more, transposed, when the first
+ * gradient asks for it, so that evaluation does not pay its memory.
  * @param weight W `[inSize, outSize]`.
  * @param bias c `[outSize]`, or null for none.
  */
 export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLinear {
   const [inSize, outSize] = weight.shape;
+  const [packed, packedBack] = [packedMatrix(weight, false), packedMatrix(weight, true)];
   let transposed: Tensor2D | null = null;
   const timesTransposed = (upstream: Tensor2D): Tensor2D => {
     if (!needsCopies()) return matMul(upstream, weight, false, true);
+    if (canBePacked(outSize, inSize)) return packedBack.times(upstream, null);
     if (transposed !== null) return matMul(upstream, transposed);
     transposed = keep(transpose(weight));
     const gradient: Tensor2D = matMul(upstream, transposed);
@@ -64,7 +67,7 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   };
   const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
     withGradient([input], (x: Tensor2D) => ({
-      value: product(x, weight, added),
+      value: canBePacked(inSize, outSize) ? packed.times(x, added) : product(x, weight, added),
       saved: [],
       backward: (upstream: Tensor2D) => [timesTransposed(upstream)],
     }));
@@ -84,7 +87,7 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
     dispose: () => {
       weight.dispose();
       bias?.dispose();
-      transposed?.dispose();
+      for (const copy of [packed, packedBack, transposed]) copy?.dispose();
       transposed = null;
     },
   };

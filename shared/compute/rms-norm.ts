@@ -22,7 +22,7 @@ export function frozenRmsNorm(gain: Tensor1D, epsilon: number): FrozenNorm {
 
 /** x̂, or x̂ ∘ γ where γ is given. */
 function normalise(input: Tensor2D, epsilon: number, gain: Tensor1D | null): Tensor2D {
-  if (gain !== null && hasFused('rmsNorm')) return wholeNorm(input, epsilon, gain);
+  if (gain !== null && hasFused('rmsNorm', input.shape[1])) return wholeNorm(input, epsilon, gain);
   return withGradient([input], (x: Tensor2D) => {
     const scale = rsqrt(add(mean(square(x), 1, true), epsilon));
     const normalised: Tensor2D = mul(x, scale);

@@ -1,4 +1,7 @@
-/** Names of the operations that the native back end computes as a whole; other back ends compose them from the library's kernels. */
+/**
+ * Names of the operations that the native back end computes as a whole, and WebAssembly some of them; other back ends compose them from the library's
+ * kernels.
+ */
 import { engine, getBackend, getKernel, type Tensor, type TensorInfo } from '@tensorflow/tfjs-core';
 
 /** Whole operations, forward and backward. */
@@ -15,9 +18,15 @@ export const fusedKernels = {
   attentionGradient: 'TributaryAttentionGradient',
 } as const;
 
-/** Whether the current back end computes `kernel` as a whole. */
-export function hasFused(kernel: keyof typeof fusedKernels): boolean {
-  return getKernel(fusedKernels[kernel], getBackend()) !== undefined;
+/**
+ * Whether the current back end computes `kernel` as a whole.
+ * @param size of a norm's rows, else of all values: on WebAssembly they fill whole vectors.
+ */
+export function hasFused(kernel: keyof typeof fusedKernels, size = 0): boolean {
+  const name = getBackend();
+  if (getKernel(fusedKernels[kernel], name) === undefined) return false;
+  if (name !== 'wasm') return true;
+  return kernel.endsWith('Norm') ? size % 4 === 0 : size >= 4;
 }
 
 /** Runs a whole operation; it has no gradient of its own. */

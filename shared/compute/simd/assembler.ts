@@ -46,6 +46,8 @@ export const i32 = {
   multiply: (a: Code, b: Code): Code => [...a, ...b, 0x6c],
   shiftLeft: (a: Code, bits: number): Code => [...a, ...i32.constant(bits), 0x74],
   isBelow: (a: Code, b: Code): Code => [...a, ...b, 0x49],
+  /** The lower of two; both are computed twice. */
+  lower: (a: Code, b: Code): Code => [...a, ...b, ...i32.isBelow(a, b), 0x1b],
   isAtLeast: (a: Code, b: Code): Code => [...a, ...b, 0x4f],
 } as const;
 
@@ -102,6 +104,11 @@ export function multiplyAdd(relaxed: boolean): (a: Code, b: Code, c: Code) => Co
 export function whileLoop(condition: Code, body: Code): Code {
   const again = [0x0c, 1];
   return [0x03, emptyBlock, ...condition, 0x04, emptyBlock, ...body, ...again, end, end];
+}
+
+/** Repeats `body` as long as `condition` holds; it is asked afterwards. */
+export function repeatLoop(body: Code, condition: Code): Code {
+  return [0x03, emptyBlock, ...body, ...condition, 0x0d, 0, end];
 }
 
 function lane(a: Code, index: number): Code {

@@ -4,6 +4,7 @@
  */
 import { encodeModule } from './assembler.ts';
 import { normFunctions } from './norms.ts';
+import { packedProduct } from './packed-product.ts';
 import { pointwiseFunctions } from './pointwise.ts';
 
 /** Kernels by name; arguments are addresses in bytes, counts, and what the kernel's file says. */
@@ -17,6 +18,7 @@ export type VectorKernel =
   | 'gated silu gradient'
   | 'layer norm'
   | 'layer norm gradient'
+  | 'packed product'
   | 'rms norm'
   | 'rms norm gradient';
 
@@ -38,5 +40,5 @@ function compile(): WebAssembly.Module | null {
 
 /** The module of the kernels. @param relaxed whether products and sums are fused, which some engines cannot. */
 export function vectorModule(relaxed: boolean): Uint8Array<ArrayBuffer> {
-  return encodeModule([...pointwiseFunctions(relaxed), ...normFunctions(relaxed)]);
+  return encodeModule([...pointwiseFunctions(relaxed), ...normFunctions(relaxed), packedProduct(relaxed)]);
 }

@@ -135,6 +135,8 @@ export function pointwiseFunctions(relaxed: boolean): readonly FunctionSpecifica
             );
         return {
           before: [
+            // Beyond, the slope is 0 or 1, and its parts would overflow.
+            ...value!.set(v128.higher(v128.lower(value!.get, constant(15)), constant(-15))),
             ...square.set(v128.multiply(value!.get, value!.get)),
             ...first.before,
             ...open.set(v128.divide(one, v128.add(one, first.value))),

@@ -9,6 +9,7 @@ import {
 import { parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { batchedProductKernel } from '../../../shared/compute/wasm-kernels.ts';
+import { packedProductKernel } from '../../../shared/compute/wasm-vectors.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { memorySource } from '../../../shared/data/example-source.ts';
 import { defaultTraining } from '../../../shared/training/configuration.ts';
@@ -55,7 +56,8 @@ describe('a training step on WebAssembly', () => {
   before(async () => {
     await useBackend('wasm');
     for (const kernel of getKernelsForBackend('wasm')) {
-      if (!['BatchMatMul', '_FusedMatMul', batchedProductKernel].includes(kernel.kernelName)) continue;
+      if (!['BatchMatMul', '_FusedMatMul', batchedProductKernel, packedProductKernel].includes(kernel.kernelName))
+        continue;
       originals.push(kernel);
       unregisterKernel(kernel.kernelName, 'wasm');
       registerKernel({
@@ -83,7 +85,11 @@ describe('a training step on WebAssembly', () => {
       it(`[STP-1] issues no product with a transposed operand: ${family}, ${Object.values(adapter).join(' ')}`, async () => {
         await train(family, adapter, 2);
         assert.ok(products.length > 20, `only ${products.length} products were seen`);
-        assert.ok(products.some(({ kernel }) => kernel === batchedProductKernel));
+        for (const own of [batchedProductKernel, packedProductKernel])
+          assert.ok(
+            products.some(({ kernel }) => kernel === own),
+            own,
+          );
         assert.deepEqual(
           products.filter(({ transposed }) => transposed),
           [],
