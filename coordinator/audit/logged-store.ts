@@ -1,7 +1,7 @@
 /**
- * A store whose changes stand in the log: every change is durable first, then its entry, and only then the caller goes on, so that nothing is
- * announced or acknowledged that the log does not know. A coordinator that ends in between logs what is missing when it starts
- * ({@link happeningsOf}); what is in the log already is not logged again.
+ * A store whose changes stand in the log: every change is applied first, then its entry, and only when both are durable the caller goes on, so that
+ * nothing is announced or acknowledged that the log does not know. They share one flush of the disk. A coordinator that ends in between logs what
+ * is missing when it starts ({@link happeningsOf}); what is in the log already is not logged again.
  */
 import type { Happening } from '../../shared/audit/entry.ts';
 import { assert } from '../../shared/core/assert.ts';
@@ -146,71 +146,85 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
   };
   return {
     ...store,
-    createFederation: async (record) => {
-      await store.createFederation(record);
-      await log.record(created(record));
-    },
-    addInvite: async (invite) => {
-      await store.addInvite(invite);
-      const { tokenHash, approval, expiresMs } = invite;
-      const subject = digestOf(fromHex(tokenHash));
-      await log.record({ type: 'invite-made', subject, payload: { approval, expiresMs } });
-    },
-    redeemInvite: async (...redemption) => {
-      const client = await store.redeemInvite(...redemption);
-      if (client !== null) await log.record(enrolled(client));
-      return client;
-    },
-    approveClient: async (clientId) => {
-      const isChanged = await store.approveClient(clientId);
-      if (isChanged) await log.record(aboutClient('client-approved', clientId));
-      return isChanged;
-    },
-    revokeClient: async (clientId) => {
-      const isChanged = await store.revokeClient(clientId);
-      if (isChanged) await log.record(aboutClient('client-revoked', clientId));
-      return isChanged;
-    },
-    openRound: async (roundIndex, roundHash, asked) => {
-      await store.openRound(roundIndex, roundHash, asked);
-      await log.record(opened({ roundIndex, roundHash, asked }));
-    },
-    reopenRound: async (roundIndex, roundHash, asked) => {
-      const forgotten = await store.reopenRound(roundIndex, roundHash, asked);
-      takeEvidence();
-      const payload = { roundIndex, roundHash, asked };
-      await log.record({ type: 'round-reopened', subject: `${roundIndex}/${roundHash}`, payload });
-      return forgotten;
-    },
-    addUpdate: async (update) => {
-      // Both are asked for in one turn and so become durable in one flush; whichever update is the first of its client is the one that is logged.
-      const [kept] = await Promise.all([store.addUpdate(update), log.record(stored(update))]);
-      return kept;
-    },
-    voidRound: async (roundIndex, contributed, detail) => {
-      const isOpen = (await store.rounds()).some((round) => round.roundIndex === roundIndex && round.status === 'open');
-      const forgotten = await store.voidRound(roundIndex, contributed, detail);
-      if (!isOpen) return forgotten;
-      takeEvidence();
-      await log.record(voided({ roundIndex, contributed, detail }));
-      await checkpoint();
-      return forgotten;
-    },
-    createVersion: async (version) => {
-      await store.createVersion(version);
-      await log.record(published(version, coordinatorKey));
-    },
-    addVersion: async (version) => {
-      await store.addVersion(version);
-      await log.record(published(version, coordinatorKey));
-      await checkpoint();
-    },
-    publish: async (version, detail) => {
-      const isRetained = await retain(version.roundIndex);
-      const forgotten = await store.publish(version, detail);
-      await log.record(published(version, coordinatorKey));
-      await checkpoint();
-      return isRetained ? [] : forgotten;
-    },
+    createFederation: (record) =>
+      store.durably(async () => {
+        await store.createFederation(record);
+        await log.record(created(record));
+      }),
+    addInvite: (invite) =>
+      store.durably(async () => {
+        await store.addInvite(invite);
+        const { tokenHash, approval, expiresMs } = invite;
+        const subject = digestOf(fromHex(tokenHash));
+        await log.record({ type: 'invite-made', subject, payload: { approval, expiresMs } });
+      }),
+    redeemInvite: (...redemption) =>
+      store.durably(async () => {
+        const client = await store.redeemInvite(...redemption);
+        if (client !== null) await log.record(enrolled(client));
+        return client;
+      }),
+    approveClient: (clientId) =>
+      store.durably(async () => {
+        const isChanged = await store.approveClient(clientId);
+        if (isChanged) await log.record(aboutClient('client-approved', clientId));
+        return isChanged;
+      }),
+    revokeClient: (clientId) =>
+      store.durably(async () => {
+        const isChanged = await store.revokeClient(clientId);
+        if (isChanged) await log.record(aboutClient('client-revoked', clientId));
+        return isChanged;
+      }),
+    openRound: (roundIndex, roundHash, asked) =>
+      store.durably(async () => {
+        await store.openRound(roundIndex, roundHash, asked);
+        await log.record(opened({ roundIndex, roundHash, asked }));
+      }),
+    reopenRound: (roundIndex, roundHash, asked) =>
+      store.durably(async () => {
+        const forgotten = await store.reopenRound(roundIndex, roundHash, asked);
+        takeEvidence();
+        const payload = { roundIndex, roundHash, asked };
+        await log.record({ type: 'round-reopened', subject: `${roundIndex}/${roundHash}`, payload });
+        return forgotten;
+      }),
+    addUpdate: (update) =>
+      store.durably(async () => {
+        // Both are asked for in one turn; whichever update is the first of its client is the one that is logged.
+        const [kept] = await Promise.all([store.addUpdate(update), log.record(stored(update))]);
+        return kept;
+      }),
+    voidRound: (roundIndex, contributed, detail) =>
+      store.durably(async () => {
+        const isOpen = (await store.rounds()).some(
+          (round) => round.roundIndex === roundIndex && round.status === 'open',
+        );
+        const forgotten = await store.voidRound(roundIndex, contributed, detail);
+        if (!isOpen) return forgotten;
+        takeEvidence();
+        await log.record(voided({ roundIndex, contributed, detail }));
+        await checkpoint();
+        return forgotten;
+      }),
+    createVersion: (version) =>
+      store.durably(async () => {
+        await store.createVersion(version);
+        await log.record(published(version, coordinatorKey));
+      }),
+    addVersion: (version) =>
+      store.durably(async () => {
+        await store.addVersion(version);
+        await log.record(published(version, coordinatorKey));
+        await checkpoint();
+      }),
+    publish: (version, detail) =>
+      store.durably(async () => {
+        const isRetained = await retain(version.roundIndex);
+        const forgotten = await store.publish(version, detail);
+        await log.record(published(version, coordinatorKey));
+        await checkpoint();
+        return isRetained ? [] : forgotten;
+      }),
   };
 }

@@ -144,6 +144,7 @@ export function createMemoryStore(): CoordinatorStore {
     },
     versions: async () => [...versions],
     latestVersion: async () => versions.at(-1) ?? null,
+    durably: (work) => work(),
     close: async () => undefined,
   };
 }

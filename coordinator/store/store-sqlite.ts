@@ -1,12 +1,14 @@
 /**
- * The store in one SQLite file (`node:sqlite`): write-ahead log, `synchronous=FULL` so that a commit survives a power failure, and a busy
- * timeout because `tributary invite` writes while the coordinator runs. Writes of the same moment share one
- * immediate transaction (`group-commit.ts`).
+ * The store in one SQLite file (`node:sqlite`): write-ahead log, and a busy timeout because `tributary invite` writes while the coordinator runs.
+ * Writes of the same moment share one immediate transaction (`group-commit.ts`). As with `synchronous=FULL` the write-ahead log is flushed
+ * before a write resolves, so that it survives a power failure; but the thread pool does it, and not the thread that serves the clients.
  */
-import { mkdirSync } from 'node:fs';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { closeSync, fdatasync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { sqliteLog } from '../audit/log-sqlite.ts';
@@ -40,24 +42,37 @@ const schema = `
 
 /** Opens or creates the database at `path`. @throws StoreError when it cannot be opened or is of a newer version. */
 export function openSqliteStore(path: string): CoordinatorStore {
-  const database = open(path);
-  const commits = createGroupCommit(database);
+  const { database, log } = open(path);
+  const flush = promisify(fdatasync);
+  const commits = createGroupCommit(database, () => flush(log));
+  /** Whether what runs waits for durability itself. */
+  const waits = new AsyncLocalStorage<true>();
+  const durable = async (): Promise<void> => (waits.getStore() === true ? undefined : commits.durable());
   const failed = (cause: unknown): StoreError =>
     cause instanceof StoreError
       ? cause
       : new StoreError('store-failed', `${path}: ${errorMessage(cause)}; check the disk and its permissions`, {
           cause,
         });
-  const guard = async <Value>(action: () => Value): Promise<Value> => {
+  const attempt = async <Value>(action: () => Value | Promise<Value>): Promise<Value> => {
     try {
-      return action();
+      return await action();
     } catch (cause) {
       throw failed(cause);
     }
   };
+  /** Reads what is durable: nobody is told what a power failure might take back. */
+  const guard = <Value>(action: () => Value): Promise<Value> =>
+    attempt(async () => {
+      const value = action();
+      await durable();
+      return value;
+    });
   const together = <Value>(action: () => Value): Promise<Value> =>
-    commits.write(action).catch((cause: unknown) => {
-      throw failed(cause);
+    attempt(async () => {
+      const value = await commits.apply(action);
+      await durable();
+      return value;
     });
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string): StatementSync => {
@@ -115,12 +130,13 @@ export function openSqliteStore(path: string): CoordinatorStore {
         return row === undefined ? null : String(row.url);
       }),
     setAddress: (url) => together(() => void run('INSERT OR REPLACE INTO address VALUES (1, ?)', url)),
-    client: (clientId) => guard(() => one<ClientRecord>(clientSql, clientId)),
+    // These two only ever become stricter, so that they need not be durable to be minded.
+    client: (clientId) => attempt(() => one<ClientRecord>(clientSql, clientId)),
     clients: () => guard(() => all<ClientRecord>('SELECT record FROM clients ORDER BY client_id')),
     approveClient: (clientId) => changeStatus(clientId, ['pending'], 'approved'),
     revokeClient: (clientId) => changeStatus(clientId, ['pending', 'approved'], 'revoked'),
     sequenceOf: (clientId) =>
-      guard(() => Number(prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0)),
+      attempt(() => Number(prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0)),
     advanceSequence: (clientId, sequence) =>
       together(
         () =>
@@ -237,15 +253,27 @@ export function openSqliteStore(path: string): CoordinatorStore {
       }),
     versions: () => guard(() => all<VersionRow>('SELECT record FROM versions ORDER BY version')),
     latestVersion: () => guard(() => one<VersionRow>('SELECT record FROM versions ORDER BY version DESC LIMIT 1')),
+    durably: (work) =>
+      attempt(async () => {
+        const value = await waits.run(true, work);
+        await durable();
+        return value;
+      }),
     close: () =>
-      guard(() => {
-        commits.flush();
-        database.close();
+      attempt(async () => {
+        commits.applyNow();
+        try {
+          await commits.durable();
+        } finally {
+          database.close();
+          closeSync(log);
+        }
       }),
   };
 }
 
-function open(path: string): DatabaseSync {
+/** The database, and a descriptor of its write-ahead log, which lives as long as a connection does. */
+function open(path: string): { readonly database: DatabaseSync; readonly log: number } {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(path);
@@ -257,9 +285,11 @@ function open(path: string): DatabaseSync {
         `${path} has schema version ${found}, this program knows ${schemaVersion}; use a newer tributary`,
       );
     }
-    if (found < schemaVersion)
-      database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
-    return database;
+    // This first transaction makes the log file where there is none, and with FULL its name is durable; from now on its content is flushed as above.
+    database.exec(
+      `BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT; PRAGMA synchronous = NORMAL;`,
+    );
+    return { database, log: openSync(`${path}-wal`, 'r+') };
   } catch (cause) {
     if (cause instanceof StoreError) throw cause;
     throw new StoreError(

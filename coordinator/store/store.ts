@@ -154,5 +154,11 @@ export interface CoordinatorStore {
   versions(): Promise<VersionRow[]>;
   latestVersion(): Promise<VersionRow | null>;
 
+  /**
+   * Runs `work`, within which writes resolve when they are applied and reads see them; resolves when all of it is durable. So several writes of which
+   * each needs the one before cost one flush. Whoever is not part of `work` waits for durability as always.
+   */
+  durably<Value>(work: () => Promise<Value>): Promise<Value>;
+
   close(): Promise<void>;
 }

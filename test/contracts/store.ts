@@ -141,6 +141,20 @@ export function storeContract(name: string, { open, durable }: StoreMaker): void
       ]);
     });
 
+    it('[STO-25] writes that follow each other count and resolve together, and what fails among them is told', async () => {
+      const seen = await store.durably(async () => {
+        await store.openRound(0, digest('f1'), 3);
+        return (await store.rounds()).length;
+      });
+      assert.equal(seen, 1);
+      const failing = store.durably(async () => {
+        await store.openRound(1, digest('f1'), 3);
+        await store.openRound(0, digest('f1'), 3);
+      });
+      await assert.rejects(failing, { code: 'round-exists' });
+      assert.equal((await store.rounds()).length, 2);
+    });
+
     it('[STO-14] writes of the same moment count one by one: what fails takes nothing else along', async () => {
       await store.openRound(0, digest('e1'), 2);
       const outcomes = await Promise.allSettled([
