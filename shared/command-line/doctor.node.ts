@@ -2,6 +2,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import process from 'node:process';
 import type { Command } from 'commander';
+import { backendNames } from '../compute/backend-names.ts';
 import { errorMessage, FederationError } from '../core/errors.ts';
 import { hubClientInstall } from '../model/hub/client.node.ts';
 import type { CommandContext } from './context.ts';
@@ -11,29 +12,55 @@ import { formatTable } from './table.ts';
 /** Version of all TensorFlow.js packages; mixing versions loads two engines. */
 const tensorflowVersion = '4.22.0';
 
-/** A back end as the doctor knows it: an optional package has the line that installs it. */
-const backends = [
-  { name: 'node-gpu', package: '@tensorflow/tfjs-node-gpu', version: tensorflowVersion, optional: true },
-  { name: 'node', package: '@tensorflow/tfjs-node', version: tensorflowVersion, optional: true },
-  { name: 'native', package: 'onnxruntime-node', version: '1.30.0', optional: false },
-  { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', version: tensorflowVersion, optional: false },
-  { name: 'cpu', package: '@tensorflow/tfjs-backend-cpu', version: tensorflowVersion, optional: false },
-] as const;
+/** Packages with the versions that are meant; those that fetch their library in an install script need it to be allowed. */
+interface BackendPackages {
+  readonly packages: readonly { readonly name: string; readonly version: string }[];
+  readonly hasInstallScript: boolean;
+}
+
+const tensorflowPackage = (name: string) => ({ name: `@tensorflow/${name}`, version: tensorflowVersion });
+
+/** The back ends of Node as the doctor knows them, in the order of `auto`. */
+const backends: Readonly<Record<(typeof backendNames)[number], BackendPackages>> = {
+  'node-gpu': { packages: [tensorflowPackage('tfjs-node-gpu')], hasInstallScript: true },
+  webgpu: {
+    packages: [{ name: 'webgpu', version: '0.6.2' }, tensorflowPackage('tfjs-backend-webgpu')],
+    hasInstallScript: false,
+  },
+  node: { packages: [tensorflowPackage('tfjs-node')], hasInstallScript: true },
+  native: { packages: [{ name: 'onnxruntime-node', version: '1.30.0' }], hasInstallScript: false },
+  wasm: { packages: [tensorflowPackage('tfjs-backend-wasm')], hasInstallScript: false },
+  cpu: { packages: [tensorflowPackage('tfjs-backend-cpu')], hasInstallScript: false },
+};
 
 /** Least Node: the first of which strips types and has SQLite without flags. */
 const nodeLeast = [22, 18] as const;
 
+/** What a back end did when it was tried. */
+export interface ProbedBackend {
+  /** The graphics device; null where it is the processor. */
+  readonly device: string | null;
+  /** Whether it imitates in software a device that is not there: it works, and `auto` passes it by. */
+  readonly isSoftware: boolean;
+  /** Bytes that it can hold, for a graphics device in one tensor; null where the machine's memory ends it. */
+  readonly memoryBytesMax: number | null;
+  /** Billions of operations per second in a product of matrices. */
+  readonly gflops: number;
+}
+
 /** What the doctor found out about one back end. */
 export interface BackendFinding {
-  readonly name: (typeof backends)[number]['name'];
-  readonly package: string;
-  /** Whether the package is installed. */
+  readonly name: (typeof backendNames)[number];
+  readonly packages: readonly string[];
+  /** Whether its packages are installed. */
   readonly found: boolean;
   /** Whether a product and a gradient were computed with it and checked. */
   readonly works: boolean;
-  /** Why it does not work; null when it does. */
+  /** Why it does not work, or why `auto` does not take it though it does; null otherwise. */
   readonly reason: string | null;
-  /** The command that installs it; null when it is there. */
+  /** What it computes on and how fast; null where it does not work. */
+  readonly probed: ProbedBackend | null;
+  /** The command that installs or repairs it; null when nothing is missing. */
   readonly install: string | null;
 }
 
@@ -45,20 +72,19 @@ export interface Diagnosis {
   /** Version of the embedded SQLite; null when this Node has none. */
   readonly sqlite: string | null;
   readonly backends: readonly BackendFinding[];
-  /** What `--backend auto` takes: the first that works. */
+  /** What `--backend auto` takes: the first that works and is no imitation in software. */
   readonly auto: string | null;
   /** The client of the hub, which fetches bases named `hf:owner/name`; the command that installs it, null when it is there. */
   readonly hubClient: { readonly found: boolean; readonly install: string | null };
 }
 
-/** Makes a back end current after checking that it computes. @throws what stands in its way. */
-export type BackendProbe = (name: BackendFinding['name']) => Promise<unknown>;
+/** Makes a back end current after checking that it computes, and measures it. @throws what stands in its way. */
+export type BackendProbe = (name: BackendFinding['name']) => Promise<ProbedBackend>;
 
 /** Adds `doctor`. */
 export function register(program: Command, context: CommandContext): void {
   program.command('doctor').action(async () => {
-    const { useBackend } = await import('../compute/backend.ts');
-    const diagnosis = await diagnose((name) => useBackend(name));
+    const diagnosis = await diagnose(probe);
     context.report(diagnosis, diagnosisText(diagnosis));
     const missing = missingFor(diagnosis);
     if (missing.length > 0) {
@@ -67,10 +93,20 @@ export function register(program: Command, context: CommandContext): void {
   });
 }
 
+/** Starts a back end for good, as `--backend NAME` does, and measures it. */
+export async function probe(name: BackendFinding['name']): Promise<ProbedBackend> {
+  const [{ useBackend }, { measureSpeed }] = await Promise.all([
+    import('../compute/backend.ts'),
+    import('../compute/speed.ts'),
+  ]);
+  const { device, isSoftware, memoryBytesMax } = await useBackend(name);
+  return { device, isSoftware, memoryBytesMax, gflops: await measureSpeed(() => performance.now()) };
+}
+
 /** Looks at this machine. Back ends are probed one after the other, the fastest first. */
 export async function diagnose(probe: BackendProbe): Promise<Diagnosis> {
   const findings: BackendFinding[] = [];
-  for (const backend of backends) findings.push(await examine(backend, probe));
+  for (const name of backendNames) findings.push(await examine(name, probe));
   const hasHubClient = isInstalled('@huggingface/hub');
   return {
     node: { version: process.versions.node, supported: isSupported(process.versions.node) },
@@ -78,7 +114,7 @@ export async function diagnose(probe: BackendProbe): Promise<Diagnosis> {
     memoryBytes: totalmem(),
     sqlite: await sqliteVersion(),
     backends: findings,
-    auto: findings.find(({ works }) => works)?.name ?? null,
+    auto: findings.find(({ probed }) => probed?.isSoftware === false)?.name ?? null,
     hubClient: { found: hasHubClient, install: hasHubClient ? null : hubClientInstall },
   };
 }
@@ -94,8 +130,24 @@ export function diagnosisText(diagnosis: Diagnosis): string {
   const { node, cores, memoryBytes, sqlite, auto, hubClient } = diagnosis;
   const yes = (holds: boolean) => (holds ? 'yes' : 'no');
   const table = formatTable(
-    [{ heading: 'back end' }, { heading: 'found' }, { heading: 'works' }, { heading: 'why not' }],
-    diagnosis.backends.map(({ name, found, works, reason }) => [name, yes(found), yes(works), reason ?? '']),
+    [
+      { heading: 'back end' },
+      { heading: 'found' },
+      { heading: 'works' },
+      { heading: 'GFLOP/s', align: 'right' },
+      { heading: 'memory', align: 'right' },
+      { heading: 'on' },
+      { heading: 'why not' },
+    ],
+    diagnosis.backends.map(({ name, found, works, reason, probed }) => [
+      name,
+      yes(found),
+      yes(works),
+      probed === null ? '' : probed.gflops.toFixed(probed.gflops < 10 ? 1 : 0),
+      probed === null ? '' : memoryText(probed, memoryBytes),
+      probed === null ? '' : (probed.device ?? 'processor'),
+      reason ?? '',
+    ]),
   );
   const installs = diagnosis.backends.filter(({ install }) => install !== null);
   return [
@@ -107,9 +159,17 @@ export function diagnosisText(diagnosis: Diagnosis): string {
     table,
     '',
     auto === null ? 'No back end works.' : `--backend auto takes ${auto}.`,
-    ...installs.map(({ name, install }) => `To add ${name}: ${install}`),
+    ...installs.map(({ name, found, install }) => `To ${found ? 'repair' : 'add'} ${name}: ${install}`),
     ...(hubClient.install === null ? [] : [`To fetch bases named hf:owner/name: ${hubClient.install}`]),
   ].join('\n');
+}
+
+/** What a back end can hold: no more than the machine, except for graphics devices, which limit single tensors. */
+function memoryText({ device, memoryBytesMax }: ProbedBackend, machineBytes: number): string {
+  if (memoryBytesMax === null) return device === null ? formatBytes(machineBytes) : '?';
+  return device === null
+    ? formatBytes(Math.min(memoryBytesMax, machineBytes))
+    : `${formatBytes(memoryBytesMax)}/tensor`;
 }
 
 function missingFor({ node, sqlite, auto }: Diagnosis): string[] {
@@ -120,25 +180,43 @@ function missingFor({ node, sqlite, auto }: Diagnosis): string[] {
   return missing;
 }
 
-async function examine(backend: (typeof backends)[number], probe: BackendProbe): Promise<BackendFinding> {
-  const found = isInstalled(backend.package);
-  const install = found ? null : installLine(backend);
-  const fixed = { name: backend.name, package: backend.package, found, install };
-  if (!found) return { ...fixed, works: false, reason: 'not installed' };
+async function examine(name: BackendFinding['name'], probe: BackendProbe): Promise<BackendFinding> {
+  const packages = backends[name].packages.map((one) => one.name);
+  const found = packages.every(isInstalled);
+  const install = found ? null : installLine(name);
+  const fixed = { name, packages, found, install };
+  if (!found) return { ...fixed, works: false, reason: 'not installed', probed: null };
   try {
-    await probe(backend.name);
-    return { ...fixed, works: true, reason: null };
+    const probed = await probe(name);
+    const reason = probed.isSoftware ? 'software in place of a graphics card: auto passes it by' : null;
+    return { ...fixed, works: true, reason, probed };
   } catch (thrown) {
-    return { ...fixed, works: false, reason: errorMessage(thrown).split('\n')[0]! };
+    // The back end's own reason, without the advice for those who asked for it by name.
+    const cause = thrown instanceof FederationError && thrown.cause !== undefined ? thrown.cause : thrown;
+    const [reason] = errorMessage(cause).split('\n') as [string];
+    return {
+      ...fixed,
+      works: false,
+      reason,
+      probed: null,
+      install: lacksLibrary.test(reason) ? repairLine(name) : null,
+    };
   }
 }
 
-/** The command that installs a package. Some fetch their library in an install script, which npm runs only when it is allowed. */
-export function installLine(what: Pick<(typeof backends)[number], 'package' | 'version' | 'optional'>): string {
-  const install = `npm install ${what.package}@${what.version}`;
-  return what.optional
-    ? `${install} && npm install-scripts approve ${what.package} && npm rebuild ${what.package}`
-    : install;
+/** What the native packages say when npm did not run their install script, which fetches their library. */
+const lacksLibrary = /native addon module .* can ?not be found/i;
+
+/** The command that installs a back end. Some fetch their library in an install script, which npm runs only when it is allowed. */
+export function installLine(name: BackendFinding['name']): string {
+  const { packages, hasInstallScript } = backends[name];
+  const install = `npm install ${packages.map((one) => `${one.name}@${one.version}`).join(' ')}`;
+  return hasInstallScript ? `${install} && ${repairLine(name)}` : install;
+}
+
+function repairLine(name: BackendFinding['name']): string {
+  const names = backends[name].packages.map((one) => one.name).join(' ');
+  return `npm install-scripts approve ${names} && npm rebuild ${names}`;
 }
 
 function isInstalled(name: string): boolean {

@@ -29,6 +29,8 @@ export interface Backend {
   readonly threads: number;
   /** The graphics device it computes on; null where it is the processor. */
   readonly device: string | null;
+  /** Whether it imitates in software a graphics card that is not there; never so with `auto`. */
+  readonly isSoftware: boolean;
   /** Bytes that it can hold, on WebGPU in one tensor; null where nothing but the device's memory ends it. */
   readonly memoryBytesMax: number | null;
   /** Back ends that `auto` tried before this one, and why they do not work here. */
@@ -76,7 +78,7 @@ async function start(
   name: BackendName,
   threads: number,
   judge: (loaded: LoadedBackend) => void = () => {},
-): Promise<Pick<Backend, 'threads' | 'device' | 'memoryBytesMax'>> {
+): Promise<Pick<Backend, 'threads' | 'device' | 'isSoftware' | 'memoryBytesMax'>> {
   const { registered, load } = loaders[name];
   const loaded = await load(threads);
   judge(loaded);
@@ -84,7 +86,7 @@ async function start(
   await ready();
   if (getGradient('BatchMatMul') === undefined) await registerGradients();
   await prove();
-  return { threads: loaded.threads(), device: loaded.device, memoryBytesMax: loaded.memoryBytesMax };
+  return { ...loaded, threads: loaded.threads() };
 }
 
 /** Spares `auto` the loading of a library that could only find a card in software. @throws Error with the reason. */

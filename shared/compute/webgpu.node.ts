@@ -21,6 +21,8 @@ export function isDawnInstalled(): boolean {
 export async function openDawn(): Promise<GPU> {
   const present = globalThis.navigator.gpu as GPU | undefined;
   if (present !== undefined) return present;
+  // Without any driver the library complains on the terminal.
+  if (!hasGraphicsCard() && !hasDriver()) throw new Error(noAdapterReason());
   const { create, globals } = (await importOptional('webgpu')) as typeof import('webgpu');
   Object.assign(globalThis, globals);
   const gpu = create([]);
@@ -45,6 +47,13 @@ export function hasGraphicsCard(): boolean {
   if (process.env.VK_ICD_FILENAMES !== undefined || process.env.VK_DRIVER_FILES !== undefined) return true;
   const renders = existsSync('/dev/dri') && readdirSync('/dev/dri').some((name) => name.startsWith('renderD'));
   return renders || ['/dev/nvidiactl', '/dev/dxg', '/dev/kgsl-3d0', '/dev/mali0'].some((path) => existsSync(path));
+}
+
+/** Whether a driver for Vulkan is installed, such as one in software. */
+function hasDriver(): boolean {
+  return ['/usr/share/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/etc/vulkan/icd.d'].some(
+    (folder) => existsSync(folder) && readdirSync(folder).length > 0,
+  );
 }
 
 /** Dawn's request to process its events, while the event loop has not come to it. */

@@ -5,9 +5,13 @@ import {
   diagnosisText,
   installLine,
   isSupported,
+  type ProbedBackend,
+  probe,
 } from '../../../shared/command-line/doctor.node.ts';
-import { useBackend } from '../../../shared/compute/backend.ts';
+import { FederationError } from '../../../shared/core/errors.ts';
 import { hubClientInstall } from '../../../shared/model/hub/client.node.ts';
+
+const onProcessor: ProbedBackend = { device: null, isSoftware: false, memoryBytesMax: 2 ** 32, gflops: 1 };
 
 describe('diagnose', () => {
   it('[DOC-1] probes what is installed, says why the rest does not work, and takes the first that does', async () => {
@@ -15,6 +19,7 @@ describe('diagnose', () => {
     const diagnosis = await diagnose(async (name) => {
       probed.push(name);
       if (name === 'wasm') throw new Error('no SIMD\nsecond line');
+      return { ...onProcessor, isSoftware: name === 'webgpu' };
     });
     const find = (name: string) => diagnosis.backends.find((backend) => backend.name === name)!;
     assert.equal(find('wasm').reason, 'no SIMD');
@@ -22,10 +27,13 @@ describe('diagnose', () => {
     assert.deepEqual([find('cpu').found, find('cpu').works, find('cpu').reason], [true, true, null]);
     for (const { name, found, works, reason, install } of diagnosis.backends) {
       assert.equal(probed.includes(name), found, name);
-      assert.equal(reason === null, works, name);
+      assert.equal(reason === null, works && name !== 'webgpu', name);
       assert.equal(install === null, found, name);
     }
-    assert.equal(diagnosis.auto, diagnosis.backends.find(({ works }) => works)!.name);
+    // What imitates a graphics card works, and is passed by.
+    const first = diagnosis.backends.find(({ name, works }) => works && name !== 'webgpu')!;
+    assert.equal(diagnosis.auto, first.name);
+    if (find('webgpu').found) assert.match(find('webgpu').reason!, /^software in place of a graphics card/);
     assert.equal(diagnosis.node.supported, true);
     assert.ok(diagnosis.cores >= 1 && diagnosis.memoryBytes > 0);
     assert.match(diagnosis.sqlite!, /^\d+\.\d+/);
@@ -33,7 +41,8 @@ describe('diagnose', () => {
   });
 
   it('[DOC-2] finds that WebAssembly and the plain back end compute here', async () => {
-    const { backends } = await diagnose((name) => useBackend(name));
+    const { backends } = await diagnose(probe);
+    for (const { name, works, probed } of backends) assert.equal((probed?.gflops ?? 0) > 0, works, name);
     assert.deepEqual(
       backends
         .filter(({ works }) => works)
@@ -41,6 +50,21 @@ describe('diagnose', () => {
         .slice(-2),
       ['wasm', 'cpu'],
     );
+  });
+});
+
+describe('a broken installation', () => {
+  it('[DOC-5] of a package whose library is missing has the line that repairs it, and its own reason', async () => {
+    const reason =
+      'onnxruntime-node does not load: The Node.js native addon module (x.node) can not be found at path: /x.';
+    const { backends } = await diagnose(async (name) => {
+      if (name !== 'native') return onProcessor;
+      throw new FederationError('backend-unavailable', 'asked for by name', { cause: new Error(`${reason}\nmore`) });
+    });
+    const native = backends.find(({ name }) => name === 'native')!;
+    if (!native.found) return;
+    assert.equal(native.reason, reason);
+    assert.equal(native.install, 'npm install-scripts approve onnxruntime-node && npm rebuild onnxruntime-node');
   });
 });
 
@@ -52,14 +76,32 @@ describe('diagnosisText', () => {
     sqlite: null,
     backends: [
       {
+        name: 'webgpu',
+        packages: ['webgpu'],
+        found: true,
+        works: true,
+        reason: null,
+        install: null,
+        probed: { device: 'nvidia H100', isSoftware: false, memoryBytesMax: 4e9, gflops: 9876.5 },
+      },
+      {
         name: 'node',
-        package: '@tensorflow/tfjs-node',
+        packages: ['@tensorflow/tfjs-node'],
         found: false,
         works: false,
         reason: 'not installed',
-        install: installLine({ package: '@tensorflow/tfjs-node', version: '4.22.0', optional: true }),
+        install: installLine('node'),
+        probed: null,
       },
-      { name: 'wasm', package: '@tensorflow/tfjs-backend-wasm', found: true, works: true, reason: null, install: null },
+      {
+        name: 'wasm',
+        packages: ['@tensorflow/tfjs-backend-wasm'],
+        found: true,
+        works: true,
+        reason: null,
+        install: null,
+        probed: { ...onProcessor, gflops: 1.25 },
+      },
     ],
     auto: 'wasm',
     hubClient: { found: false, install: hubClientInstall },
@@ -69,7 +111,9 @@ describe('diagnosisText', () => {
     const text = diagnosisText(diagnosis);
     assert.match(text, /20\.1\.0 \(needs 22\.18 or later\)/);
     assert.match(text, /not in this Node/);
-    assert.match(text, /node +no +no +not installed/);
+    assert.match(text, /^webgpu +yes +yes +9877 +4\.00 GB\/tensor +nvidia H100$/m);
+    assert.match(text, /^node +no +no +not installed$/m);
+    assert.match(text, /^wasm +yes +yes +1\.3 +4\.29 GB +processor$/m);
     assert.match(text, /--backend auto takes wasm\./);
     assert.match(
       text,
