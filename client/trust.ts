@@ -6,12 +6,13 @@
 import * as z from 'zod/mini';
 import { type LogHead, noHead } from '../shared/audit/checkpoint.ts';
 import { findPublication, findReceipt, type JudgedProof, openLogProof } from '../shared/audit/proof.ts';
-import { fromHex, toHex, utf8 } from '../shared/core/bytes.ts';
+import { equalBytes, fromHex, toHex, utf8 } from '../shared/core/bytes.ts';
 import { errorMessage, TransportError } from '../shared/core/errors.ts';
-import type { Digest } from '../shared/core/ids.ts';
+import type { Digest, FederationId } from '../shared/core/ids.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import { judgeCertificates, judgeMember } from '../shared/identity/certificate.ts';
 import { type Consortium, consortiumHashOf, decodeConsortium } from '../shared/identity/consortium.ts';
+import { writeDocument } from '../shared/identity/documents.ts';
 import { judgeApproval } from '../shared/identity/plan-approval.ts';
 import { judgeAge, openRevocations, type Revocations } from '../shared/identity/revocations.ts';
 import type { Policy } from '../shared/plan/policy.ts';
@@ -57,6 +58,8 @@ export interface Trust {
 
 const headSchema = z.object({ size: z.int(), root: z.string().check(z.regex(/^[0-9a-f]{64}$/)) });
 const listSchema = z.object({ number: z.int() });
+/** Name of the file with this site's certificate among the evidence. */
+export const certificateName = (federationId: FederationId): string => `${federationId}-certificate.json`;
 /** Receipts of rounds that are not over yet. */
 const receiptsKept = 16;
 
@@ -145,7 +148,12 @@ export function createTrust(options: TrustOptions): Trust {
       return member?.ok === false
         ? member.error
         : violation('bad-certificate', 'there is no certificate of this client');
-    ownCertificate = Uint8Array.from(certificate);
+    if (!equalBytes(ownCertificate, certificate)) {
+      ownCertificate = Uint8Array.from(certificate);
+      const { organisation, serial, epoch } = member.value;
+      const text = writeDocument('certificate', ownCertificate, { organisation, serial, epoch });
+      await evidence.write(certificateName(federationId), utf8(text));
+    }
     facts = { consortium, revocations: list.value };
     if (policy.planApproval === 'coordinator' || approvedBySite(policy, planHash)) return null;
     return approval === null

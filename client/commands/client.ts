@@ -24,6 +24,7 @@ import {
   numberIn,
   wholeNumber,
 } from './options.ts';
+import { registerRotate } from './rotate.ts';
 import { heldOutShare } from './site-records.ts';
 import type { Tally } from './tally.ts';
 import { createTally } from './tally.ts';
@@ -82,6 +83,7 @@ export function registerClient(program: Command, context: CommandContext): void 
     });
   addActivationOptions(addComputeOptions(addColumnOptions(command)));
   registerWithdraw(command, context);
+  registerRotate(command, context);
 }
 
 async function runClient(options: Options, context: CommandContext): Promise<void> {

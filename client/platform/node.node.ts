@@ -42,7 +42,7 @@ const journalSchema = z.strictObject({
 });
 
 /** Writes `bytes` so that after a crash the file holds either the old or the new content, whole. */
-async function replaceFile(path: string, bytes: Uint8Array, mode = 0o600): Promise<void> {
+export async function replaceFile(path: string, bytes: Uint8Array, mode = 0o600): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   const file = await open(temporary, 'w', mode);
   try {
@@ -140,7 +140,8 @@ function fileCache(folder: string): ContentCache {
   };
 }
 
-async function readSeed(path: string): Promise<Uint8Array> {
+/** The seed in a file of 64 hex digits, mode 0600; made on first use. @throws StoreError `key-damaged`. */
+export async function readSeed(path: string): Promise<Uint8Array> {
   const stored = await readOrNull(path);
   if (stored === null) {
     const seed = createSeed(systemEntropy);
