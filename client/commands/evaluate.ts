@@ -6,10 +6,11 @@ import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { FormatError, UsageError } from '../../shared/core/errors.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
-import type { Task, TaskKind } from '../../shared/plan/task.ts';
+import { labelsOfTask, type Task, type TaskKind } from '../../shared/plan/task.ts';
 import { entityTypesOf } from '../../shared/training/entities.ts';
-import { f1Of, type MetricName, type Metrics } from '../../shared/training/metrics.ts';
+import { f1Of, type MetricName, type Metrics, metricText } from '../../shared/training/metrics.ts';
 import type { TaskAdapter } from '../../shared/training/task-model.ts';
+import { metricsByTask } from '../../shared/training/tasks/several.ts';
 import { metricsText } from './metrics-text.ts';
 import {
   addColumnOptions,
@@ -59,6 +60,7 @@ export type EvaluateReport = Metrics & {
   readonly dropped: number;
   /** By label, or where there are entities by their type; empty for language models. */
   readonly names: readonly NameReport[];
+  readonly tasks: ReturnType<typeof metricsByTask>;
   /** Null without `--calibrate`. */
   readonly calibration: { readonly temperature: number; readonly uncalibrated: Metrics } | null;
   readonly backend: string;
@@ -134,6 +136,8 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
     if (collected.rowCount === 0) throw new FormatError('no-rows', `${path}: expected at least one row, found none`);
     return collected;
   };
+  if (options.calibrate !== undefined && subject.task.kind === 'several')
+    throw new UsageError('bad-option', '--calibrate fits one temperature to one head; several tasks have a head each');
   const parameters = subject.parameters ?? model.initialise(1);
   const startedMs = performance.now();
   const fitted = options.calibrate === undefined ? null : await collect(options.calibrate);
@@ -145,7 +149,7 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
   base.dispose();
   await source.close();
   await fitted?.source.close();
-  const labels = 'labels' in subject.task ? subject.task.labels : [];
+  const labels = labelsOfTask(subject.task);
   const { counts, temperature, uncalibrated } = measured;
   const types = task.shape.entityCount > 0 ? entityTypesOf(labels) : labels;
   return {
@@ -158,6 +162,8 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
     ...measured.metrics,
     truncated: truncatedCount,
     dropped: droppedCount,
+    /** Each of several tasks by itself; empty for one. */
+    tasks: subject.task.kind === 'several' ? metricsByTask(subject.task, counts) : [],
     names: namesOf(types, task.shape.entityCount > 0 ? counts.entities : counts.labels),
     calibration: temperature === null || uncalibrated === null ? null : { temperature, uncalibrated },
     backend: backend.name,
@@ -248,6 +254,10 @@ function reportText(report: EvaluateReport): string {
       `  temperature ${temperature.toFixed(3)}; without it: calibration error ${uncalibrated.calibrationError.toFixed(3)}, Brier score ${uncalibrated.brier.toFixed(3)}, loss ${uncalibrated.loss.toFixed(3)}`,
     );
   }
+  for (const { name, targetCount, accuracy, macroF1 } of report.tasks)
+    lines.push(
+      `  ${name}: accuracy ${metricText('accuracy', accuracy)}, macro-F1 ${metricText('macroF1', macroF1)} of ${targetCount}`,
+    );
   if (report.task === 'tokens' && report.names.length <= namesShown) {
     const percent = (value: number | null) => (value === null ? '–' : `${(100 * value).toFixed(1)} %`);
     for (const { name, count, precision, recall, f1 } of report.names)

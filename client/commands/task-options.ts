@@ -1,7 +1,7 @@
 /** The task of `train`: from flags and rows to what a plan would say. */
 import { publishedHead } from '../../shared/adapters/formats/heads.ts';
 import { UsageError } from '../../shared/core/errors.ts';
-import { distinctLabels, labelsInRow, type TaskRow } from '../../shared/data/row.ts';
+import { distinctLabels, labelsInRow, type SeveralRow, type TaskRow } from '../../shared/data/row.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import type { HeadShape, Pooling, Task, TaskKind } from '../../shared/plan/task.ts';
 
@@ -27,7 +27,39 @@ export function countLabels(rows: Iterable<TaskRow>): Map<string, number> {
 
 /** Adds the labels of one row, each once; mutates `counts`. */
 export function addLabels(counts: Map<string, number>, row: TaskRow): void {
+  if ('labelOf' in row) {
+    for (const pair of tasksInRow(row)) counts.set(pair, (counts.get(pair) ?? 0) + 1);
+    return;
+  }
   for (const label of new Set(labelsInRow(row))) counts.set(label, (counts.get(label) ?? 0) + 1);
+}
+
+/** Task and label of a row, as one text each; none where it names no task. */
+function tasksInRow({ labelOf, part }: SeveralRow): string[] {
+  if (typeof labelOf !== 'string') return Object.entries(labelOf).map((pair) => JSON.stringify(pair));
+  return part === undefined ? [] : [JSON.stringify([part, labelOf])];
+}
+
+/** The tasks of rows with their labels, both in the order of their code units. @throws UsageError `one-task`, `one-label`. */
+function severalTasksOf({ labels, source }: TaskFacts): { readonly name: string; readonly labels: string[] }[] {
+  const found = Map.groupBy(
+    [...labels.keys()].map((pair) => JSON.parse(pair) as [string, string]),
+    ([name]) => name,
+  );
+  const tasks = distinctLabels(found.keys()).map((name) => {
+    return { name, labels: distinctLabels(found.get(name)!.map(([, label]) => label)) };
+  });
+  if (tasks.length < 2)
+    throw new UsageError(
+      'one-task',
+      `${source}: expected rows of at least two tasks, found ${tasks.length}; name the column that tells tasks apart (--part-column), or give labels as an object by task`,
+    );
+  const single = tasks.find((task) => task.labels.length < 2);
+  if (single === undefined) return tasks;
+  throw new UsageError(
+    'one-label',
+    `${source}: the task ${single.name} has rows of one label alone, ${single.labels[0]}`,
+  );
 }
 
 /** Longest texts when nobody says otherwise: what a small base covers. */
@@ -61,6 +93,10 @@ export function taskOf(flags: TaskFlags, facts: TaskFacts): Task {
       const weights = classWeights === undefined ? {} : { classWeights };
       return { kind: flags.task, labels, pooling, lengthMax, ...weights, ...(form && { head: form.head }) };
     }
+    case 'several': {
+      const pooling = flags.pooling ?? (base.causal ? 'mean' : 'first');
+      return { kind: 'several', tasks: severalTasksOf(facts), pooling, lengthMax };
+    }
     case 'tokens':
       return { kind: 'tokens', labels: labelsOfRows(facts), lengthMax };
     case 'causal':
@@ -74,7 +110,7 @@ export function taskOf(flags: TaskFlags, facts: TaskFacts): Task {
 
 /** Which tasks an option belongs to; others refuse it. */
 const homes: Readonly<Record<'pooling' | 'head' | 'classWeights' | 'maskFraction', readonly TaskKind[]>> = {
-  pooling: ['classification', 'multi-label'],
+  pooling: ['classification', 'multi-label', 'several'],
   head: ['classification', 'multi-label'],
   classWeights: ['classification', 'multi-label'],
   maskFraction: ['masked'],

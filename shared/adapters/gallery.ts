@@ -42,7 +42,6 @@ const entries: Readonly<Record<string, Entry>> = {
     fixtures: [
       'houlsby',
       'parallel',
-      'parallel_heads',
       'parallel_learned_scale',
       'pfeiffer',
       'pfeiffer_gelu_scaled',
@@ -158,6 +157,13 @@ const entries: Readonly<Record<string, Entry>> = {
     purpose: 'texts of known parts, such as a question before its passage',
     checks: 'members alone',
     settings: { members, at: [16] },
+  },
+  parallel: {
+    paper: 'AdapterHub',
+    purpose: 'several adapters over one batch, each with its own head: tasks or settings side by side in one pass',
+    checks: `${fixtures.hub}, members alone, finite differences`,
+    fixtures: ['parallel_heads'],
+    settings: { members },
   },
   'batch-split': {
     paper: 'AdapterHub, PEFT',

@@ -1,7 +1,7 @@
 /** Picks the parts of a row out of a record as a reader delivers it; says what is missing by column, never by content. */
 import { FormatError } from '../core/errors.ts';
 import { textCharactersMax } from '../core/limits.ts';
-import { type ChatMessage, keyOfRow, type Row, type RowPlace } from './row.ts';
+import { type ChatMessage, keyOfRow, type Row, type RowPlace, type SeveralRow } from './row.ts';
 import { kindOf } from './row-faults.ts';
 
 /** Which column (CSV header name or JSON key) holds what, where the user says so; tasks know their usual names. */
@@ -162,6 +162,22 @@ export function labelledRow(view: RecordView, columns: ColumnMapping): Row {
     label: nameIn(view, columnOf(view, [columns.label ?? 'label']), columns.names),
     ...placeOf(view, columns),
   };
+}
+
+/** A text with labels for several tasks: an object by task in the column `labels`, or one in `label` (of the task that is its part). */
+export function severalRow(view: RecordView, columns: ColumnMapping): SeveralRow {
+  const text = textIn(view, columnOf(view, [columns.text ?? 'text']));
+  const column = columnOf(view, columns.label === undefined ? ['labels', 'label'] : [columns.label]);
+  const value = view.value[column];
+  const isByTask = typeof value === 'object' && value !== null && !Array.isArray(value);
+  const labelOf = isByTask
+    ? Object.fromEntries(
+        Object.keys(value).map((name) => [name, nameIn({ ...view, value: value as RecordView['value'] }, name)]),
+      )
+    : nameIn(view, column, columns.names);
+  if (typeof labelOf !== 'string' && Object.keys(labelOf).length === 0)
+    return view.fail(`expected a label for at least one task in "${column}", found none`);
+  return { text, labelOf, ...placeOf(view, columns) };
 }
 
 /** Views of records that a program made, such as `{ text, label }`; lines count from 1. */

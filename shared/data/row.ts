@@ -20,6 +20,12 @@ export interface MultiLabelRow extends RowPlace {
   readonly labels: readonly string[];
 }
 
+/** A text with labels by task, or with one label: of the task that is its part, or of all that know it. */
+export interface SeveralRow extends RowPlace {
+  readonly text: string;
+  readonly labelOf: string | Readonly<Record<string, string>>;
+}
+
 /** Words with one tag each. */
 export interface TaggedRow extends RowPlace {
   readonly words: readonly string[];
@@ -50,7 +56,7 @@ export interface ChatRow extends RowPlace {
 }
 
 /** A row of any task. */
-export type TaskRow = Row | MultiLabelRow | TaggedRow | TextRow | AnswerRow | ChatRow;
+export type TaskRow = Row | MultiLabelRow | SeveralRow | TaggedRow | TextRow | AnswerRow | ChatRow;
 
 /** The distinct labels of `rows` in the order of their code units, which every machine agrees on. */
 export function labelsOf(rows: readonly Row[]): string[] {
@@ -76,5 +82,6 @@ export function keyOfRow(row: TaskRow): string {
 export function labelsInRow(row: TaskRow): readonly string[] {
   if ('label' in row) return [row.label];
   if ('labels' in row) return row.labels;
+  if ('labelOf' in row) return typeof row.labelOf === 'string' ? [row.labelOf] : Object.values(row.labelOf);
   return 'tags' in row ? row.tags : [];
 }

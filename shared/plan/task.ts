@@ -52,6 +52,18 @@ export interface MultiLabelTask extends Labelled {
   readonly classWeights?: readonly number[] | undefined;
 }
 
+/** Several classifications at once: one adapter, and labels and a head for each (`shared/training/tasks/several.ts`). */
+export interface SeveralTask extends Length {
+  readonly kind: 'several';
+  /** At least two, each with a name of its own, which rows have as their part. */
+  readonly tasks: readonly {
+    readonly name: string;
+    readonly labels: readonly string[];
+    readonly classWeights?: readonly number[] | undefined;
+  }[];
+  readonly pooling: Pooling;
+}
+
 /** One tag per word, such as `O`, `B-NAME`, `I-NAME`: de-identification, entities, parts of speech. */
 export interface TokensTask extends Labelled {
   readonly kind: 'tokens';
@@ -70,7 +82,7 @@ export interface MaskedTask extends Length {
 }
 
 /** What is learned. */
-export type Task = ClassificationTask | MultiLabelTask | TokensTask | CausalTask | MaskedTask;
+export type Task = ClassificationTask | MultiLabelTask | SeveralTask | TokensTask | CausalTask | MaskedTask;
 /** Name of a kind of task. */
 export type TaskKind = Task['kind'];
 /** The task of a kind. */
@@ -95,6 +107,13 @@ const head = z.optional(
   sectionField({ hidden: z.optional(choiceField(['tanh', 'relu'])), bias: z.optional(booleanField()) }),
 );
 
+/** Tasks of one plan: more than any published multi-task training has. */
+const tasksMax = 64;
+const tasksError = `a list of 2 to ${tasksMax} tasks, each with name and labels`;
+const taskName = textField(100, 'a name without dots and blanks').check(
+  z.refine((name) => !/[.\s]/.test(name), { error: 'a name without dots and blanks' }),
+);
+
 const schemas = {
   classification: sectionField({
     kind: z.literal('classification'),
@@ -114,6 +133,15 @@ const schemas = {
     classWeights,
     head,
   }),
+  several: sectionField({
+    kind: z.literal('several'),
+    tasks: z
+      .array(sectionField({ name: taskName, labels, classWeights }), { error: tasksError })
+      .check(z.refine((list) => list.length >= 2 && list.length <= tasksMax, { error: tasksError })),
+    pooling,
+    lengthMax,
+    part,
+  }),
   tokens: sectionField({ kind: z.literal('tokens'), labels, lengthMax, part, head }),
   causal: sectionField({ kind: z.literal('causal'), lengthMax, part }),
   masked: sectionField({
@@ -126,6 +154,9 @@ const schemas = {
 
 /** Names of all kinds. */
 export const taskKinds = Object.keys(schemas) as readonly TaskKind[];
+
+/** Kinds that rows and flags alone describe; several tasks need parts in their rows. */
+export const plainTaskKinds = taskKinds.filter((kind) => kind !== 'several');
 
 function unknownKind(found: unknown): string {
   const near = typeof found === 'string' ? nearest(found, taskKinds) : null;
@@ -148,6 +179,7 @@ export const taskSchema = z.pipe(
 type Schemas = readonly [
   typeof schemas.classification,
   (typeof schemas)['multi-label'],
+  typeof schemas.several,
   typeof schemas.tokens,
   typeof schemas.causal,
   typeof schemas.masked,
@@ -155,11 +187,14 @@ type Schemas = readonly [
 
 /** Labels of a task, in the order of the head's outputs; none where the base's own output scores. */
 export function labelsOfTask(task: Task): readonly string[] {
+  if (task.kind === 'several')
+    return task.tasks.flatMap(({ name, labels: own }) => own.map((label) => `${name}: ${label}`));
   return 'labels' in task ? task.labels : [];
 }
 
 /** What no single field of a task shows. */
 export function crossCheckTask(task: Task): Problem[] {
+  if (task.kind === 'several') return crossCheckSeveral(task);
   const names = labelsOfTask(task);
   const repeated = names.findIndex((label, index) => names.indexOf(label) !== index);
   const problems: Problem[] = [];
@@ -177,4 +212,20 @@ export function crossCheckTask(task: Task): Problem[] {
     });
   }
   return problems;
+}
+
+function crossCheckSeveral({ tasks, pooling: way, lengthMax: length }: SeveralTask): Problem[] {
+  const names = tasks.map(({ name }) => name);
+  return tasks.flatMap(({ name, ...own }, index) => {
+    const single = crossCheckTask({ kind: 'classification', pooling: way, lengthMax: length, ...own });
+    const inside = single.map(({ path, sentence }) => ({
+      path: path.replace(/^task/, `task.tasks[${index}]`),
+      sentence,
+    }));
+    if (names.indexOf(name) === index) return inside;
+    return [
+      { path: `task.tasks[${index}].name`, sentence: `must differ from all before it, found ${shown(name)} twice` },
+      ...inside,
+    ];
+  });
 }

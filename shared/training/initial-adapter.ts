@@ -9,11 +9,13 @@ import type { BaseDescription } from '../model/base-model.ts';
 import type { Task } from '../plan/task.ts';
 import { type AdapterLayout, layoutOf, type TensorSpecification } from '../update/layout.ts';
 import { bindTask } from './tasks/registry.ts';
+import type { LabelBlock } from './tasks/task.ts';
 
 /** What the start of an adapter needs of its method: a part of `TaskAdapter`. */
 export interface AdapterStart {
   readonly tensors: readonly TensorSpecification[];
   initialise(specification: TensorSpecification, random: SeededRandom): Float32Array;
+  readonly sideBySide?: readonly string[];
 }
 
 /** Standard deviation of the head's start values (Devlin 2019 uses the same for its classifier). */
@@ -21,15 +23,17 @@ const headDeviation = 0.02;
 
 /**
  * The layout of an adapter for a task: the adapter's tensors in their order, then, where the task has a head, `head.kernel` `[hidden, outputs]` and
- * `head.bias` `[outputs]`, as its `head` says after `head.hidden.kernel` and `head.hidden.bias`, or without bias.
- * @throws UsageError `nothing-to-train` when neither the method nor the task has anything to train.
+ * `head.bias` `[outputs]`, as its `head` says after `head.hidden.kernel` and `head.hidden.bias`, or without bias. Several tasks have heads
+ * `heads.NAME`, which weigh in a federation by the examples of their task: whoever has none of a task leaves its head alone.
+ * @throws UsageError `bad-plan` when adapters that stand side by side have no heads, `nothing-to-train` when neither the method nor the task has anything to train.
  */
 export function taskLayout(
-  { tensors }: Pick<AdapterStart, 'tensors'>,
+  { tensors, sideBySide }: Pick<AdapterStart, 'tensors' | 'sideBySide'>,
   { hiddenSize }: Pick<BaseDescription, 'hiddenSize'>,
   task: Task,
 ): AdapterLayout {
   const { readout } = bindTask(task);
+  if (sideBySide !== undefined) requireHeads(sideBySide, task);
   if (readout.kind === 'vocabulary') {
     if (tensors.length > 0) return layoutOf([...tensors]);
     throw new UsageError(
@@ -41,12 +45,38 @@ export function taskLayout(
     { name: `${name}.kernel`, shape: [hiddenSize, outSize], aggregationClass: 'mean', decays: true },
     ...(hasBias ? [{ name: `${name}.bias`, shape: [outSize], aggregationClass: 'mean', decays: false } as const] : []),
   ];
+  if (readout.blocks !== undefined) return layoutOf([...tensors, ...headsOf(readout.blocks, hiddenSize)]);
   const { hidden, bias } = ('head' in task ? task.head : undefined) ?? {};
   return layoutOf([
     ...tensors,
     ...(hidden === undefined ? [] : linear('head.hidden', hiddenSize)),
     ...linear('head', readout.outputCount, bias ?? true),
   ]);
+}
+
+/** Adapters side by side have a head each. */
+function requireHeads(names: readonly string[], task: Task): void {
+  const tasks = task.kind === 'several' ? task.tasks.map(({ name }) => name) : null;
+  if (tasks?.join() === names.join()) return;
+  const found = tasks === null ? `the kind ${task.kind}` : `the tasks ${tasks.join(', ')}`;
+  throw new UsageError(
+    'bad-plan',
+    `task: adapters in parallel have a head each: the kind must be several, with tasks named as the members in their order (${names.join(', ')}), found ${found}`,
+  );
+}
+
+/** The counts by which heads of several tasks weigh: the share of a site's examples that each has. */
+export const headUses = 'heads.uses';
+
+function headsOf(blocks: readonly LabelBlock[], hiddenSize: number): TensorSpecification[] {
+  const weighed = blocks.flatMap(({ name, size }, countIndex): TensorSpecification[] => {
+    const shared = { aggregationClass: 'count-weighted', countName: headUses, countIndex } as const;
+    return [
+      { name: `heads.${name}.kernel`, shape: [hiddenSize, size], decays: true, ...shared },
+      { name: `heads.${name}.bias`, shape: [size], decays: false, ...shared },
+    ];
+  });
+  return [...weighed, { name: headUses, shape: [blocks.length], aggregationClass: 'count', decays: false }];
 }
 
 /** Start values `[dim]` of a seed: identity for the adapter, small normal numbers for the head's kernel, zero for its bias. */
@@ -63,9 +93,9 @@ function initialTensor(
   adapter: AdapterStart,
   random: SeededRandom,
 ): Float32Array {
-  if (tensor.name === 'head.bias' || tensor.name === 'head.hidden.bias') return new Float32Array(tensor.size);
-  if (tensor.name === 'head.kernel' || tensor.name === 'head.hidden.kernel')
-    return Float32Array.from({ length: tensor.size }, () => headDeviation * random.normal());
+  const part = /^(?:head|head\.hidden|heads\.[^.]+)\.(kernel|bias)$/.exec(tensor.name)?.[1];
+  if (part === 'bias' || tensor.name === headUses) return new Float32Array(tensor.size);
+  if (part === 'kernel') return Float32Array.from({ length: tensor.size }, () => headDeviation * random.normal());
   const values = adapter.initialise(tensor, random);
   assert(
     values.length === tensor.size,

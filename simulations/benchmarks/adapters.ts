@@ -12,6 +12,7 @@ import { type BoundAdapter, methodNames, parseAdapter } from '../../shared/adapt
 import { useBackend } from '../../shared/compute/backend.ts';
 import type { BaseModel } from '../../shared/model/base-model.ts';
 import { networkFrom } from '../../shared/model/load.ts';
+import type { Task } from '../../shared/plan/task.ts';
 import { createTaskModel, type TaskAdapter, type TaskModel } from '../../shared/training/task-model.ts';
 import { stepArithmetic } from './adapter-arithmetic.ts';
 import { type Benchmark, type BenchmarkFlags, integerFlag, machineName } from './benchmark.ts';
@@ -34,6 +35,7 @@ function contenders({ rank, layers }: StepShape): ReadonlyMap<string, Settings> 
     gate: { members: members.slice(0, 1), penalty: 0.01 },
     split: { members, at: [8] },
     'batch-split': { members },
+    parallel: { members },
   };
   // A head alone has its states kept: it takes no step through the base.
   const methods = methodNames.filter((method) => method !== 'none');
@@ -63,7 +65,12 @@ export const bench: Benchmark = async (flags, progress) => {
     const split = settings.method === 'batch-split' ? { sizes: halvesOf(shape.batch) } : {};
     const adapter = parseAdapter({ ...settings, ...split }, base.description);
     const room = shape.sequence - (adapter.virtualTokens ?? 0);
-    const texts = examples.map((example) => ({ ...example, ids: example.ids.subarray(0, room) }));
+    const heads = adapter.sideBySide ?? [];
+    const texts = examples.map(({ ids, targets }) => ({
+      ids: ids.subarray(0, room),
+      targets:
+        heads.length === 0 ? targets : Int32Array.from(heads, (_, head) => targets[0]! + head * stepLabels.length),
+    }));
     const model = modelOf(base, adapter, room);
     const own = { baseMs: Number.POSITIVE_INFINITY, ms: Number.POSITIVE_INFINITY };
     for (let turn = 0; turn < 2; turn++) {
@@ -128,7 +135,12 @@ function halvesOf(count: number): number[] {
 }
 
 function modelOf(base: BaseModel, adapter: TaskAdapter, lengthMax: number): TaskModel {
-  const task = { kind: 'classification', labels: stepLabels, pooling: 'first', lengthMax } as const;
+  const shape = { pooling: 'first', lengthMax } as const;
+  const tasks = adapter.sideBySide?.map((name) => ({ name, labels: stepLabels }));
+  const task: Task =
+    tasks === undefined
+      ? { kind: 'classification', labels: stepLabels, ...shape }
+      : { kind: 'several', tasks, ...shape };
   return createTaskModel({ base, adapter, task });
 }
 

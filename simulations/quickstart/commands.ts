@@ -13,7 +13,7 @@ import {
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import { parsePartition } from '../../shared/data/partition.ts';
-import { type TaskKind, taskKinds } from '../../shared/plan/task.ts';
+import { plainTaskKinds, type TaskKind } from '../../shared/plan/task.ts';
 import type { MetricName } from '../../shared/training/metrics.ts';
 import { type AdapterName, adapterNames, type DataFiles, type QuickstartOptions } from './options.ts';
 import type { QuickstartResult } from './run.ts';
@@ -54,7 +54,7 @@ export function register(program: Command, context: CommandContext): void {
     )
     .option('--rounds <count>', 'rounds of the federation', wholeNumber(1), 8)
     .option('--local-epochs <count>', 'passes over its rows that a site makes per round', wholeNumber(1), 1)
-    .addOption(new Option('--task <kind>', 'what is learned').choices(taskKinds).default('classification'))
+    .addOption(new Option('--task <kind>', 'what is learned').choices(plainTaskKinds).default('classification'))
     .option(
       '--class-weights <weights>',
       'balanced, or a number per label in the order of the labels, separated by commas',

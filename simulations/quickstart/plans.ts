@@ -3,6 +3,7 @@
  * alone, the federation and pooled rows, but for the learning rate: each has the best of one grid, chosen on held-out training rows of
  * the sample with seed 1, never on test rows. (The mean of several deltas is shorter than each of them, so a federation takes a higher rate.)
  */
+import { UsageError } from '../../shared/core/errors.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { parsePlan, planHashOf } from '../../shared/plan/plan.ts';
@@ -48,6 +49,8 @@ export function makeTask(
       return { kind, ...length };
     case 'masked':
       return { kind, maskFraction: 0.15, ...length };
+    case 'several':
+      throw new UsageError('bad-option', 'several tasks stand in a plan: the quickstart makes plans of one');
     default:
       return kind satisfies never;
   }

@@ -34,6 +34,7 @@ const settings: Readonly<Record<string, object>> = {
   gate: { members: members.slice(0, 1), penalty: 0.1 },
   split: { members, at: [1] },
   'batch-split': { members, sizes: [3, 5] },
+  parallel: { members },
 };
 
 /** Rows of one site: it tells letters apart, and begins its texts with one of its own. */
@@ -112,7 +113,11 @@ describe('federations of every method', () => {
 
   for (const method of methodNames) {
     it(`[FDM-1] ${method}: a round moves what is shared, and neither what is frozen nor what stays with clients`, async () => {
-      const plan = planOf({ method, ...settings[method] });
+      // Adapters side by side have a head each: rows with one label are of both tasks.
+      const heads = members.map(({ id }) => ({ name: id, labels: task.labels }));
+      const { labels: _, ...shape } = task;
+      const further = method === 'parallel' ? { task: { ...shape, kind: 'several', tasks: heads } } : {};
+      const plan = planOf({ method, ...settings[method] }, further);
       const { versions, parts } = await federate(plan, null, method === 'hyperformer' ? ['one', 'two'] : []);
       assert.equal(versions.length, 2);
       assert.equal(versions[1]!.record.metrics!.exampleCount, 16);

@@ -93,6 +93,10 @@ export function bindMembers(
   for (const [index, { id: own, frozen: asked, content, ...configuration }] of settings.entries()) {
     const isFrozen = asked ?? frozen;
     const adapter = bindOne(method, index, () => bindMember(configuration, base));
+    if (adapter.sideBySide !== undefined) {
+      const sentence = `must be another: ${adapter.method} has several results for a text, so that it stands outermost alone`;
+      refuseSettings(method, [{ path: `members[${index}].method`, sentence }]);
+    }
     members.push({ id: own, frozen: isFrozen, adapter });
     const further = content === undefined ? {} : { content };
     configurations.push({ id: own, frozen: isFrozen, ...further, ...adapter.configuration });

@@ -1,12 +1,31 @@
 /**
- * One text, several adapters at once (`Parallel` of AdapterHub; Rücklé 2021, section 3.2): below the lowest layer at which any of them acts the
- * base runs once, from there on once for each adapter, on a batch that is repeated in their order. Every adapter's states go to its own
- * head, so one pass answers several tasks, and a new version runs in the shadow of the one that serves.
+ * Several adapters over one batch, side by side (`Parallel` of AdapterHub): the lowest layer with an adapter gets the batch once for each of
+ * them, layers below run once for all, and every adapter has results, and a head, of its own. Trained with a task of kind `several` whose tasks have
+ * the names of the members: adapters for several tasks in one pass, or, with the same labels for all, several settings beside each other. Each
+ * learns what it would alone: no gradient goes from one to the other.
  */
 import { concat, split, type Tensor2D, type Tensor3D, zerosLike } from '@tensorflow/tfjs-core';
 import type { BaseModel, TokenBatch } from '../../model/base-model.ts';
+import { sectionField } from '../../plan/fields.ts';
+import { parseSettings } from '../settings.ts';
 import { type AdapterHooks, type SublayerChange, sublayerChange } from '../sublayer-change.ts';
-import { reachOf } from './members.ts';
+import { bindMembers, type CompositionBinder, composed, membersField, reachOf, refuseOtherHooks } from './members.ts';
+
+const schema = sectionField({ members: membersField(2) });
+
+/** Binds `parallel`. Members act at linear maps or at the ends of sublayers. */
+export const bindParallel: CompositionBinder = (value, base, bindMember) => {
+  const settings = parseSettings('parallel', schema, value);
+  const { members, configurations } = bindMembers('parallel', settings.members, { base, bindMember });
+  refuseOtherHooks('parallel', members, ['linear', 'sublayer']);
+  const bound = composed({
+    method: 'parallel',
+    configuration: { members: configurations },
+    members,
+    hooks: (hooks) => parallelHooks(hooks),
+  });
+  return { ...bound, sideBySide: members.map(({ id }) => id) };
+};
 
 /** Last hidden states `[batch, sequence, hidden]` for each of the adapters, which act at linear maps or at the ends of sublayers. */
 export function encodeParallel(base: BaseModel, batch: TokenBatch, members: readonly AdapterHooks[]): Tensor3D[] {

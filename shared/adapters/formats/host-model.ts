@@ -15,7 +15,7 @@ interface HostModel {
   readonly head: HeadKind | null;
 }
 
-const models: Readonly<Record<Task['kind'], HostModel>> = {
+const models: Readonly<Record<Exclude<Task['kind'], 'several'>, HostModel>> = {
   classification: { classSuffix: 'ForSequenceClassification', peftType: 'SEQ_CLS', head: 'text' },
   'multi-label': { classSuffix: 'ForSequenceClassification', peftType: 'SEQ_CLS', head: 'text' },
   tokens: { classSuffix: 'ForTokenClassification', peftType: 'TOKEN_CLS', head: 'tokens' },
@@ -24,15 +24,20 @@ const models: Readonly<Record<Task['kind'], HostModel>> = {
   masked: { classSuffix: 'ForMaskedLM', peftType: null, head: null },
 };
 
-/** The model for a task. */
+/** The model for a task. @throws UsageError `not-exportable` for several tasks, which no model of Transformers has. */
 export function hostModelOf({ kind }: Pick<Task, 'kind'>): HostModel {
-  return models[kind];
+  if (kind !== 'several') return models[kind];
+  throw new UsageError(
+    'not-exportable',
+    'an adapter with heads for several tasks has no model in other libraries; use --format tributary',
+  );
 }
 
 /** Name of the class: `BertForSequenceClassification`; GPT-2 calls its language model otherwise. */
 export function className(base: BaseDescription, { kind }: Pick<Task, 'kind'>): string {
   if (base.family === 'gpt2' && kind === 'causal') return 'GPT2LMHeadModel';
-  return `${modulesOf(base).classPrefix}${models[kind].classSuffix}`;
+  const suffix = kind === 'several' ? 'Model' : models[kind].classSuffix;
+  return `${modulesOf(base).classPrefix}${suffix}`;
 }
 
 /**

@@ -53,6 +53,7 @@ const libraries: Readonly<Record<CardFormat, string>> = {
 };
 
 const pipelines: Readonly<Record<Task['kind'], string>> = {
+  several: 'text-classification',
   classification: 'text-classification',
   'multi-label': 'text-classification',
   tokens: 'token-classification',

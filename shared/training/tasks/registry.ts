@@ -4,6 +4,7 @@ import { causal, causalRows } from './causal.ts';
 import { classification, classificationRows } from './classification.ts';
 import { masked, textRows } from './masked.ts';
 import { multiLabel, multiLabelRows } from './multi-label.ts';
+import { several, severalRows } from './several.ts';
 import type { BoundTask, RowForm } from './task.ts';
 import { taggedRows, tokens } from './tokens.ts';
 
@@ -11,6 +12,7 @@ import { taggedRows, tokens } from './tokens.ts';
 const kinds: { readonly [Kind in TaskKind]: (task: TaskOf<Kind>) => BoundTask } = {
   classification,
   'multi-label': multiLabel,
+  several,
   tokens,
   causal,
   masked,
@@ -20,6 +22,7 @@ const kinds: { readonly [Kind in TaskKind]: (task: TaskOf<Kind>) => BoundTask } 
 export const rowForms: { readonly [Kind in TaskKind]: RowForm } = {
   classification: classificationRows,
   'multi-label': multiLabelRows,
+  several: severalRows,
   tokens: taggedRows,
   causal: causalRows,
   masked: textRows,

@@ -40,6 +40,15 @@ export interface HeadLoss {
   readonly outputCount: number;
   readonly loss: 'cross-entropy' | 'binary-cross-entropy';
   readonly weights?: readonly number[] | undefined;
+  /** Where outputs are of several tasks, each with a head of its own: their stretches, in order. */
+  readonly blocks?: readonly LabelBlock[];
+}
+
+/** The outputs of one task among those of several. */
+export interface LabelBlock {
+  readonly name: string;
+  readonly start: number;
+  readonly size: number;
 }
 
 /** What scores hidden states. */

@@ -23,6 +23,7 @@ describe('adapter registry', () => {
       fuse: { members },
       average: { members },
       'batch-split': { members },
+      parallel: { members },
       split: { members, at: [3] },
       gate: { members: [member('a')], penalty: 0.1 },
     };
