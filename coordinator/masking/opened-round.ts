@@ -66,9 +66,8 @@ export async function openRound(input: OpeningInput): Promise<OpenedRound> {
     whole = add(whole, opened);
     contributors.push(...sum.contributors);
   }
-  const { clientCountMin } = params;
-  if (whole === null || contributors.length < clientCountMin)
-    throw unsound(`of ${groupCount} groups too few count: what the others sent`);
+  // Enough arrived, or the attempt would have ended: a group that is rejected must not void the round, only leave less to the rule.
+  if (whole === null) throw unsound(`the sum of each of ${groupCount} groups`);
   const { mean, totalWeight } = whole;
   for (let index = 0; index < mean.length; index++) mean[index]! /= totalWeight;
   const { count: countedCount } = whole;

@@ -9,8 +9,8 @@ import type { Problem } from './problems.ts';
 /** One combination. */
 export interface Combination {
   readonly robust: RobustRuleName;
-  /** Whether single updates are masked. */
-  readonly masked: boolean;
+  /** What the coordinator sees: single updates, the sum of a masked round, or the sums of its groups. */
+  readonly sight: 'updates' | 'sum' | 'group-sums';
   readonly privacy: 'none' | 'central' | 'distributed' | 'record';
   readonly lowRank: LowRankRule;
   readonly weighting: 'examples' | 'equal' | 'given' | 'quality';
@@ -21,15 +21,8 @@ export interface Combination {
 }
 
 /** Why a combination cannot be: the field to change, the reason, and the nearest that works. */
-export function conflictOf({
-  robust,
-  masked,
-  privacy,
-  lowRank,
-  weighting,
-  byLabel,
-  root,
-}: Combination): Problem | null {
+export function conflictOf({ robust, sight, privacy, lowRank, weighting, byLabel, root }: Combination): Problem | null {
+  const masked = sight !== 'updates';
   const { needs, needsRoot } = robustDeclarationOf(robust);
   const linear = declarationOf(lowRank);
   const problem = (path: string, sentence: string): Problem => ({ path, sentence });
@@ -43,12 +36,13 @@ export function conflictOf({
       'aggregation.root',
       `must be left out with the robust rule ${robust}, which makes no step of its own`,
     );
-  if (masked && needs !== 'sum') {
-    const nearest =
-      'norm-clip with secureAggregation.clipNorm bounds every client; or set secureAggregation.mode to off, and the coordinator can read every single delta';
+  if (sight === 'sum' && needs !== 'sum') {
+    const nearest = `with secureAggregation.groupSize, 10 for example, ${robust} works on the sums of groups`;
+    const others =
+      'secureAggregation.clipNorm alone bounds every client; with secureAggregation.mode off the coordinator can read every single delta';
     return problem(
-      'aggregation.robust',
-      `must be none or norm-clip with masked rounds: ${robust} looks at single updates; ${nearest}`,
+      'secureAggregation.groupSize',
+      `must be given with the robust rule ${robust}, which looks at several vectors where a masked round shows one: ${nearest}; ${others}`,
     );
   }
   if (masked && robust === 'norm-clip')
@@ -105,13 +99,16 @@ export function conflictOf({
   return null;
 }
 
+const sightNames = { updates: 'readable', sum: 'masked', 'group-sums': 'masked in groups' } as const;
 const privacies = ['none', 'record', 'central', 'distributed'] as const;
 
 /** The table in Markdown: what each robust rule, and each rule for low-rank pairs, can be combined with. */
 export function compatibilityTable(): string {
-  const columns = [false, true].flatMap((masked) => privacies.map((privacy) => ({ masked, privacy })));
+  const columns = (['updates', 'sum', 'group-sums'] as const).flatMap((sight) =>
+    privacies.map((privacy) => ({ sight, privacy })),
+  );
   const head = columns.map(
-    ({ masked, privacy }) => `${masked ? 'masked' : 'readable'}, ${privacy === 'none' ? 'no noise' : privacy}`,
+    ({ sight, privacy }) => `${sightNames[sight]}, ${privacy === 'none' ? 'no noise' : privacy}`,
   );
   const mark = (combination: Combination): string => (conflictOf(combination) === null ? 'yes' : 'no');
   const base = { weighting: 'equal', byLabel: false, root: false } as const;
@@ -125,7 +122,7 @@ export function compatibilityTable(): string {
   );
   const lowRankLines = lowRankRuleNames.flatMap((lowRank) => {
     const cells = columns.map((column) => {
-      const masked = column.masked && declarationOf(lowRank).insteadWhenMasked !== null;
+      const masked = column.sight !== 'updates' && declarationOf(lowRank).insteadWhenMasked !== null;
       return masked ? 'no' : mark({ ...base, ...column, robust: 'none', lowRank });
     });
     return [[`none, ${lowRank}`, ...cells].join(' | ')];

@@ -15,13 +15,14 @@ import { type Aggregation, crossCheckAggregation } from './aggregation.ts';
 import { type Canary, crossCheckCanary } from './canary.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { conflictOf } from './compatibility.ts';
+import { crossCheckGroups } from './groups.ts';
 import { documentOfPlan, isPhased, type PhasePlace, type PlanPhase, parsePhases } from './phases.ts';
 import { planSchema } from './plan-schema.ts';
 import type { Privacy } from './privacy.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
 import type { Quarantine } from './quarantine.ts';
-import { crossCheckMasking, isMasked, type SecureAggregation } from './secure-aggregation.ts';
+import { crossCheckMasking, isMasked, type SecureAggregation, sightOf } from './secure-aggregation.ts';
 import { crossCheckTask, type Task } from './task.ts';
 import { completeTraining, crossCheckTraining } from './training.ts';
 
@@ -106,12 +107,13 @@ function crossCheck(plan: Plan): Problem[] {
   const { robust, lowRank, weighting, head } = aggregation;
   const conflict = conflictOf({
     ...{ robust, lowRank, weighting },
-    masked: isMasked(plan),
+    sight: sightOf(plan),
     privacy: unit === 'client' ? mechanism : unit,
     byLabel: head === 'by-label',
     root: aggregation.root !== undefined,
   });
   if (conflict !== null) problems.push(conflict);
+  else problems.push(...crossCheckGroups(plan));
   if (isMasked(plan) && plan.quarantine.lengthFactor !== undefined)
     problems.push({
       path: 'quarantine.lengthFactor',

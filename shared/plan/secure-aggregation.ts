@@ -81,6 +81,12 @@ export function groupSizeOf(plan: MaskingPlan): number | null {
   return cohortSize !== 'all' && cohortSize > completeGraphMax ? groupSizeMax : null;
 }
 
+/** What the coordinator sees of the updates of a round. */
+export function sightOf(plan: MaskingPlan): 'updates' | 'sum' | 'group-sums' {
+  if (!isMasked(plan)) return 'updates';
+  return groupSizeOf(plan) === null ? 'sum' : 'group-sums';
+}
+
 /** Most clients of a masked round. */
 export function maskedCohortMax(plan: MaskingPlan): number {
   const { cohortSize } = plan.rounds;

@@ -198,7 +198,7 @@ export function decodeRoundParams(encoded: Uint8Array): Result<RoundParams, Viol
     const isGroupSize = found.neighbourCount >= groupSizeMin && found.neighbourCount <= groupSizeMax;
     const isGraph = found.mode === groupMode ? isGroupSize : found.mode === 0 && found.neighbourCount === 0;
     if (!isGraph)
-      return fault(`a masked round is a complete graph, or has groups of ${groupSizeMin} to ${groupSizeMax} members`);
+      return fault(`a masked round has a complete graph, or groups of ${groupSizeMin} to ${groupSizeMax} members`);
     for (const [name, value] of Object.entries(masked)) {
       const given = found[name as keyof typeof masked];
       if (given !== value) return fault(`a masked round has ${name} = ${value}, found ${given}`);

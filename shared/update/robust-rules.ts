@@ -11,10 +11,10 @@ export interface RobustDeclaration {
   /** In one sentence. */
   readonly summary: string;
   /**
-   * `sum`: a sum of updates is enough, the bound is kept by clients; `group-sums`: means of groups do, so that it can stand behind masked
-   * groups; `single-updates`: only single updates are of use to it.
+   * `sum`: a sum of updates is enough, the bound is kept by clients; `group-sums`: the rule looks at several vectors, be they single updates or the
+   * means of groups whose members are masked.
    */
-  readonly needs: 'sum' | 'group-sums' | 'single-updates';
+  readonly needs: 'sum' | 'group-sums';
   /** Fewest vectors with which it answers where f may be hostile; with fewer the round is void. */
   readonly countMin: (hostileMax: number) => number;
   /** The same in words. */
@@ -78,16 +78,16 @@ const robustRules = declare({
     cost: 'O(n² d)',
   },
   krum: {
-    summary: 'The one update that is closest to its n − f − 2 nearest (Blanchard 2017).',
-    needs: 'single-updates',
+    summary: 'The one vector that is closest to its n − f − 2 nearest (Blanchard 2017).',
+    needs: 'group-sums',
     countMin: (f) => 2 * f + 3,
     condition: 'n >= 2f + 3',
     needsRoot: false,
     cost: 'O(n² d)',
   },
   'multi-krum': {
-    summary: 'The mean of the n − f − 2 updates that are closest to their nearest (Blanchard 2017).',
-    needs: 'single-updates',
+    summary: 'The mean of the n − f − 2 vectors that are closest to their nearest (Blanchard 2017).',
+    needs: 'group-sums',
     countMin: (f) => 2 * f + 3,
     condition: 'n >= 2f + 3',
     needsRoot: false,
@@ -95,8 +95,8 @@ const robustRules = declare({
   },
   bulyan: {
     summary:
-      'n − 2f updates by repeated Krum, then of every coordinate the mean of those nearest to the median (El Mhamdi 2018).',
-    needs: 'single-updates',
+      'n − 2f vectors by repeated Krum, then of every coordinate the mean of those nearest to the median (El Mhamdi 2018).',
+    needs: 'group-sums',
     countMin: (f) => 4 * f + 3,
     condition: 'n >= 4f + 3',
     needsRoot: false,
@@ -104,7 +104,7 @@ const robustRules = declare({
   },
   fltrust: {
     summary: "Updates count as far as they point where the coordinator's own points, at its length (Cao 2021).",
-    needs: 'single-updates',
+    needs: 'group-sums',
     countMin: () => 1,
     condition: 'any n, as long as the coordinator has clean public rows',
     needsRoot: true,

@@ -1,10 +1,16 @@
 /** Whole federations without sockets whose masked rounds have groups: real coordinator, real clients, learners of the test. */
 import { strict as assert } from 'node:assert';
+import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
+import type { Digest } from '../../shared/core/ids.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
+import { decodeCanonical } from '../../shared/protocol/canonical.ts';
+import { decodeMessage } from '../../shared/protocol/codec.ts';
+import { plainCalls } from '../../shared/protocol/messages.ts';
+import { maskedFormat } from '../../shared/secure-aggregation/messages.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
-import { closeWorlds, settled, startWorld, testPlan } from '../coordinator/harness.ts';
+import { closeWorlds, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
 const dim = 9;
@@ -16,10 +22,41 @@ interface Options {
   readonly secureAggregation?: object;
   readonly policyOf?: (index: number) => object;
   readonly deltaOf?: (index: number) => Float32Array;
+  readonly privacy?: object;
+  /** Whether a client is gone when it would send its masked vector in the group of this name. */
+  readonly vanishes?: (group: Digest) => boolean;
+}
+
+/** The world as a client sees it that is gone when `isGone` says so of the group in which it would send its vector. */
+function worldOf(world: World, isGone: (group: Digest) => boolean, vanish: () => void): World {
+  const connect: World['transport']['connect'] = async (...given) => {
+    const opened = await world.transport.connect(...given);
+    if (!opened.ok) return opened;
+    const connection: MemoryConnection = {
+      ...opened.value,
+      call: async (name, body, attachment) => {
+        const said = name === 'masked' ? decodeMessage(plainCalls.masked, body) : null;
+        const masked =
+          said?.ok && said.value.kind === 'MASKED' ? decodeCanonical(maskedFormat, said.value.body, 'M3') : null;
+        if (masked?.ok && isGone(masked.value.rosterHash)) {
+          vanish();
+          return new Promise<never>(() => undefined);
+        }
+        return opened.value.call(name, body, attachment);
+      },
+    };
+    return { ok: true, value: connection };
+  };
+  return { ...world, transport: { ...world.transport, connect } };
 }
 
 async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggregation = {}, ...options }: Options) {
-  const { policyOf = () => ({}), deltaOf = (index: number) => new Float32Array(dim).fill((index + 1) / 10) } = options;
+  const {
+    policyOf = () => ({}),
+    vanishes = () => false,
+    privacy = {},
+    deltaOf = (index: number) => new Float32Array(dim).fill((index + 1) / 10),
+  } = options;
   const plan = parsePlan(
     {
       ...testPlan({
@@ -29,6 +66,7 @@ async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggr
         secureAggregation: { mode: 'on', groupSize: 5, ...secureAggregation },
       }),
       base: { digest: fixedBaseDigest(fixedBase) },
+      privacy,
     },
     'the test',
   );
@@ -43,7 +81,8 @@ async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggr
   for (let index = 0; index < clientCount; index++) {
     const policy = parsePolicy({ organisationsMin: 1, ...policyOf(index) }, 'the test');
     const learner = fixedLearner({ dim, exampleCount: 10, delta: () => deltaOf(index) });
-    clients.push(await runClient(world, { platform: platformIn(world, 300 + index), learner, policy }));
+    const seen = worldOf(world, vanishes, () => setImmediate(() => clients[index]!.stop()));
+    clients.push(await runClient(seen, { platform: platformIn(world, 300 + index), learner, policy }));
   }
   for (let turn = 0; turn < 60 && !world.events.some(({ type }) => type === 'ended'); turn++) {
     await settled();
@@ -77,5 +116,53 @@ describe('masked federation in groups', () => {
     assert.equal(record.metrics?.exampleCount, 120);
     const stages = world.events.flatMap((event) => (event.type === 'masking' ? [`${event.of} ${event.stage}`] : []));
     assert.ok(stages.includes('update drawn') && stages.includes('evaluation drawn'), stages.join());
+  });
+
+  it('[GFD-2] a group whose members vanish is left out, and the version says so', async () => {
+    let first: Digest | null = null;
+    const { library, adapters, problems } = await federate({
+      clientCount: 20,
+      rounds: { quorum: 8 },
+      vanishes: (group) => {
+        first ??= group;
+        return group === first;
+      },
+      deltaOf: () => new Float32Array(dim).fill(0.25),
+    });
+    assert.deepEqual(problems, []);
+    const { record } = library[1]!;
+    assert.equal(record.contributors.length, 15);
+    assert.deepEqual(
+      record.measures.filter(({ name }) => name.startsWith('groups')).map(({ value }) => value),
+      [4, 3],
+    );
+    for (const value of adapters[1]!) assert.ok(Math.abs(value - 0.25) < 1e-5, String(value));
+  });
+
+  it('[GFD-3] a robust rule over groups holds where the mean does not', async () => {
+    const deltaOf = (index: number): Float32Array => new Float32Array(dim).fill(index === 3 ? -8 : 0.5);
+    const stepUnder = async (aggregation: object): Promise<number> => {
+      const { adapters, problems } = await federate({ clientCount: 15, rounds: { quorum: 15 }, aggregation, deltaOf });
+      assert.deepEqual(problems, []);
+      return adapters[1]![0]!;
+    };
+    assert.ok((await stepUnder({})) < 0);
+    const value = await stepUnder({ robust: 'median', hostileMax: 1 });
+    assert.ok(Math.abs(value - 0.5) < 1e-5, String(value));
+  });
+
+  it("[GFD-4] a site's own bounds hold for its group: it declines what hides it among fewer", async () => {
+    const policyOf = (index: number): object => (index === 0 ? { quorumMin: 5 } : index === 1 ? { cohortMin: 6 } : {});
+    const { library, problems } = await federate({ clientCount: 12, rounds: { quorum: 10 }, policyOf });
+    assert.equal(library[1]!.record.contributors.length, 10);
+    assert.match(problems.join('; '), /the sum of a group with 4 updates, this site demands at least 5 \(quorumMin\)/);
+    assert.match(problems.join('; '), /a group of a round with 5 clients, this site demands at least 6 \(cohortMin\)/);
+  });
+
+  it('[GFD-5] noise of clients is enough in every group, and the version says against whom', async () => {
+    const privacy = { unit: 'client', mechanism: 'distributed', clipNorm: 1, noiseMultiplier: 1, epsilon: 50 };
+    const { library, problems } = await federate({ clientCount: 10, rounds: { quorum: 10 }, privacy });
+    assert.deepEqual(problems, []);
+    assert.match(library[1]!.record.privacy, /fewer than a third of the clients of a group collude/);
   });
 });

@@ -14,19 +14,24 @@ export function krum(hostileMax: number): RobustRule {
 
 /** The mean of the n − f − 2 vectors with the least scores of Krum. */
 export function multiKrum(hostileMax: number): RobustRule {
-  return selection('multi-krum', hostileMax, (count) => count - hostileMax - 2);
+  return selection('multi-krum', hostileMax, (count, hostile) => count - hostile - 2);
 }
 
-function selection(name: 'krum' | 'multi-krum', hostileMax: number, keptOf: (count: number) => number): RobustRule {
+function selection(
+  name: 'krum' | 'multi-krum',
+  hostileMax: number,
+  keptOf: (count: number, hostile: number) => number,
+): RobustRule {
   return {
     name: `${name}(${hostileMax})`,
     init: () => [],
-    update: async (_state, vectors) => {
+    update: async (_state, vectors, context) => {
       const { count } = vectors;
-      requireCount(name, hostileMax, count);
+      const hostile = hostileLeft(hostileMax, context);
+      requireCount(name, hostile, count);
       const all = Array.from({ length: count }, (_, index) => index);
-      const scores = scoresOf(await squaredDistances(vectors), count, all, hostileMax);
-      const kept = new Set(byScore(all, scores).slice(0, keptOf(count)));
+      const scores = scoresOf(await squaredDistances(vectors), count, all, hostile);
+      const kept = new Set(byScore(all, scores).slice(0, keptOf(count, hostile)));
       return combination(
         vectors,
         all.map((index) => (kept.has(index) ? 1 / kept.size : 0)),
@@ -40,14 +45,15 @@ export function bulyan(hostileMax: number): RobustRule {
   return {
     name: `bulyan(${hostileMax})`,
     init: () => [],
-    update: async (_state, vectors) => {
+    update: async (_state, vectors, context) => {
       const { count, dim } = vectors;
-      requireCount('bulyan', hostileMax, count);
+      const hostile = hostileLeft(hostileMax, context);
+      requireCount('bulyan', hostile, count);
       const distances = await squaredDistances(vectors);
       let left = Array.from({ length: count }, (_, index) => index);
       const chosen: number[] = [];
-      while (chosen.length < count - 2 * hostileMax) {
-        const [best] = byScore(left, scoresOf(distances, count, left, hostileMax));
+      while (chosen.length < count - 2 * hostile) {
+        const [best] = byScore(left, scoresOf(distances, count, left, hostile));
         chosen.push(best!);
         left = left.filter((index) => index !== best);
       }
@@ -56,7 +62,7 @@ export function bulyan(hostileMax: number): RobustRule {
         const parts = await vectors.block(from, to);
         return chosen.map((index) => parts[index]!);
       };
-      return meanAroundMedian({ count: chosen.length, dim, block }, chosen.length - 2 * hostileMax);
+      return meanAroundMedian({ count: chosen.length, dim, block }, chosen.length - 2 * hostile);
     },
   };
 }

@@ -7,7 +7,7 @@ import { declarationOf, type LowRankRule, lowRankRuleNames } from '../../../shar
 import { robustRuleNames } from '../../../shared/update/robust-rules.ts';
 import { minimalPlan } from './minimal-plan.ts';
 
-function planOf({ robust, masked, privacy, lowRank, weighting, byLabel, root }: Combination): unknown {
+function planOf({ robust, sight, privacy, lowRank, weighting, byLabel, root }: Combination): unknown {
   const low =
     lowRank === 'sketch'
       ? { sketchSize: 16 }
@@ -16,14 +16,17 @@ function planOf({ robust, masked, privacy, lowRank, weighting, byLabel, root }: 
         : {};
   return {
     ...minimalPlan(),
-    rounds: { count: 3, quorum: 5 },
+    rounds: { count: 3, quorum: sight === 'group-sums' ? 50 : 5 },
     aggregation: {
       ...{ robust, lowRank, weighting, ...low },
       head: byLabel ? 'by-label' : 'mean',
       ...(robust === 'norm-clip' ? { robustNorm: 1 } : {}),
       ...(root ? { root: { file: 'root.jsonl', digest: 'ab'.repeat(32) } } : {}),
     },
-    secureAggregation: { mode: masked ? 'on' : 'off' },
+    secureAggregation: {
+      mode: sight === 'updates' ? 'off' : 'on',
+      ...(sight === 'group-sums' ? { groupSize: 5 } : {}),
+    },
     privacy:
       privacy === 'none' ? {} : privacy === 'record' ? { unit: 'record' } : { unit: 'client', mechanism: privacy },
   };
@@ -42,15 +45,15 @@ describe('what can be combined', () => {
   it('[CMP-1] cell by cell: a plan is refused exactly where the table says so', () => {
     let [allowed, refused] = [0, 0];
     for (const robust of robustRuleNames)
-      for (const masked of [false, true])
+      for (const sight of ['updates', 'sum', 'group-sums'] as const)
         for (const privacy of ['none', 'record', 'central', 'distributed'] as const)
           for (const lowRank of lowRankRuleNames)
             for (const weighting of ['equal', 'examples'] as const)
               for (const byLabel of [false, true]) {
                 const root = robust === 'fltrust' && !byLabel;
-                const combination = { robust, masked, privacy, lowRank, weighting, byLabel, root };
+                const combination = { robust, sight, privacy, lowRank, weighting, byLabel, root };
                 // Masks have their own word on rules that read single updates.
-                const unmaskable = masked && declarationOf(lowRank).insteadWhenMasked !== null;
+                const unmaskable = sight !== 'updates' && declarationOf(lowRank).insteadWhenMasked !== null;
                 const works = conflictOf(combination) === null && !unmaskable;
                 assert.equal(accepts(combination), works, JSON.stringify(combination));
                 if (works) allowed++;
@@ -62,7 +65,7 @@ describe('what can be combined', () => {
   it('[CMP-2] what is refused says why, and what is named as nearest works', () => {
     const base: Combination = {
       robust: 'none',
-      masked: false,
+      sight: 'updates',
       privacy: 'none',
       lowRank: 'freeze-a',
       weighting: 'equal',
@@ -70,13 +73,17 @@ describe('what can be combined', () => {
       root: false,
     };
     const fixes: readonly [Combination, RegExp, Combination][] = [
-      [{ ...base, robust: 'krum', masked: true }, /looks at single updates/, { ...base, robust: 'krum' }],
+      [
+        { ...base, robust: 'krum', sight: 'sum' },
+        /groupSize, 10 for example, krum works on the sums of groups/,
+        { ...base, robust: 'krum', sight: 'group-sums' },
+      ],
       [{ ...base, robust: 'median', weighting: 'examples' }, /must be equal/, { ...base, robust: 'median' }],
       [{ ...base, privacy: 'distributed' }, /must be central/, { ...base, privacy: 'central' }],
       [
-        { ...base, privacy: 'central', masked: true },
+        { ...base, privacy: 'central', sight: 'sum' },
         /must be distributed/,
-        { ...base, privacy: 'distributed', masked: true },
+        { ...base, privacy: 'distributed', sight: 'sum' },
       ],
       [{ ...base, robust: 'fltrust' }, /centred-clip is the nearest/, { ...base, robust: 'centred-clip' }],
       [{ ...base, robust: 'fltrust' }, /must be given/, { ...base, robust: 'fltrust', root: true }],
@@ -98,6 +105,37 @@ describe('what can be combined', () => {
   it('[CMP-3] the table in the documentation is the one that refuses', () => {
     const page = readFileSync(new URL('../../../shared/plan/COMPATIBILITY.md', import.meta.url), 'utf8');
     assert.ok(page.includes(compatibilityTable()), `put this into COMPATIBILITY.md:\n${compatibilityTable()}`);
+  });
+
+  it('[CMP-5] a rule over groups is refused without as many as it needs, with buckets, and groups without masks', () => {
+    const faults = (changes: { rounds?: object; aggregation?: object; secureAggregation?: object }): string => {
+      const aggregation = { robust: 'median', hostileMax: 2, weighting: 'equal', ...changes.aggregation };
+      const secureAggregation = { mode: 'on', groupSize: 10, ...changes.secureAggregation };
+      const rounds = { count: 1, quorum: 50, ...changes.rounds };
+      try {
+        parsePlan({ ...minimalPlan(), rounds, aggregation, secureAggregation }, 'the test');
+        return '';
+      } catch (thrown) {
+        return String(thrown);
+      }
+    };
+    assert.equal(faults({}), '');
+    assert.match(
+      faults({ rounds: { quorum: 49 } }),
+      /rounds.quorum must be at least 50, found 49.*5 groups \(n >= 2f \+ 1/,
+    );
+    assert.match(faults({ aggregation: { robust: 'krum' } }), /must be at least 70/);
+    assert.match(faults({ aggregation: { bucketSize: 2 } }), /bucketSize must be 1 with masked rounds/);
+    assert.match(faults({ secureAggregation: { mode: 'off' } }), /groupSize must be left out without masked rounds/);
+    assert.match(faults({ secureAggregation: { groupSize: 4 } }), /groupSize must be .* from 5 to 64/);
+    assert.equal(
+      faults({
+        rounds: { quorum: 130, cohortSize: 200 },
+        secureAggregation: { groupSize: 64 },
+        aggregation: { robust: 'none' },
+      }),
+      '',
+    );
   });
 
   it('[CMP-4] a plan says what it spends, when the budget ends, and warns of few clients; clipping alone is not called private', () => {

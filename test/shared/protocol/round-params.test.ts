@@ -49,5 +49,13 @@ describe('round parameters', () => {
     assert.equal(codeOf(masked), 'accepted');
     for (const changed of [{ ringBits: 8 }, { coordBound: 0 }, { fracBits: 31 }, { mode: 1 }, { weightBits: 8 }])
       assert.match(codeOf({ ...masked, ...changed }), /^bad-frame.*a masked round has/, JSON.stringify(changed));
+    assert.equal(codeOf({ ...masked, mode: 2, neighbourCount: 10 }), 'accepted');
+    for (const changed of [
+      { mode: 2 },
+      { neighbourCount: 10 },
+      { mode: 2, neighbourCount: 4 },
+      { mode: 2, neighbourCount: 65 },
+    ])
+      assert.match(codeOf({ ...masked, ...changed }), /or groups of 5 to 64 members/, JSON.stringify(changed));
   });
 });

@@ -1,0 +1,33 @@
+/** What a plan must say where its masked rounds have groups, so that its rule finds as many of them as it needs. */
+import { robustDeclarationOf } from '../update/robust-rules.ts';
+import type { Problem } from './problems.ts';
+import type { RobustSettings } from './robustness.ts';
+import { groupSizeOf, type MaskingPlan } from './secure-aggregation.ts';
+
+/** What no single field shows about groups. */
+export function crossCheckGroups(plan: MaskingPlan & { readonly aggregation: RobustSettings }): Problem[] {
+  const { aggregation, rounds, secureAggregation } = plan;
+  const size = groupSizeOf(plan);
+  if (size === null) {
+    if (secureAggregation.groupSize === undefined) return [];
+    const sentence =
+      'must be left out without masked rounds; set secureAggregation.mode to on and rounds.quorum to at least 3 for groups';
+    return [{ path: 'secureAggregation.groupSize', sentence }];
+  }
+  const { robust, hostileMax, bucketSize } = aggregation;
+  const { needs, countMin, condition } = robustDeclarationOf(robust);
+  if (needs === 'sum') return [];
+  const problems: Problem[] = [];
+  if (bucketSize > 1) {
+    const sentence = `must be 1 with masked rounds, whose groups of ${size} are what the rule looks at, found ${bucketSize}; set secureAggregation.groupSize instead`;
+    problems.push({ path: 'aggregation.bucketSize', sentence });
+  }
+  const groupCount = countMin(hostileMax);
+  const least = size * groupCount;
+  if (rounds.quorum < least) {
+    const why = `with hostileMax = ${hostileMax} the rule ${robust} needs ${groupCount} groups (${condition}, f of groups) of at least ${size} clients`;
+    const sentence = `must be at least ${least}, found ${rounds.quorum}: ${why}; or make secureAggregation.groupSize or hostileMax smaller`;
+    problems.push({ path: 'rounds.quorum', sentence });
+  }
+  return problems;
+}
