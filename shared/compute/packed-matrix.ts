@@ -1,7 +1,7 @@
 /** Frozen matrices as products with them want them on WebAssembly: packed once, at the first use. */
 import { engine, getBackend, getKernel, keep, type Tensor, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
 import { filledTensor } from './filled-tensor.ts';
-import { canPack, packPanels } from './simd/packed-product.ts';
+import { canPack, packedSize, packPanels } from './simd/packed-product.ts';
 import { packedProductKernel } from './wasm-vectors.ts';
 
 /** A matrix `[inSize, outSize]` that is multiplied from the right. */
@@ -25,7 +25,9 @@ export function packedMatrix(weight: Tensor2D, isTransposed: boolean): PackedMat
     const values = weight.dataSync<'float32'>();
     const strides = isTransposed ? { rowStride: 1, columnStride: columns } : { rowStride: columns, columnStride: 1 };
     return keep(
-      filledTensor([inSize * outSize], (panels) => packPanels(panels, inSize, outSize, { values, ...strides })),
+      filledTensor([packedSize(inSize, outSize)], (panels) =>
+        packPanels(panels, inSize, outSize, { values, ...strides }),
+      ),
     );
   };
   return {

@@ -113,8 +113,11 @@ export interface TiedOutput {
  * @param bias c `[vocabulary]`, taken over; null for none.
  */
 export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutput {
+  const [vocabularySize, hiddenSize] = embedding.shape;
+  const [packed, packedBack] = [packedMatrix(embedding, true), packedMatrix(embedding, false)];
   let transposed: Tensor2D | null = null;
   const timesTransposed = (x: Tensor2D, added: Tensor1D | null): Tensor2D => {
+    if (canBePacked(hiddenSize, vocabularySize)) return packed.times(x, added);
     if (!needsCopies()) {
       const bare: Tensor2D = matMul(x, embedding, false, true);
       return added === null ? bare : add(bare, added);
@@ -126,7 +129,9 @@ export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutp
     withGradient([input], (x: Tensor2D) => ({
       value: timesTransposed(x, added),
       saved: [],
-      backward: (upstream: Tensor2D) => [matMul(upstream, embedding)],
+      backward: (upstream: Tensor2D) => [
+        canBePacked(vocabularySize, hiddenSize) ? packedBack.times(upstream, null) : matMul(upstream, embedding),
+      ],
     }));
   return {
     apply: (input, changed) => {
@@ -139,7 +144,7 @@ export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutp
     bias,
     dispose: () => {
       bias?.dispose();
-      transposed?.dispose();
+      for (const copy of [packed, packedBack, transposed]) copy?.dispose();
       transposed = null;
     },
   };

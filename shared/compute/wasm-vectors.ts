@@ -59,6 +59,11 @@ export function registerVectorKernels(): void {
   }
 }
 
+/** The kernels on the back end's memory; null where there are none. */
+export function wasmVectors(): VectorKernels | null {
+  return kernels;
+}
+
 function kernelsOf(backend: BackendWasm): VectorKernels | null {
   const { memory } = (backend.wasm as unknown as CompiledModule).asm;
   return memory instanceof WebAssembly.Memory ? vectorKernels(memory) : null;

@@ -4,7 +4,7 @@
  */
 import { encodeModule } from './assembler.ts';
 import { normFunctions } from './norms.ts';
-import { packedProduct } from './packed-product.ts';
+import { packedProduct, packing } from './packed-product.ts';
 import { pointwiseFunctions } from './pointwise.ts';
 
 /** Kernels by name; arguments are addresses in bytes, counts, and what the kernel's file says. */
@@ -19,6 +19,7 @@ export type VectorKernel =
   | 'layer norm'
   | 'layer norm gradient'
   | 'packed product'
+  | 'pack panels'
   | 'rms norm'
   | 'rms norm gradient';
 
@@ -40,5 +41,5 @@ function compile(): WebAssembly.Module | null {
 
 /** The module of the kernels. @param relaxed whether products and sums are fused, which some engines cannot. */
 export function vectorModule(relaxed: boolean): Uint8Array<ArrayBuffer> {
-  return encodeModule([...pointwiseFunctions(relaxed), ...normFunctions(relaxed), packedProduct(relaxed)]);
+  return encodeModule([...pointwiseFunctions(relaxed), ...normFunctions(relaxed), packedProduct(relaxed), packing]);
 }

@@ -16,10 +16,10 @@ import {
 
 /** Rows that are computed at once, which is the least number of rows. */
 export const tileRows = 6;
-/** Columns of a panel; the number of columns is a multiple. */
-export const panelColumns = 8;
+/** Columns of a panel, which is the least number of columns; the last panel overlaps with the one before it where they are no multiple. */
+const panelColumns = 8;
 /** Steps of the inner sum that are written out; its length is a multiple. */
-export const innerMultiple = 4;
+const innerMultiple = 4;
 
 const float32Bytes = 4;
 const vectorBytes = 16;
@@ -34,7 +34,12 @@ export function blockRows(inSize: number): number {
 
 /** Whether {@link packedProduct} can multiply such a matrix. */
 export function canPack(inSize: number, outSize: number): boolean {
-  return inSize > 0 && outSize > 0 && inSize % innerMultiple === 0 && outSize % panelColumns === 0;
+  return inSize > 0 && inSize % innerMultiple === 0 && outSize >= panelColumns;
+}
+
+/** Values of such a matrix in panels. */
+export function packedSize(inSize: number, outSize: number): number {
+  return inSize * panelColumns * Math.ceil(outSize / panelColumns);
 }
 
 /**
@@ -53,8 +58,9 @@ export function packPanels(
 ): void {
   let place = 0;
   for (let start = 0; start < outSize; start += panelColumns) {
+    const first = Math.min(start, outSize - panelColumns);
     for (let row = 0; row < inSize; row++) {
-      const from = row * rowStride + start * columnStride;
+      const from = row * rowStride + first * columnStride;
       for (let column = 0; column < panelColumns; column++) packed[place++] = values[from + column * columnStride]!;
     }
   }
@@ -72,9 +78,10 @@ export function packedProduct(relaxed: boolean): FunctionSpecification {
       ];
       const whole = () => frame.local('i32');
       const tile = Array.from({ length: tileRows }, whole);
-      const [block, blockEnd, panel, biasAt, column, row, first, at, end] = Array.from({ length: 9 }, whole) as [
-        ...[Local, Local, Local, Local, Local, Local, Local, Local, Local],
-      ];
+      const [block, blockEnd, panel, biasAt, column, row, first, at, end, place] = Array.from(
+        { length: 10 },
+        whole,
+      ) as [...[Local, Local, Local, Local, Local, Local, Local, Local, Local, Local]];
       const [left, right, factor] = [frame.local('v128'), frame.local('v128'), frame.local('v128')];
       const sums = tile.map(() => [frame.local('v128'), frame.local('v128')] as const);
       const steps = Array.from(
@@ -109,7 +116,7 @@ export function packedProduct(relaxed: boolean): FunctionSpecification {
           ...high.set(v128.load(biasAt.get, vectorBytes)),
         ]),
         ...inner,
-        ...at.set(i32.add(i32.add(y.get, column.get), i32.multiply(first.get, outBytes.get))),
+        ...at.set(i32.add(i32.add(y.get, place.get), i32.multiply(first.get, outBytes.get))),
         ...sums.flatMap(([low, high]) => [
           ...v128.store(at.get, low.get),
           ...v128.store(at.get, high.get, vectorBytes),
@@ -118,10 +125,11 @@ export function packedProduct(relaxed: boolean): FunctionSpecification {
         ...row.move(tileRows),
       ];
       const onePanel: Code = [
+        ...place.set(i32.lower(column.get, i32.subtract(outBytes.get, i32.constant(panelBytes)))),
+        ...biasAt.set(i32.add(bias.get, place.get)),
         ...row.set(block.get),
         ...whileLoop(i32.isBelow(row.get, blockEnd.get), oneTile),
         ...panel.set(i32.add(panel.get, i32.multiply(inBytes.get, i32.constant(panelColumns)))),
-        ...biasAt.move(panelBytes),
         ...column.move(panelBytes),
       ];
       return [
@@ -129,7 +137,6 @@ export function packedProduct(relaxed: boolean): FunctionSpecification {
         ...whileLoop(i32.isBelow(block.get, rowCount.get), [
           ...blockEnd.set(i32.lower(i32.add(block.get, rowsOfBlock.get), rowCount.get)),
           ...panel.set(packed.get),
-          ...biasAt.set(bias.get),
           ...column.set(i32.constant(0)),
           ...whileLoop(i32.isBelow(column.get, outBytes.get), onePanel),
           ...block.set(blockEnd.get),
@@ -138,3 +145,28 @@ export function packedProduct(relaxed: boolean): FunctionSpecification {
     },
   };
 }
+
+/** `pack panels (w, packed, rowCount, rowBytes)`: what {@link packPanels} does with a matrix that lies row after row. */
+export const packing: FunctionSpecification = {
+  name: 'pack panels',
+  parameters: ['i32', 'i32', 'i32', 'i32'],
+  body: (frame, ...all) => {
+    const [w, packed, rowCount, rowBytes] = all as unknown as [...[Local, Local, Local, Local]];
+    const [column, at, left] = [frame.local('i32'), frame.local('i32'), frame.local('i32')];
+    return [
+      ...column.set(i32.constant(0)),
+      ...whileLoop(i32.isBelow(column.get, rowBytes.get), [
+        ...at.set(i32.add(w.get, i32.lower(column.get, i32.subtract(rowBytes.get, i32.constant(panelBytes))))),
+        ...left.set(rowCount.get),
+        ...whileLoop(left.get, [
+          ...v128.store(packed.get, v128.load(at.get)),
+          ...v128.store(packed.get, v128.load(at.get, vectorBytes), vectorBytes),
+          ...packed.move(panelBytes),
+          ...at.set(i32.add(at.get, rowBytes.get)),
+          ...left.set(i32.subtract(left.get, i32.constant(1))),
+        ]),
+        ...column.move(panelBytes),
+      ]),
+    ];
+  },
+};
