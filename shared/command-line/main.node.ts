@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
+import { markLate } from '../core/engine-memory.node.ts';
 import { FederationError } from '../core/errors.ts';
 import type { Terminal } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -104,6 +105,8 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
+// Those who serve a federation for long.
+if (['coordinator', 'client'].includes(process.argv[2] ?? '')) markLate();
 process.exitCode = await runCommandLine({
   groups,
   argv: process.argv.slice(2),

@@ -5,6 +5,7 @@
 import { createClient } from '../../client/client.ts';
 import type { Learner } from '../../client/learner.ts';
 import { nodePlatform } from '../../client/platform/node.node.ts';
+import { markLate } from '../../shared/core/engine-memory.node.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import { bareLearner } from './bare-learner.ts';
@@ -52,6 +53,7 @@ async function run({ invite, stateFolder, dim, mark }: RoundClientOrder): Promis
   report({ type: 'finished' });
 }
 
+markLate();
 obeyParent<RoundClientOrder>({
   take: (order) => {
     run(order).catch((thrown: unknown) => {

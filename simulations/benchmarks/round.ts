@@ -2,7 +2,8 @@
  * What a round costs beside the bytes that it moves: real clients in processes of their own over real sockets, no training; in turns with as
  * many processes that do nothing but exchange the same bytes over bare socket.io (`bare-socket.ts`). Turns, because on a shared machine two
  * figures that were taken one after the other compare the hours of the day. The first turn compiles code and fetches the base, and is not
- * measured. Every figure is a median; processor time is that of the coordinator's process and of the clients that take part.
+ * measured. All processes, those of the floor too, mark late like the commands `coordinator` and `client`. Every figure is a median; processor
+ * time is that of the coordinator's process and of the clients that take part.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,6 +11,7 @@ import { join } from 'node:path';
 import type { Coordinator } from '../../coordinator/coordinator.ts';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
 import { socketServer } from '../../coordinator/transport/socket-server.ts';
+import { markLate } from '../../shared/core/engine-memory.node.ts';
 import type { BareServer } from './bare-socket.ts';
 import { openBareServer } from './bare-socket.ts';
 import type { Benchmark } from './benchmark.ts';
@@ -91,6 +93,7 @@ async function takeTurns(stage: Stage, turnCount: number, progress: (line: strin
 
 /** `--clients 10 --dim 1000000 --turns 4`: the figures are medians over the rounds and exchanges of all turns. */
 export const bench: Benchmark = async (flags, progress) => {
+  markLate();
   const clientCount = integerFlag(flags, 'clients', 10);
   const dim = integerFlag(flags, 'dim', 1_000_000);
   const turnCount = integerFlag(flags, 'turns', 4);
