@@ -23,6 +23,7 @@ import {
   roundHashOf,
   unmaskedRound,
 } from '../shared/protocol/round-params.ts';
+import { sealVoid } from '../shared/protocol/void-record.ts';
 import { drawHashOf, maskedTermsOf } from '../shared/secure-aggregation/terms.ts';
 import { type Metrics, metricsOf } from '../shared/training/metrics.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
@@ -30,8 +31,10 @@ import { countRanges, type Exchange } from '../shared/update/exchange.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import type { Candidate } from './aggregation/aggregate.ts';
 import { aggregate } from './aggregation/aggregate.ts';
+import { clipNormOf } from './aggregation/clip-norm.ts';
 import type { Measure } from './aggregation/combine.ts';
 import { longUpdates } from './aggregation/long-updates.ts';
+import { commitNoise, forgetNoise, keepsNoise, noiseOf } from './audit/central-noise.ts';
 import { type CanaryGate, canaryMeasures, refusalOf, type Verdict } from './canary/gate.ts';
 import { type OperatorModel, rootStep } from './canary/operator.ts';
 import type { QuarantineBook } from './enrolment/quarantine.ts';
@@ -123,11 +126,11 @@ export interface RoundWork {
     round: OpenRound,
     participants: Participants,
   ): Promise<{ readonly result: Uint8Array; readonly event: CoordinatorProgress; readonly sweep: () => Promise<void> }>;
-  /** Ends a round without a version and deletes its updates. `round` null: it was never opened here. */
+  /** Ends a round without a version and deletes its updates: the signed frame about it. `round` null: it was never opened here. */
   makeVoid(
     round: OpenRound | null,
     outcome: Pick<RoundOutcome, 'roundIndex' | 'contributed' | 'detail'>,
-  ): Promise<void>;
+  ): Promise<Uint8Array>;
 }
 
 /** Largest example count that a client may claim: what a u32 holds. */
@@ -219,6 +222,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
         ? maskedRound({ ...unmasked, ...maskedTermsOf(plan, exchange), suite })
         : unmaskedRound(unmasked);
       const roundHash = roundHashOf(encodeRoundParams(params));
+      if (keepsNoise(plan)) await ports.note(await commitNoise(store, roundIndex, entropy));
       if (earlier === undefined) await store.openRound(roundIndex, roundHash, asked.length);
       else await forget(await store.reopenRound(roundIndex, roundHash, asked.length));
       return startRound(params, await adapterOf(latest));
@@ -239,6 +243,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
         rootOf(plan.aggregation) === null
           ? null
           : await rootStep(ports.operator, float32Of(startBytes), { roundIndex, drawHash });
+      const noise = keepsNoise(plan) ? await noiseOf(store, roundIndex, round.roundHash) : null;
       const candidate = await aggregate({
         plan,
         exchange,
@@ -251,8 +256,10 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
         opened: round.masked?.opened ?? null,
         blobs,
         accumulator,
-        entropy,
+        entropy: noise ?? entropy,
+        clipNorm: clipNormOf(plan, await store.versions(), identity.publicKey),
       });
+      noise?.wipe();
       // The disk writes while the model is hashed.
       const stored = served.announce(candidate.adapterBytes);
       const modelHash = modelHashOf(record.baseDigest, candidate.adapterBytes);
@@ -328,7 +335,17 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
       await round?.uploads.close();
       await round?.masked?.attempt?.close();
       await round?.masked?.evaluation?.close();
-      await forget(await store.voidRound(roundIndex, contributed, detail));
+      const known = (await store.rounds()).find((one) => one.roundIndex === roundIndex);
+      const roundHash = round?.roundHash ?? known?.roundHash;
+      assert(roundHash !== undefined, 'a round that ends was opened');
+      const { modelHash } = await latestVersion();
+      const { federationId } = record;
+      const numbers = { roundIndex, nextRoundIndex: roundIndex + 1 };
+      const said = { federationId, roundHash, ...numbers, modelHash, reason: detail, createdAtMs: clock.nowMs() };
+      const frame = sealVoid(identity, said);
+      await forget(await store.voidRound(roundIndex, contributed, detail, frame));
+      await forgetNoise(store, roundIndex);
+      return frame;
     },
   };
 }

@@ -8,6 +8,7 @@ import { FederationError } from '../../shared/core/errors.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Entropy } from '../../shared/core/ports.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
+import type { KeyStream } from '../../shared/crypto/key-stream.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
 import { firstNonFinite } from '../../shared/update/vector.ts';
@@ -35,6 +36,9 @@ export interface Candidate {
   /** What the rule measured, ascending in name. */
   readonly measures: readonly Measure[];
 }
+
+/** Name of the measure by which a version says to which norm updates of the next round are cut. */
+export const clipNormMeasure = 'clip-norm';
 
 /** What the opened sum of a masked round says. */
 export interface OpenedMean {
@@ -66,7 +70,9 @@ export interface AggregateOptions {
   /** The coordinator's own step `[uploaded dim]`, for rules that compare updates with one. */
   readonly root?: Float32Array | null;
   /** Where central noise comes from. */
-  readonly entropy?: Entropy;
+  readonly entropy?: Entropy | KeyStream;
+  /** The norm to which updates are cut, where it follows them. */
+  readonly clipNorm?: number | null;
 }
 
 /** The candidate, its rule state durable. @throws StoreError when a blob is missing or damaged; FederationError when the result is not finite. */
@@ -97,15 +103,18 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
   };
   const groups = opened?.groups ?? null;
   const ruled = groups === null || aggregation.robust === 'none' ? null : await guardedGroups({ ...guard, groups });
+  const found = guarded
+    ? await guardedMean({
+        ...{ ...guard, updates, accumulator: options.accumulator },
+        entropy: options.entropy ?? systemEntropy,
+        clipNorm: options.clipNorm ?? null,
+      })
+    : null;
   const mean =
     ruled ??
     opened?.mean ??
-    (guarded
-      ? await guardedMean({
-          ...{ ...guard, updates, accumulator: options.accumulator },
-          entropy: options.entropy ?? systemEntropy,
-        })
-      : await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
+    found?.mean ??
+    (await foldMean(read?.contributions ?? contributions, exchange.uploaded.dim, options.accumulator));
   const finished =
     exchange.isPlain && !isRead
       ? { next: applyRule(rule, state, start, mean), measures: [] }
@@ -135,7 +144,11 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
     ruleState: states.length === 0 ? null : await blobs.put(encodeRuleState(states)),
     totalWeight: opened?.totalWeight ?? totalWeight,
     exampleCount: opened?.exampleCount ?? updates.reduce((total, update) => total + update.exampleCount, 0),
-    measures: [...measures, ...(opened === null ? [] : measuresOfMasked(opened, plan))].sort(byName),
+    measures: [
+      ...measures,
+      ...(opened === null ? [] : measuresOfMasked(opened, plan)),
+      ...(found?.nextClipNorm == null ? [] : [{ name: clipNormMeasure, value: found.nextClipNorm }]),
+    ].sort(byName),
   };
 }
 

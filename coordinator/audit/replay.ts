@@ -7,6 +7,7 @@ import { errorMessage, FederationError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { clientIdOf } from '../../shared/crypto/identity.ts';
+import type { KeyStream } from '../../shared/crypto/key-stream.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { updateFormat } from '../../shared/protocol/bodies.ts';
 import { encodeMessage } from '../../shared/protocol/codec.ts';
@@ -34,6 +35,10 @@ export interface ReplaySource {
   readonly blobs: CoordinatorBlobs;
   /** Judges certificates of masked rounds as they were at a time. */
   readonly judgeAt: (timeMs: number) => JudgeCertificate;
+  /** The noise of the round, where the coordinator added some and kept its seed; used up. */
+  readonly noise?: KeyStream | null;
+  /** The norm to which updates were cut, where it follows them. */
+  readonly clipNorm?: number | null;
 }
 
 /** What a replay found. */
@@ -81,7 +86,7 @@ export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> 
 
 /** Digest of the adapter that the rule makes of the retained updates. */
 async function makeAgain(
-  { plan, exchange, transcript, blobs, judgeAt }: ReplaySource,
+  { plan, exchange, transcript, blobs, judgeAt, noise = null, clipNorm = null }: ReplaySource,
   before: CheckedVersion,
   { round, contributors, createdAtMs }: VersionRecord,
 ): Promise<string> {
@@ -110,6 +115,8 @@ async function makeAgain(
     opened: masked?.opened ?? null,
     blobs,
     accumulator: new Float64Array(exchange.uploaded.dim),
+    clipNorm,
+    ...(noise === null ? {} : { entropy: noise }),
   });
   return digestOf(candidate.adapterBytes);
 }

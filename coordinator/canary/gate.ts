@@ -5,13 +5,13 @@
 
 import type { Happening } from '../../shared/audit/entry.ts';
 import { assert } from '../../shared/core/assert.ts';
-import { float32Of, fromHex, toHex } from '../../shared/core/bytes.ts';
+import { float32Of, toHex } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import type { Canary } from '../../shared/plan/canary.ts';
 import { type CanaryRecord, sealCanaryRecord } from '../../shared/protocol/canary-record.ts';
-import { openVersionRecord } from '../../shared/protocol/version-record.ts';
 import type { Metrics } from '../../shared/training/metrics.ts';
+import { saidOfLatest } from '../library/measures.ts';
 import type { VersionRow } from '../store/store.ts';
 import { judgeCandidate, type Measured } from './judge.ts';
 import type { OperatorModel } from './operator.ts';
@@ -64,7 +64,10 @@ export function createGate(
       const latest = versions.at(-1);
       assert(latest !== undefined, 'a candidate follows a version');
       if (by === 'clients') {
-        const found = { candidate: metrics?.[metric] ?? null, before: metricBefore(versions, coordinatorKey, canary) };
+        const found = {
+          candidate: metrics?.[metric] ?? null,
+          before: saidOfLatest(versions, coordinatorKey, ({ metrics: published }) => published?.[metric] ?? null),
+        };
         return { ...found, reason: judgeCandidate(canary, found) };
       }
       const before = await measured(latest.modelHash, latestBytes);
@@ -74,26 +77,6 @@ export function createGate(
       return { candidate, before, reason };
     },
   };
-}
-
-/** The metric with which the version in effect was published, as its signed record has it; of one that is an earlier one again, that of the earlier. */
-function metricBefore(
-  versions: readonly VersionRow[],
-  coordinatorKey: Uint8Array,
-  { metric }: Pick<Canary, 'metric'>,
-): number | null {
-  const latest = versions.at(-1)!;
-  // An earlier version again has the values of the earlier one, whose record has the metrics.
-  for (const row of versions.toReversed()) {
-    if (row.modelHash !== latest.modelHash) continue;
-    const opened = openVersionRecord(coordinatorKey, {
-      record: fromHex(row.record),
-      signature: fromHex(row.signature),
-    });
-    const value = opened.ok ? (opened.value.metrics?.[metric] ?? null) : null;
-    if (value !== null) return value;
-  }
-  return null;
 }
 
 /** The entry of the log about a refused candidate, with its signed record. */

@@ -8,8 +8,10 @@ import { errorMessage, FederationError, UsageError } from '../../shared/core/err
 import { judgeCertificates } from '../../shared/identity/certificate.ts';
 import { decodeConsortium } from '../../shared/identity/consortium.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
+import { rootOf } from '../../shared/plan/robustness.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
+import { isCommitted, noiseOf } from '../audit/central-noise.ts';
 import type { LogDocument } from '../audit/log-file.ts';
 import { readLogFile, writeLogFile } from '../audit/log-file.ts';
 import type { ReplayVerdict } from '../audit/replay.ts';
@@ -142,13 +144,19 @@ async function replay(state: OpenState, roundIndex: number, base: string | undef
     throw new UsageError('nothing-retained', `the updates of round ${roundIndex} are not kept; ${next}`);
   }
   // Loaded here: the rules bring tensors along.
-  const [{ replayRound, keysOf }, { exchangeForReplay }, { checkLineage }, { placesOf, planOfVersion }] =
-    await Promise.all([
-      import('../audit/replay.ts'),
-      import('../audit/replay-exchange.ts'),
-      import('../library/lineage.ts'),
-      import('../library/places.ts'),
-    ]);
+  const [
+    { replayRound, keysOf },
+    { exchangeForReplay },
+    { checkLineage },
+    { placesOf, planOfVersion },
+    { clipNormOf },
+  ] = await Promise.all([
+    import('../audit/replay.ts'),
+    import('../audit/replay-exchange.ts'),
+    import('../library/lineage.ts'),
+    import('../library/places.ts'),
+    import('../aggregation/clip-norm.ts'),
+  ]);
   const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
   const places = placesOf(versions.map((version) => version.record));
   const made = versions.find(({ row }) => row.roundIndex === roundIndex);
@@ -156,11 +164,26 @@ async function replay(state: OpenState, roundIndex: number, base: string | undef
   const document = parsePlan(JSON.parse(record.plan), 'the plan of the state');
   const plan = planOfVersion(document, places[made?.row.version ?? 0]!, rows);
   const exchange = await exchangeForReplay(plan, record, base);
-  if (plan.privacy.unit === 'client' && plan.privacy.mechanism === 'central')
+  if (plan.privacy.unit === 'client' && plan.privacy.mechanism === 'central') await requireNoise(store, roundIndex);
+  if (rootOf(plan.aggregation) !== null)
     throw new UsageError(
-      'noise-not-kept',
-      'the coordinator added noise to this round, which nobody keeps: it cannot be made again',
+      'root-not-kept',
+      'the rule compared updates with a step of the coordinator on rows of its operator, which is not kept: the round cannot be made again',
     );
   const judgeAt = await judgesOf(state);
-  return replayRound({ plan, exchange, transcript, versions, keys: keysOf(await store.clients()), blobs, judgeAt });
+  const before = rows.slice(0, made?.row.version ?? 0);
+  const roundHash = made?.record.round?.roundHash ?? null;
+  const noise = roundHash === null ? null : await noiseOf(store, roundIndex, roundHash);
+  const clipNorm = before.length === 0 ? null : clipNormOf(plan, before, identity.publicKey);
+  const keys = keysOf(await store.clients());
+  return replayRound({ plan, exchange, transcript, versions, keys, blobs, judgeAt, noise, clipNorm });
+}
+
+/** Noise can be drawn again where its seed was kept, and its hash was logged before the round was offered. */
+async function requireNoise(store: OpenState['store'], roundIndex: number): Promise<void> {
+  if (await isCommitted(store, roundIndex)) return;
+  throw new UsageError(
+    'noise-not-kept',
+    'the coordinator added noise to this round, and no seed of it is here that was committed to before the round: it cannot be made again',
+  );
 }

@@ -15,7 +15,9 @@ export type DocumentName =
   | `certificate/${ClientId}`
   | `withdrawal/${ClientId}`
   /** What the coordinator itself keeps of a client (`quarantine.ts`). */
-  | `quarantine/${ClientId}`;
+  | `quarantine/${ClientId}`
+  /** Seed of the central noise of a round, kept beside retained updates; empty where its round made no version (`audit/central-noise.ts`). */
+  | `noise/${number}`;
 
 /** Documents by name, as hex of their bytes. @throws StoreError. */
 export interface DocumentStore {

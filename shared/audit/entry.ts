@@ -24,6 +24,8 @@ const entryMeanings = {
   'certificate-taken': 'a certificate of the consortium was put to use',
   'revocations-taken': 'a list of revocations of the consortium was put to use',
   'round-opened': 'a round number was used up',
+  'noise-committed':
+    'hash of the seed of the noise that the coordinator will add to a round, where it is kept for an auditor',
   'round-reopened': 'a masked round began anew with new keys',
   'update-stored': 'an update is durable and was acknowledged',
   'round-void': 'a round ended without a version',

@@ -21,6 +21,7 @@ const groups: readonly CommandGroup[] = [
     commands: {
       coordinator: 'run a federation: offer rounds to clients, aggregate their updates, publish versions',
       invite: 'make a one-time enrolment code for a client',
+      privacy: 'show what differential privacy every version promises, and what is spent in total',
       quarantine: 'list clients that are set aside, and let them take part again',
     },
     load: () => import('../../coordinator/commands.ts'),

@@ -18,7 +18,7 @@ import { conflictOf } from './compatibility.ts';
 import { crossCheckGroups } from './groups.ts';
 import { documentOfPlan, isPhased, type PhasePlace, type PlanPhase, parsePhases } from './phases.ts';
 import { planSchema } from './plan-schema.ts';
-import type { Privacy } from './privacy.ts';
+import { crossCheckPrivacy, type Privacy } from './privacy.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -103,6 +103,7 @@ function crossCheck(plan: Plan): Problem[] {
     });
   }
   problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan), ...crossCheckCanary(plan.canary));
+  problems.push(...crossCheckPrivacy(plan.privacy));
   const { unit, mechanism } = plan.privacy;
   const { robust, lowRank, weighting, head } = aggregation;
   const conflict = conflictOf({

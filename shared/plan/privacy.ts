@@ -4,11 +4,13 @@
  * that was not charged before. Where the next round would exceed the budget the federation stops.
  */
 import * as z from 'zod/mini';
+import type { AdaptiveClip } from '../privacy/adaptive-clip.ts';
 import { distributedTerms } from '../privacy/distributed-noise.ts';
 import { epsilonOfRdp } from '../privacy/rdp-accountant.ts';
 import { affordable, leastNoise } from '../privacy/sizing.ts';
 import { skellamRdp, wholeOrders } from '../privacy/skellam-accountant.ts';
 import { choiceField, numberField, sectionField } from './fields.ts';
+import type { Problem } from './problems.ts';
 import { groupSizeOf, type SecureAggregation, sumSizesOf } from './secure-aggregation.ts';
 
 /** What is protected, and how. */
@@ -19,6 +21,8 @@ export interface Privacy {
   readonly mechanism: 'central' | 'distributed';
   /** Largest norm of an update; of unit `record`, of the gradient of one record. */
   readonly clipNorm: number;
+  /** Of central noise: `clipNorm` is that of the first round, and follows a quantile of the norms of updates from then on. */
+  readonly adaptive?: AdaptiveClip | undefined;
   /** Deviation of the noise in multiples of `clipNorm`; left out: the least with which all rounds stay within `epsilon`. */
   readonly noiseMultiplier?: number | undefined;
   /** Budget: the largest ε. */
@@ -31,10 +35,26 @@ export const privacySchema = sectionField({
   unit: z._default(choiceField(['none', 'client', 'record']), 'none'),
   mechanism: z._default(choiceField(['central', 'distributed']), 'central'),
   clipNorm: z._default(numberField({ above: 0, atMost: 1e6 }), 1),
+  adaptive: z.optional(
+    sectionField({
+      quantile: z._default(numberField({ above: 0, below: 1 }), 0.5),
+      learningRate: z._default(numberField({ above: 0, atMost: 10 }), 0.2),
+    }),
+  ),
   noiseMultiplier: z.optional(numberField({ atLeast: 1e-2, atMost: 1e4 })),
   epsilon: z._default(numberField({ above: 0, atMost: 1000 }), 8),
   dpDelta: z._default(numberField({ above: 0, below: 1 }), 1e-5),
 });
+
+/** What no single field of the section shows. */
+export function crossCheckPrivacy({ unit, mechanism, adaptive }: Privacy): Problem[] {
+  if (adaptive === undefined || (unit === 'client' && mechanism === 'central')) return [];
+  const why =
+    unit === 'client'
+      ? 'with distributed noise clients have to know the grid of the noise before they train; a fixed clipNorm is the nearest, or mechanism central without masked rounds'
+      : `it bounds whole updates, which unit ${unit} does not`;
+  return [{ path: 'privacy.adaptive', sentence: `must be left out: ${why}` }];
+}
 
 /** The parts of a plan that decide what privacy costs. */
 export interface SpendingPlan {
@@ -95,7 +115,7 @@ const shortNumber = (value: number): string => String(Number(value.toPrecision(4
 
 /** What a version of round `roundIndex` promises beside masks, for its signed record; null where nothing but them protects anybody. */
 export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: number): string | null {
-  const { unit, mechanism, epsilon, dpDelta, clipNorm } = plan.privacy;
+  const { unit, mechanism, epsilon, dpDelta, clipNorm, adaptive } = plan.privacy;
   if (unit === 'none') return null;
   if (unit === 'record') {
     const holds = 'against everybody outside a site, the coordinator included, as long as that site adds its noise';
@@ -113,7 +133,7 @@ export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: numb
     plan.rounds.quorum < fewClients
       ? `; with fewer than ${fewClients} clients noise may hide most of what is learned`
       : '';
-  return `all that one client has: epsilon ${spent} of ${epsilon} at delta ${dpDelta}, ${mechanism} noise of ${shortNumber(spending.noiseMultiplier)} times the clip norm ${clipNorm}, ${against}; who takes part, example counts and metrics are not protected${few}`;
+  return `all that one client has: epsilon ${spent} of ${epsilon} at delta ${dpDelta}, ${mechanism} noise of ${shortNumber(spending.noiseMultiplier)} times ${adaptive === undefined ? `the clip norm ${clipNorm}` : 'a clip norm that follows the updates, which is charged too'}, ${against}; who takes part, example counts and metrics are not protected${few}`;
 }
 
 /** A vector size for what a plan alone can say. */
@@ -147,4 +167,39 @@ export function describePrivacy(plan: SpendingPlan): string[] {
       `warning: with fewer than ${fewClients} clients, noise that protects one of them may hide most of what is learned`,
     );
   return lines;
+}
+
+/** What a version promises to whom, read from its signed record. */
+export interface SpentPrivacy {
+  readonly unit: 'none' | 'client' | 'record';
+  /** ε after its round, all rounds before included; null where every site has its own. */
+  readonly epsilon: number | null;
+  /** The largest ε that the plan allows. */
+  readonly budget: number | null;
+  readonly dpDelta: number | null;
+  readonly against: string;
+}
+
+/** Reads the sentences of {@link spentStatement}; what is none of them promises nothing. */
+export function readStatement(statement: string): SpentPrivacy {
+  const client =
+    /all that one client has: epsilon ([\d.e+-]+) of ([\d.e+-]+) at delta ([\d.e+-]+), .*?, (against everybody[^;]*)/.exec(
+      statement,
+    );
+  if (client !== null) {
+    const [, epsilon, budget, dpDelta, against] = client;
+    return {
+      unit: 'client',
+      epsilon: Number(epsilon),
+      budget: Number(budget),
+      dpDelta: Number(dpDelta),
+      against: against!,
+    };
+  }
+  const record = /every single record, at delta ([\d.e+-]+): .* is at most ([\d.e+-]+); (against everybody[^;]*)/.exec(
+    statement,
+  );
+  if (record === null) return { unit: 'none', epsilon: null, budget: null, dpDelta: null, against: 'nobody' };
+  const [, dpDelta, budget, against] = record;
+  return { unit: 'record', epsilon: null, budget: Number(budget), dpDelta: Number(dpDelta), against: against! };
 }

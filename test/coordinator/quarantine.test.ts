@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import { longUpdates } from '../../coordinator/aggregation/long-updates.ts';
 import { createMemoryDocuments } from '../../coordinator/enrolment/document-store.ts';
 import { fileOf, openQuarantine, releaseClient } from '../../coordinator/enrolment/quarantine.ts';
+import type { ChunkReader } from '../../coordinator/store/blobs.ts';
 import type { ClientRecord, UpdateRecord } from '../../coordinator/store/store.ts';
 import type { Happening } from '../../shared/audit/entry.ts';
 import { bytesOf } from '../../shared/core/bytes.ts';
@@ -87,7 +88,7 @@ describe('quarantine', () => {
 
   it('[QUA-5] finds updates that are much longer than the others', async () => {
     const contents = new Map<Digest, Uint8Array>();
-    const blobs = { scan: async (digest: Digest, take: (part: Uint8Array) => void) => take(contents.get(digest)!) };
+    const blobs = { scan: async (digest: Digest, take: ChunkReader) => take(contents.get(digest)!, 0) };
     const updates = [1, 1.5, 2, 100].map((length, index) => {
       const delta = parseDigest(index.toString(16).padStart(64, '0'));
       contents.set(delta, bytesOf(Float32Array.of(length, 0)));
