@@ -7,7 +7,7 @@ import { checkLineage } from '../library/lineage.ts';
 import { openExistingState } from '../store/state.ts';
 
 /** Adds `privacy`. */
-export function registerPrivacy(program: Command, context: CommandContext): void {
+export function register(program: Command, context: CommandContext): void {
   program
     .command('privacy')
     .requiredOption('--state <folder>', 'state folder of the coordinator')

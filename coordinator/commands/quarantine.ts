@@ -14,7 +14,7 @@ import { shorten } from './describe-event.ts';
 const stateOption = ['--state <folder>', 'state folder of the coordinator'] as const;
 
 /** Adds `quarantine` with its subcommands. */
-export function registerQuarantine(program: Command, context: CommandContext): void {
+export function register(program: Command, context: CommandContext): void {
   const quarantine = program.command('quarantine');
   quarantine
     .command('list')

@@ -21,8 +21,6 @@ const groups: readonly CommandGroup[] = [
     commands: {
       coordinator: 'run a federation: offer rounds to clients, aggregate their updates, publish versions',
       invite: 'make a one-time enrolment code for a client',
-      privacy: 'show what differential privacy every version promises, and what is spent in total',
-      quarantine: 'list clients that are set aside, and let them take part again',
     },
     load: () => import('../../coordinator/commands.ts'),
   },
@@ -33,6 +31,14 @@ const groups: readonly CommandGroup[] = [
   {
     commands: { consortium: 'keys, certificates, revocations and plan approvals of a consortium, with files alone' },
     load: () => import('./consortium.node.ts'),
+  },
+  {
+    commands: { quarantine: 'list clients that are set aside, and let them take part again' },
+    load: () => import('../../coordinator/commands/quarantine.ts'),
+  },
+  {
+    commands: { privacy: 'show what differential privacy every version promises, and what is spent in total' },
+    load: () => import('../../coordinator/commands/privacy.ts'),
   },
   {
     commands: { audit: 'check the log of a coordinator and receipts of clients, replay rounds' },
