@@ -56,7 +56,7 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   const [inSize, outSize] = weight.shape;
   const [packed, packedBack] = [packedMatrix(weight, false), packedMatrix(weight, true)];
   let transposed: Tensor2D | null = null;
-  const timesTransposed = (upstream: Tensor2D): Tensor2D => {
+  const goBack = (upstream: Tensor2D): Tensor2D => {
     if (!needsCopies()) return matMul(upstream, weight, false, true);
     if (canBePacked(outSize, inSize)) return packedBack.times(upstream, null);
     if (transposed !== null) return matMul(upstream, transposed);
@@ -69,7 +69,7 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
     withGradient([input], (x: Tensor2D) => ({
       value: canBePacked(inSize, outSize) ? packed.times(x, added) : product(x, weight, added),
       saved: [],
-      backward: (upstream: Tensor2D) => [timesTransposed(upstream)],
+      backward: (upstream: Tensor2D) => [goBack(upstream)],
     }));
   const changedLinear = (input: Tensor2D, { kernel, bias: ownBias = bias ?? undefined }: ChangedLinear): Tensor2D => {
     const bare = kernel === undefined ? frozenProduct(input, null) : trainableMatMul(input, kernel);
@@ -116,7 +116,7 @@ export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutp
   const [vocabularySize, hiddenSize] = embedding.shape;
   const [packed, packedBack] = [packedMatrix(embedding, true), packedMatrix(embedding, false)];
   let transposed: Tensor2D | null = null;
-  const timesTransposed = (x: Tensor2D, added: Tensor1D | null): Tensor2D => {
+  const scored = (x: Tensor2D, added: Tensor1D | null): Tensor2D => {
     if (canBePacked(hiddenSize, vocabularySize)) return packed.times(x, added);
     if (!needsCopies()) {
       const bare: Tensor2D = matMul(x, embedding, false, true);
@@ -127,7 +127,7 @@ export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutp
   };
   const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
     withGradient([input], (x: Tensor2D) => ({
-      value: timesTransposed(x, added),
+      value: scored(x, added),
       saved: [],
       backward: (upstream: Tensor2D) => [
         canBePacked(vocabularySize, hiddenSize) ? packedBack.times(upstream, null) : matMul(upstream, embedding),
@@ -154,6 +154,11 @@ function product(x: Tensor2D, weight: Tensor2D, bias: Tensor1D | null): Tensor2D
   return bias === null ? matMul(x, weight) : (fused.matMul({ a: x, b: weight, bias }) as Tensor2D);
 }
 
+/** `g wᵀ` for `g` `[rows, out]` and `w` `[in, out]`. */
+function timesTransposed(g: Tensor2D, w: Tensor2D): Tensor2D {
+  return needsCopies() ? matMul(g, transpose(w)) : matMul(g, w, false, true);
+}
+
 /**
  * Product `x w` in which both sides may be trained: `[rows, in] × [in, out]`.
  * Of xᵀ g only the smaller operand is transposed: for adapters that is the narrow side, and a wide transposition costs as much as the product.
@@ -164,7 +169,7 @@ export function trainableMatMul(x: Tensor2D, w: Tensor2D): Tensor2D {
     saved: [input, weight],
     backward: (upstream: Tensor2D, saved) => {
       const [keptInput, keptWeight] = saved as [Tensor2D, Tensor2D];
-      const inputGradient: Tensor2D = matMul(upstream, transpose(keptWeight));
+      const inputGradient = timesTransposed(upstream, keptWeight);
       return [inputGradient, transposedProduct(keptInput, upstream)];
     },
   }));
@@ -183,7 +188,7 @@ export function trainableLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D
       saved: [input, weight],
       backward: (upstream: Tensor2D, saved) => {
         const [keptInput, keptWeight] = saved as [Tensor2D, Tensor2D];
-        const inputGradient: Tensor2D = matMul(upstream, transpose(keptWeight));
+        const inputGradient = timesTransposed(upstream, keptWeight);
         const biasGradient: Tensor1D = reshape(matMul(ones([1, upstream.shape[0]]), upstream), [-1]);
         return [inputGradient, transposedProduct(keptInput, upstream), biasGradient];
       },
@@ -196,7 +201,7 @@ function constantLinear(x: Tensor2D, w: Tensor2D, c: Tensor1D): Tensor2D {
   return withGradient([x], (input: Tensor2D) => ({
     value: product(input, w, c),
     saved: [w],
-    backward: (upstream: Tensor2D, saved) => [matMul(upstream, transpose(saved[0] as Tensor2D))],
+    backward: (upstream: Tensor2D, saved) => [timesTransposed(upstream, saved[0] as Tensor2D)],
   }));
 }
 
@@ -212,7 +217,8 @@ function trainableTiedProduct(input: Tensor2D, embedding: Tensor2D): Tensor2D {
   }));
 }
 
-/** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`, with an explicit transposition of the narrower one. */
+/** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`; where that is slow, with an explicit transposition of the narrower one. */
 function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
+  if (!needsCopies()) return matMul(a, b, true, false);
   return tidy(() => (a.shape[1] <= b.shape[1] ? matMul(transpose(a), b) : transpose(matMul(transpose(b), a))));
 }

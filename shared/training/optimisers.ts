@@ -8,12 +8,12 @@ import {
   exp,
   maximum,
   mul,
-  norm,
   type Scalar,
   scalar,
   sqrt,
   square,
   sub,
+  sum,
   type Tensor1D,
   tidy,
   zerosLike,
@@ -119,7 +119,7 @@ function corrected(moment: Tensor1D, { beta, stepCount, ownSteps, factor }: Corr
 /** Scales `gradient` `[dim]` down to a global norm of `clipNorm` > 0 where it is longer (Pascanu 2013, algorithm 1). */
 export function clipByGlobalNorm(gradient: Tensor1D, clipNorm: number): Tensor1D {
   return tidy(() => {
-    const length = norm(gradient) as Scalar;
+    const length: Scalar = sqrt(sum(square(gradient)));
     return mul(gradient, div(scalar(clipNorm), maximum(length, clipNorm)));
   });
 }

@@ -6,11 +6,12 @@ import { type StepProblem, withStepFiles } from './step-files.ts';
 import { type StepProcess, startTraining } from './step-process.ts';
 
 /** Steps of each that count, in turns; before them some that do not, in which graphs are compiled and memory is found. */
-const [turns, stepsPerTurn, warmUpSteps] = [6, 3, 3];
+const [stepsPerTurn, warmUpSteps] = [3, 3];
 
 /** What the comparison needs. */
 export interface AgainstOptions {
   readonly problem: StepProblem;
+  readonly turns: number;
   readonly backend: string;
   /** The interpreter; absent: the first that has PyTorch. */
   readonly python: string | undefined;
@@ -25,13 +26,13 @@ interface Times {
 }
 
 /** The report's results, and what ours ran on. */
-export async function stepAgainstPytorch({ problem, backend, python, progress }: AgainstOptions) {
+export async function stepAgainstPytorch({ problem, turns, backend, python, progress }: AgainstOptions) {
   return withStepFiles(problem, async (folder) => {
     const ours = await startTraining(folder, backend, 'plain');
     const theirs = await startPytorch(folder, { python, threads: problem.threads });
     try {
       if ('missing' in theirs) progress(`NOT RUN against PyTorch: ${theirs.missing}`);
-      const times = await taken(ours, 'missing' in theirs ? null : theirs, progress);
+      const times = await taken(ours, 'missing' in theirs ? null : theirs, { turns, progress });
       return { ready: ours.ready, results: resultsOf(times, theirs) };
     } finally {
       await ours.leave();
@@ -40,7 +41,11 @@ export async function stepAgainstPytorch({ problem, backend, python, progress }:
   });
 }
 
-async function taken(ours: StepProcess, theirs: Pytorch | null, progress: AgainstOptions['progress']) {
+async function taken(
+  ours: StepProcess,
+  theirs: Pytorch | null,
+  { turns, progress }: Pick<AgainstOptions, 'turns' | 'progress'>,
+) {
   const own: Times = { ms: [], cpuMs: [], losses: [], peakBytes: 0 };
   const other: Times = { ms: [], cpuMs: [], losses: [], peakBytes: 0 };
   const turn = async (steps: number): Promise<void> => {

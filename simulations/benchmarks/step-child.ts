@@ -11,7 +11,7 @@ import { createActivationCache } from '../../shared/training/activation-cache.ts
 import { createTaskModel } from '../../shared/training/task-model.ts';
 import { trainLocally } from '../../shared/training/train.ts';
 import { obeyParent, ownCpuMs } from './children.ts';
-import { readStepSettings, startSeed, stepAdapter, stepTask, stepTraining } from './step-files.ts';
+import { readStepSettings, startSeed, stepAdapter, stepTask, stepTraining, trainingSeed } from './step-files.ts';
 
 /** Passes that a process can be asked for. */
 const passesMax = 1000;
@@ -71,7 +71,7 @@ const training = trainLocally({
   start: model.initialise(startSeed),
   source: memorySource(examples),
   configuration: stepTraining(settings, passesMax),
-  seed: 4,
+  seed: trainingSeed,
   signal: stop.signal,
   onProgress: ({ loss }) => losses.push(loss),
   onPass: async () => {

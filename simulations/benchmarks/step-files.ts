@@ -30,6 +30,8 @@ export interface StepSettings extends StepProblem {
 
 /** Seed of the start values. */
 export const startSeed = 3;
+/** Seed of the order of batches. */
+export const trainingSeed = 4;
 
 /** The adapter of a problem. */
 export function stepAdapter({ rank, layers, lowestLayer }: StepProblem, base: BaseDescription): BoundAdapter {

@@ -5,7 +5,7 @@
  *
  * With `--against pytorch`: the same step beside PyTorch's own modules on its processor back end, each in a process of its own.
  *
- * Flags: `--backend --threads --layers --width --heads --feed-forward --sequence --batch --rank --against --python`.
+ * Flags: `--backend --threads --layers --width --heads --feed-forward --sequence --batch --rank --against --turns --python`.
  */
 import process from 'node:process';
 import { parseAdapter } from '../../shared/adapters/registry.ts';
@@ -75,7 +75,13 @@ async function against(
   if (other !== 'pytorch') throw new RangeError(`--against must be pytorch, found ${JSON.stringify(other)}`);
   if (python === true) throw new RangeError('--python needs the path of an interpreter');
   const problem = { ...shape, lowestLayer: 0, textCount: shape.batch };
-  const { ready, results } = await stepAgainstPytorch({ problem, backend: backendFlag(flags), python, progress });
+  const { ready, results } = await stepAgainstPytorch({
+    problem,
+    turns: integerFlag(flags, 'turns', 6),
+    backend: backendFlag(flags),
+    python,
+    progress,
+  });
   return { name: 'step', machine: machineName(), backend: ready.backend, threads: ready.threads, results };
 }
 

@@ -13,7 +13,7 @@ const small = {
 
 describe('benchmark step beside PyTorch', () => {
   it('[BST-4] compares with PyTorch, which computes the same losses', async function () {
-    const flags = { ...small, backend: 'cpu', against: 'pytorch' };
+    const flags = { ...small, backend: 'cpu', against: 'pytorch', turns: '1' };
     const { results } = await bench(flags, () => {});
     // Where Python has no PyTorch: skipped, which the totals count.
     if (results.ratio === null) this.skip();

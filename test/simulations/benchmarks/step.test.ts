@@ -26,9 +26,10 @@ describe('benchmark step', () => {
     assert.equal(lines.length, 2);
   });
 
-  it('[BST-3] says where there is no PyTorch that it was not compared', async () => {
+  it('[BST-3] says where there is no PyTorch that it was not compared', async function () {
+    this.timeout(60_000);
     const lines: string[] = [];
-    const flags = { ...small, backend: 'cpu', against: 'pytorch', python: '/nowhere/python' };
+    const flags = { ...small, backend: 'cpu', against: 'pytorch', turns: '1', python: '/nowhere/python' };
     const { backend, results } = await bench(flags, (line) => lines.push(line));
     assert.equal(backend, 'cpu');
     assert.equal(results.ratio, null);
