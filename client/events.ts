@@ -27,6 +27,7 @@ export type ClientEvent =
       readonly newModelHash: Digest;
       readonly contributorCount: number;
     }
+  | { readonly type: 'void'; readonly roundIndex: number; readonly reason: string }
   | { readonly type: 'problem'; readonly code: string; readonly detail: string }
   | { readonly type: 'finished'; readonly reason: FinishReason };
 

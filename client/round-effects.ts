@@ -159,6 +159,12 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
         say(calls.sendEvaluation(contribution, nothing, signal)).catch(fail);
         break;
       }
+      case 'note-void': {
+        const { record, frame } = effect;
+        onEvent({ type: 'void', roundIndex: record.roundIndex, reason: record.reason });
+        trust.witnessVoid(record, frame);
+        break;
+      }
       case 'accept-result': {
         const { roundIndex, newModelHash, contributorCount } = effect.result;
         onEvent({ type: 'result', roundIndex, newModelHash, contributorCount });

@@ -5,7 +5,7 @@
  */
 import * as z from 'zod/mini';
 import { type LogHead, noHead } from '../shared/audit/checkpoint.ts';
-import { findPublication, findReceipt, type JudgedProof, openLogProof } from '../shared/audit/proof.ts';
+import { findPublication, findReceipt, findVoid, type JudgedProof, openLogProof } from '../shared/audit/proof.ts';
 import { equalBytes, fromHex, toHex, utf8 } from '../shared/core/bytes.ts';
 import { errorMessage, TransportError } from '../shared/core/errors.ts';
 import type { Digest, FederationId } from '../shared/core/ids.ts';
@@ -18,6 +18,7 @@ import { judgeAge, openRevocations, type Revocations } from '../shared/identity/
 import type { Policy } from '../shared/plan/policy.ts';
 import type { Offer, RoundResult } from '../shared/protocol/messages.ts';
 import { describe, type Violation, violation } from '../shared/protocol/violations.ts';
+import type { VoidRecord } from '../shared/protocol/void-record.ts';
 import type { JudgeCertificate } from '../shared/secure-aggregation/members.ts';
 import { judgeVouchers } from '../shared/secure-aggregation/voucher.ts';
 import type { ClientListener } from './events.ts';
@@ -52,6 +53,8 @@ export interface Trust {
   readonly head: () => LogHead;
   /** Looks up a published round in the log, beside whatever else happens. */
   witness(result: RoundResult): void;
+  /** Keeps what was signed about a void round, and looks it up in the log. */
+  witnessVoid(record: VoidRecord, frame: Uint8Array): void;
   /** Resolves when nothing is being looked up any more. */
   settled(): Promise<void>;
 }
@@ -93,25 +96,47 @@ export function createTrust(options: TrustOptions): Trust {
     await keep(`misconduct-${roundIndex}`, { ...(await newestHead()), found, proof: toHex(proof) });
   };
 
-  const lookUp = async (result: RoundResult): Promise<void> => {
-    const { roundIndex, roundHash } = result;
-    const receipt = receipts.get(roundHash) ?? null;
+  /** Asks for the log from what is known of it; the bytes of a proof that holds, or null. */
+  const follow = async (
+    roundIndex: number,
+    receipt: Digest | null,
+    judge: (proof: JudgedProof) => Violation | null,
+  ): Promise<Uint8Array | null> => {
     const known = await newestHead();
     const answer = await calls.prove({ size: known.size, roundIndex, receipt }, signal);
     if (!answer.ok) {
       onEvent({ type: 'problem', code: answer.error.code, detail: `no proof from the log: ${describe(answer.error)}` });
-      return;
+      return null;
     }
     const proof = openLogProof(answer.value, { coordinatorKey, federationId, known });
-    const fault = proof.ok ? judgeProof(proof.value, result, receipt, identity) : proof.error;
-    if (!proof.ok || fault !== null) return alarm(fault!, answer.value, roundIndex);
+    const fault = proof.ok ? judge(proof.value) : proof.error;
+    if (!proof.ok || fault !== null) {
+      await alarm(fault!, answer.value, roundIndex);
+      return null;
+    }
     const { size, root } = proof.value.checkpoint;
     head = { size, root };
     await keep('checkpoint', head);
-    if (receipt === null) return;
+    return answer.value;
+  };
+  const lookUpVoid = async ({ roundIndex }: VoidRecord, frame: Uint8Array): Promise<void> => {
+    const { coordinatorKey: key } = credentials;
+    const record = toHex(frame);
+    await keep(`void-${roundIndex}`, { format: 'tributary-void-1', federationId, coordinatorKey: key, record });
+    await follow(roundIndex, null, (proof) =>
+      findVoid(proof, record) === null
+        ? violation('log-fork', `the log has nothing, or something else, about the void round ${roundIndex}`)
+        : null,
+    );
+  };
+  const lookUp = async (result: RoundResult): Promise<void> => {
+    const { roundIndex, roundHash } = result;
+    const receipt = receipts.get(roundHash) ?? null;
+    const proof = await follow(roundIndex, receipt, (found) => judgeProof(found, result, receipt, identity));
+    if (proof === null || receipt === null) return;
     receipts.delete(roundHash);
     const { coordinatorKey: key } = credentials;
-    const document = { federationId, coordinatorKey: key, roundIndex, receipt, proof: toHex(answer.value) };
+    const document = { federationId, coordinatorKey: key, roundIndex, receipt, proof: toHex(proof) };
     await keep(`receipt-${roundIndex}`, { format: 'tributary-receipt-1', ...document });
   };
 
@@ -164,6 +189,16 @@ export function createTrust(options: TrustOptions): Trust {
       : judgeApproval(consortium, planHash, approval);
   };
 
+  /** Looks something up after what is being looked up. */
+  const look = (task: () => Promise<void>): void => {
+    looking = looking
+      .then(() => (forked === null ? task() : undefined))
+      .catch((thrown: unknown) => {
+        if (signal.aborted || thrown instanceof TransportError) return;
+        onEvent({ type: 'problem', code: 'evidence', detail: errorMessage(thrown) });
+      });
+  };
+
   const judgeVoucher = judgeVouchers(coordinatorKey, federationId);
   const judgeOwn = judgeCertificates(() => ({ ...facts!, nowMs: clock.nowMs() }));
   return {
@@ -187,14 +222,8 @@ export function createTrust(options: TrustOptions): Trust {
       facts === null ? judgeVoucher(certificate, publicKey) : judgeOwn(certificate, publicKey),
     certificate: () => ownCertificate,
     head: () => head ?? noHead,
-    witness: (result) => {
-      looking = looking
-        .then(() => (forked === null ? lookUp(result) : undefined))
-        .catch((thrown: unknown) => {
-          if (signal.aborted || thrown instanceof TransportError) return;
-          onEvent({ type: 'problem', code: 'evidence', detail: errorMessage(thrown) });
-        });
-    },
+    witness: (result) => look(() => lookUp(result)),
+    witnessVoid: (record, frame) => look(() => lookUpVoid(record, frame)),
     settled: () => looking,
   };
 }

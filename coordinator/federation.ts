@@ -187,8 +187,9 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       }
       case 'void-round': {
         const { outcome } = effect;
-        await work.makeVoid(round, outcome);
+        const frame = await work.makeVoid(round, outcome);
         round = null;
+        send(state.present, 'void', frame);
         await judgeClients(outcome.roundIndex);
         onEvent({ type: 'void', roundIndex: outcome.roundIndex, detail: outcome.detail });
         break;

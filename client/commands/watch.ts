@@ -49,6 +49,8 @@ export function describeEvent(event: ClientEvent, verbose: boolean): string | nu
       return verbose ? `evaluated; ${event.disclosed ? 'counts were sent' : 'nothing was disclosed'}` : null;
     case 'result':
       return `round ${event.roundIndex}: published, made by ${event.contributorCount} sites`;
+    case 'void':
+      return `round ${event.roundIndex}: void, the model stays: ${event.reason}`;
     case 'problem':
       return `problem (${event.code}): ${event.detail}`;
     case 'downloaded':

@@ -17,7 +17,7 @@ export interface SessionMemory {
   readonly federationId: FederationId;
   /** Highest round to which this client contributed, -1 before the first. */
   readonly lastRoundIndex: number;
-  /** The adapter that the last verified result announced, with its round; null before the first. */
+  /** The adapter that the last verified result or void round announced, with its round; null before the first. */
   readonly lastResult: { readonly roundIndex: number; readonly modelHash: Digest } | null;
 }
 
@@ -49,6 +49,8 @@ export function checkOffer({ roundParams }: Offer, memory: SessionMemory): Refus
     return refusal('stale-round', `round ${roundIndex} offered, but this client already contributed to round ${last}`);
   }
   const previous = memory.lastResult;
+  if (previous !== null && roundIndex <= previous.roundIndex)
+    return refusal('stale-round', `round ${roundIndex} offered, but round ${previous.roundIndex} is over`);
   if (previous !== null && previous.roundIndex + 1 === roundIndex && previous.modelHash !== modelHash) {
     return refusal(
       'model-discontinuity',

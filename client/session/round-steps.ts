@@ -73,6 +73,8 @@ export function stepInRound(state: SessionState, event: SessionEvent): SessionSt
       return stepTo(state, rest);
     case 'result':
       return acceptResult(state, event.result);
+    case 'void':
+      return acceptVoid(state, event);
     default:
       return stepTo(state, phase);
   }
@@ -126,4 +128,33 @@ function acceptResult(state: SessionState, result: RoundResult): SessionStep {
         accepted,
       )
     : stepTo(remembered, phase, accepted);
+}
+
+/**
+ * A void round ends the work on it: same model, a later number. It has to be the round in hand, or one after the last that ended, and to keep the
+ * model that rounds start from.
+ */
+function acceptVoid(
+  state: SessionState,
+  { record, frame }: Extract<SessionEvent, { readonly type: 'void' }>,
+): SessionStep {
+  const { phase, memory } = state;
+  const { federationId, roundHash, roundIndex, nextRoundIndex, modelHash } = record;
+  const isOwn = roundOf(phase) === roundHash;
+  const offered = isOwn && 'offer' in phase ? phase.offer.roundParams : null;
+  const last = memory.lastResult;
+  const isKept =
+    (offered === null || (offered.roundIndex === roundIndex && offered.modelHash === modelHash)) &&
+    (last === null || last.roundIndex + 1 !== roundIndex || last.modelHash === modelHash);
+  const isLater = nextRoundIndex > roundIndex && (last === null || roundIndex > last.roundIndex);
+  if (federationId !== memory.federationId || !isKept || !isLater) {
+    const detail = `round ${roundIndex} with model ${modelHash} is announced as void, which it cannot be`;
+    return stepTo(state, phase, { type: 'report', code: 'bad-void', detail });
+  }
+  // The next offer has to start from the very same model.
+  const remembered = { ...state, memory: { ...memory, lastResult: { roundIndex: nextRoundIndex - 1, modelHash } } };
+  const noted: SessionEffect = { type: 'note-void', record, frame };
+  return isOwn
+    ? stepTo(remembered, restOf(phase), { type: 'abandon-work', detail: 'the round is void' }, noted)
+    : stepTo(remembered, phase, noted);
 }

@@ -2,6 +2,7 @@
 import type { Digest } from '../../shared/core/ids.ts';
 import type { Evaluate, Offer, RoundResult } from '../../shared/protocol/messages.ts';
 import type { Violation, ViolationCode } from '../../shared/protocol/violations.ts';
+import type { VoidRecord } from '../../shared/protocol/void-record.ts';
 import type { Stage } from '../../shared/secure-aggregation/stage.ts';
 import type { PreparedFacts, Refusal, SessionMemory } from './checks.ts';
 
@@ -64,6 +65,8 @@ export type SessionEvent =
   | { readonly type: 'evaluate'; readonly request: Evaluate; readonly known: boolean }
   | { readonly type: 'evaluated'; readonly roundHash: Digest }
   | { readonly type: 'result'; readonly result: RoundResult }
+  /** `frame`: the record as the coordinator signed it. */
+  | { readonly type: 'void'; readonly record: VoidRecord; readonly frame: Uint8Array }
   | { readonly type: 'federation-finished'; readonly status: 'completed' | 'stopped'; readonly detail: string }
   | { readonly type: 'stop' };
 
@@ -89,6 +92,8 @@ export type RoundEffect =
   | { readonly type: 'evaluate'; readonly request: Evaluate }
   /** Answer that there is nothing to disclose, so that the round does not wait for this client. */
   | { readonly type: 'skip-evaluation'; readonly request: Evaluate }
+  /** A round is void: note it, and look it up in the log. */
+  | { readonly type: 'note-void'; readonly record: VoidRecord; readonly frame: Uint8Array }
   | { readonly type: 'accept-result'; readonly result: RoundResult };
 
 /** What the driver must do. */
@@ -111,14 +116,14 @@ export type EventName = SessionEvent['type'];
 
 const everywhere = ['federation-finished', 'stop'] as const;
 const linkEvents = ['connected', 'connection-lost', 'reconnect-due', 'admission-refused'] as const;
-const workEvents = [...linkEvents, 'offer', 'work-failed', 'result', 'stage', ...everywhere] as const;
+const workEvents = [...linkEvents, 'offer', 'work-failed', 'result', 'void', 'stage', ...everywhere] as const;
 
 /** Legal pairs of phase and event; what is not listed here is a violation. */
 export const legalEvents: Readonly<Record<PhaseName, readonly EventName[]>> = {
   enrolling: ['enrolled', 'enrolment-refused', 'stop'],
   disconnected: ['reconnect-due', 'stop'],
   connecting: ['connected', 'connection-lost', 'admission-refused', 'stop'],
-  idle: ['connection-lost', 'offer', 'evaluate', 'result', 'stage', ...everywhere],
+  idle: ['connection-lost', 'offer', 'evaluate', 'result', 'void', 'stage', ...everywhere],
   fetching: [...workEvents, 'plan-refused', 'prepared'],
   training: [...workEvents, 'trained', 'round-refused'],
   uploading: [...workEvents, 'uploaded', 'round-refused', 'evaluate'],

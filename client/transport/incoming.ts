@@ -8,6 +8,7 @@ import { decodeMessage } from '../../shared/protocol/codec.ts';
 import { finishedSchema, openEvaluate, openOffer, openResult } from '../../shared/protocol/messages.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import { openVoid } from '../../shared/protocol/void-record.ts';
 import { openStage } from '../../shared/secure-aggregation/stage.ts';
 import type { SessionEvent } from '../session/machine.ts';
 import type { IncomingEvent } from './transport.ts';
@@ -43,6 +44,10 @@ export function readIncoming(
     case 'result': {
       const result = openResult(coordinatorKey, frame);
       return result.ok ? succeed({ type: 'result', result: result.value }) : result;
+    }
+    case 'void': {
+      const record = openVoid(coordinatorKey, frame);
+      return record.ok ? succeed({ type: 'void', record: record.value, frame }) : record;
     }
     case 'finished': {
       const finished = decodeMessage(finishedSchema, frame);

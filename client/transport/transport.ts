@@ -4,7 +4,7 @@
  */
 
 /** Events that the coordinator sends after its welcome. */
-export const incomingEvents = ['offer', 'stage', 'evaluate', 'result', 'finished'] as const;
+export const incomingEvents = ['offer', 'stage', 'evaluate', 'result', 'void', 'finished'] as const;
 
 /** Name of an event that the coordinator sends. */
 export type IncomingEvent = (typeof incomingEvents)[number];

@@ -5,7 +5,7 @@
  */
 import type { Happening } from '../../shared/audit/entry.ts';
 import { assert } from '../../shared/core/assert.ts';
-import { fromHex, utf8 } from '../../shared/core/bytes.ts';
+import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { openVersionRecord, resultHashOf } from '../../shared/protocol/version-record.ts';
 import { measureOf, phaseMeasure, recordsOf } from '../library/places.ts';
@@ -47,10 +47,14 @@ const voided = ({
   roundIndex,
   contributed,
   detail,
-}: Pick<RoundRecord, 'roundIndex' | 'contributed' | 'detail'>): Happening => ({
+  frame,
+}: Pick<RoundRecord, 'roundIndex' | 'contributed' | 'detail'> & {
+  /** What the coordinator signed; absent of a round that ended with its coordinator. */
+  readonly frame?: Uint8Array | undefined;
+}): Happening => ({
   type: 'round-void',
   subject: String(roundIndex),
-  payload: { roundIndex, contributed, detail },
+  payload: { roundIndex, contributed, detail, ...(frame === undefined ? {} : { record: toHex(frame) }) },
 });
 const stored = ({ roundIndex, clientId, bodyHash, receipt }: UpdateRecord): Happening => ({
   type: 'update-stored',
@@ -195,7 +199,7 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
         const [kept] = await Promise.all([store.addUpdate(update), log.record(stored(update))]);
         return kept;
       }),
-    voidRound: (roundIndex, contributed, detail) =>
+    voidRound: (roundIndex, contributed, detail, frame) =>
       store.durably(async () => {
         const isOpen = (await store.rounds()).some(
           (round) => round.roundIndex === roundIndex && round.status === 'open',
@@ -203,7 +207,7 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
         const forgotten = await store.voidRound(roundIndex, contributed, detail);
         if (!isOpen) return forgotten;
         takeEvidence();
-        await log.record(voided({ roundIndex, contributed, detail }));
+        await log.record(voided({ roundIndex, contributed, detail, frame }));
         await checkpoint();
         return forgotten;
       }),

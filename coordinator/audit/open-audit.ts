@@ -65,6 +65,7 @@ export async function openAudit(
       ({ size, roundIndex, receipt }) =>
         log.prove(federationId, size, [
           { type: 'round-published', subject: String(roundIndex) },
+          { type: 'round-void', subject: String(roundIndex) },
           ...(receipt === null ? [] : [{ type: 'update-stored' as const, subject: `${roundIndex}/${receipt}` }]),
         ]),
   };

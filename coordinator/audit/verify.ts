@@ -14,6 +14,7 @@ import { openCanaryRecord } from '../../shared/protocol/canary-record.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import { resultHashOf } from '../../shared/protocol/version-record.ts';
 import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
+import { openVoid } from '../../shared/protocol/void-record.ts';
 import { checkLineage } from '../library/lineage.ts';
 import type { LogDocument } from './log-file.ts';
 
@@ -44,6 +45,7 @@ export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocum
   checkCheckpoints(document, tree, fault);
   checkVersions(document, entries, fault);
   checkRefusals(document, entries, fault);
+  checkVoids(document, entries, fault);
   for (const receipt of receipts) {
     const found = judgeReceipt(receipt, document, tree);
     if (found !== null) fault(found.code, `${receipt.source}: ${describe(found)}`);
@@ -156,6 +158,26 @@ function checkRefusals(
         'refused-candidate',
         `round ${opened.value.roundIndex} was refused by the gate, and published all the same`,
       );
+  }
+}
+
+/** What was signed about a void round is of that round, which has no version, and names the model of a version. */
+function checkVoids(
+  { coordinatorKey, versions }: LogDocument,
+  entries: ReturnType<typeof readEntries>['entries'],
+  fault: Fault,
+): void {
+  for (const { entry, payload } of entries) {
+    if (entry.type !== 'round-void' || payload.record === undefined) continue;
+    const opened = openVoid(fromHex(coordinatorKey), bytesIn(payload.record));
+    if (!opened.ok) {
+      fault(opened.error.code, `entry ${entry.sequence}: ${opened.error.detail}`);
+      continue;
+    }
+    const { roundIndex, modelHash } = opened.value;
+    const isSound = roundIndex === payload.roundIndex && versions.some((version) => version.modelHash === modelHash);
+    if (!isSound || versions.some((version) => version.roundIndex === roundIndex))
+      fault('bad-void', `round ${roundIndex} is void with a model that no version has, or was published all the same`);
   }
 }
 

@@ -121,8 +121,11 @@ export interface CoordinatorStore {
 
   /** Opens a round number. @throws StoreError `round-exists`. */
   openRound(roundIndex: number, roundHash: Digest, asked: number): Promise<void>;
-  /** Ends an open round as void and forgets its updates, which it returns so that their blobs can be deleted. */
-  voidRound(roundIndex: number, contributed: number, detail: string): Promise<UpdateRecord[]>;
+  /**
+   * Ends an open round as void and forgets its updates, which it returns so that their blobs can be deleted. `frame` is what the coordinator signed about
+   * it, for the log.
+   */
+  voidRound(roundIndex: number, contributed: number, detail: string, frame?: Uint8Array): Promise<UpdateRecord[]>;
   /** Gives an open round another hash: a new attempt. Forgets the attempt before, and its updates, which it returns. @throws StoreError `round-closed`. */
   reopenRound(roundIndex: number, roundHash: Digest, asked: number): Promise<UpdateRecord[]>;
   rounds(): Promise<RoundRecord[]>;

@@ -105,6 +105,12 @@ export function findReceipt({ entries }: JudgedProof, receipt: Digest): JudgedPr
   return entries.find(({ entry, payload }) => entry.type === type && payload.receipt === receipt) ?? null;
 }
 
+/** The entry about a void round with what the coordinator signed about it, hex; or null. */
+export function findVoid({ entries }: JudgedProof, record: string): JudgedProof['entries'][number] | null {
+  const type: EntryType = 'round-void';
+  return entries.find(({ entry, payload }) => entry.type === type && payload.record === record) ?? null;
+}
+
 /** The entry that publishes the round with this hash, or null. */
 export function findPublication({ entries }: JudgedProof, roundHash: Digest): JudgedProof['entries'][number] | null {
   const type: EntryType = 'round-published';

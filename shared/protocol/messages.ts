@@ -43,7 +43,7 @@ export type {
 } from './bodies.ts';
 
 /** Events of the coordinator, in the order in which a client first meets them. */
-export const coordinatorEvents = ['welcome', 'offer', 'stage', 'evaluate', 'result', 'finished'] as const;
+export const coordinatorEvents = ['welcome', 'offer', 'stage', 'evaluate', 'result', 'void', 'finished'] as const;
 /** Name of an event of the coordinator. */
 export type CoordinatorEvent = (typeof coordinatorEvents)[number];
 

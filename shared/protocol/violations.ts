@@ -40,6 +40,7 @@ export const violationMeanings = {
   'bad-roster': 'the roster is not one that this client deals shares to',
   'bad-draw': 'the nonce is not the one that its client committed to',
   'bad-delivery': 'the boxes of shares are not those of the roster',
+  'bad-void': 'a void round is announced with another number or model than it had',
   'bad-survivors': 'the survivors are not a set that may be opened',
   'no-quorum': 'too few clients consented to the same survivors',
   'second-unmask': 'one round number is unmasked once',

@@ -18,6 +18,7 @@ import { seededRandom } from '../../../shared/core/random.ts';
 import type { Offer, RoundResult } from '../../../shared/protocol/messages.ts';
 import { unmaskedRound } from '../../../shared/protocol/round-params.ts';
 import { violation } from '../../../shared/protocol/violations.ts';
+import type { VoidRecord } from '../../../shared/protocol/void-record.ts';
 
 const digest = (digit: string) => parseDigest(digit.repeat(64));
 const memory: SessionMemory = { federationId: parseFederationId('f'.repeat(64)), lastRoundIndex: -1, lastResult: null };
@@ -71,6 +72,17 @@ const result: RoundResult = {
   transcriptHash: digest('d'),
 };
 
+const record: VoidRecord = {
+  federationId: memory.federationId,
+  roundHash,
+  roundIndex: 0,
+  nextRoundIndex: 1,
+  modelHash: digest('5'),
+  reason: '2 of 4 clients took part, the quorum is 3',
+  createdAtMs: 1,
+};
+const frame = new Uint8Array(1);
+
 const up: LinkState = { name: 'up' };
 const phases: Record<PhaseName, SessionPhase> = {
   enrolling: { name: 'enrolling' },
@@ -104,6 +116,7 @@ const events: Record<EventName, SessionEvent> = {
   evaluate: { type: 'evaluate', request, known: true },
   evaluated: { type: 'evaluated', roundHash },
   result: { type: 'result', result },
+  void: { type: 'void', record, frame },
   'federation-finished': { type: 'federation-finished', status: 'completed', detail: 'all rounds' },
   stop: { type: 'stop' },
 };
@@ -123,6 +136,7 @@ const expected: Record<PhaseName, Partial<Record<EventName, PhaseName>>> = {
     offer: 'fetching',
     evaluate: 'evaluating',
     result: 'idle',
+    void: 'idle',
     'federation-finished': 'finished',
     stop: 'finished',
   },
@@ -150,6 +164,7 @@ function working(name: PhaseName): Partial<Record<EventName, PhaseName>> {
     offer: 'fetching',
     'work-failed': 'idle',
     result: name,
+    void: 'idle',
     'federation-finished': 'finished',
     stop: 'finished',
   };
@@ -266,6 +281,43 @@ describe('session machine', () => {
     assert.deepEqual(effectTypes(step), ['abandon-work', 'note-contribution', 'evaluate']);
   });
 
+  it('[CLI-36] a void round ends the work on it, is noted, and the next offer must start from the same model', () => {
+    const heard = receive(stateIn(phases.training), { type: 'void', record, frame });
+    assert.deepEqual([effectTypes(heard), heard.state.phase.name], [['abandon-work', 'note-void'], 'idle']);
+    const next = (changes: Partial<Offer['roundParams']>) =>
+      receive(heard.state, { type: 'offer', offer: offerOf('7', { roundIndex: 1, ...changes }) }).effects;
+    assert.deepEqual(
+      next({}).map(({ type }) => type),
+      ['prepare'],
+    );
+    const codesOf = (effects: readonly SessionStep['effects'][number][]) =>
+      effects.map((effect) => (effect.type === 'decline' ? effect.refusal.code : effect.type));
+    assert.deepEqual(codesOf(next({ modelHash: digest('9') })), ['model-discontinuity']);
+    assert.deepEqual(codesOf(next({ roundIndex: 0 })), ['stale-round']);
+    const other = receive(stateIn(phases.training), {
+      type: 'void',
+      record: { ...record, roundHash: digest('8'), roundIndex: 3, nextRoundIndex: 4 },
+      frame,
+    });
+    assert.deepEqual([effectTypes(other), other.state.phase.name], [['note-void'], 'training']);
+  });
+
+  it('[CLI-37] a void round that cannot be is reported and changes nothing: another model, number or federation', () => {
+    const after = receive(stateIn(phases.idle), { type: 'result', result }).state;
+    const lies: readonly [SessionState, Partial<VoidRecord>][] = [
+      [stateIn(phases.training), { modelHash: digest('9') }],
+      [stateIn(phases.training), { roundIndex: 4, nextRoundIndex: 5 }],
+      [stateIn(phases.idle), { nextRoundIndex: 0 }],
+      [stateIn(phases.idle), { federationId: parseFederationId('e'.repeat(64)) }],
+      [after, {}],
+      [after, { roundHash: digest('8'), roundIndex: 1, nextRoundIndex: 2 }],
+    ];
+    for (const [state, changes] of lies) {
+      const step = receive(state, { type: 'void', record: { ...record, ...changes }, frame });
+      assert.deepEqual([effectTypes(step), step.state], [['report'], state], JSON.stringify(changes));
+    }
+  });
+
   it('[CLI-31] a result ends training for its round, leaves other work alone, and never goes back in time', () => {
     const late = receive(stateIn(phases.training), { type: 'result', result });
     assert.deepEqual(effectTypes(late), ['abandon-work', 'accept-result']);
@@ -300,7 +352,7 @@ describe('session machine', () => {
     const ends: readonly EventName[] = ['stop', 'federation-finished', 'admission-refused', 'enrolment-refused'];
     const list = Object.values(events).filter(({ type }) => !ends.includes(type));
     let contributions = 0;
-    for (let walk = 0; walk < 400; walk++) {
+    for (let walk = 0; walk < 800; walk++) {
       let { state } = startSession(memory, walk % 2 === 0);
       let last = -1;
       for (let step = 0; step < 200; step++) {
