@@ -66,19 +66,21 @@ export async function registerWebGpu(): Promise<GraphicsDevice> {
   void device.lost.then(({ reason, message }) => {
     lossReason = `its WebGPU device was lost (${[reason, message].filter((part) => part !== '').join(': ')})`;
   });
+  const { vendor, architecture, device: model, description } = adapter.info;
+  const name = [vendor, model || architecture, description && `(${description})`].filter(Boolean).join(' ');
+  const isSoftware = adapter.info.isFallbackAdapter || isSoftwareName(name);
   // The package registers a back end of its own, whose device has fewer limits.
   if ('webgpu' in engine().registryFactory) removeBackend('webgpu');
   registerBackend('webgpu', () => {
     const backend = new WebGPUBackend(device, adapter.info);
     boundPool(backend);
-    node?.readSynchronously(backend);
+    if (node !== null) node.readSynchronously(backend);
+    else if (isSoftware) refuseSynchronousReading(backend);
     return backend;
   });
-  const { vendor, architecture, device: model, description } = adapter.info;
-  const name = [vendor, model || architecture, description && `(${description})`].filter(Boolean).join(' ');
   started = {
     description: name || 'a device that gives no name',
-    isSoftware: adapter.info.isFallbackAdapter || isSoftwareName(name),
+    isSoftware,
     tensorBytesMax: Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize),
   };
   return started;
@@ -92,11 +94,37 @@ async function loadPackage(): Promise<typeof import('@tensorflow/tfjs-backend-we
   }
 }
 
-/** The library keeps every buffer that was ever used, one list per size, which grows with every length of text. */
-function boundPool({ bufferManager }: WebGPUBackend): void {
+/** In browsers the library reads values at once through a canvas, which takes the whole graphics process down where it is software. */
+function refuseSynchronousReading(backend: WebGPUBackend): void {
+  backend.readSync = (dataId) => {
+    const { values } = backend.tensorMap.get(dataId);
+    if (values !== null && values !== undefined) return values;
+    throw new Error(
+      'WebGPU without a graphics card gives no values back at once in a browser, as the methods mixture and gate need it; choose another back end',
+    );
+  };
+}
+
+/** What {@link boundPool} needs of a back end. */
+interface Pooling<Buffer extends { readonly size: number }> {
+  readonly bufferManager: {
+    readonly numBytesAllocated: number;
+    readonly numBytesUsed: number;
+    releaseBuffer(buffer: Buffer, reuse?: boolean): void;
+  };
+}
+
+/**
+ * Bounds what a back end keeps for reuse: the library keeps every buffer that was ever used, one list per size, which grows with every length of
+ * text.
+ */
+export function boundPool<Buffer extends { readonly size: number }>(
+  { bufferManager }: Pooling<Buffer>,
+  bytesMax = pooledBytesMax,
+): void {
   const release = bufferManager.releaseBuffer.bind(bufferManager);
   bufferManager.releaseBuffer = (buffer, reuse = true) => {
     const pooledBytes = bufferManager.numBytesAllocated - bufferManager.numBytesUsed;
-    release(buffer, reuse && pooledBytes + buffer.size <= pooledBytesMax);
+    release(buffer, reuse && pooledBytes + buffer.size <= bytesMax);
   };
 }

@@ -31,31 +31,32 @@ export interface AdaptedFindings {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
-/** Runs forward and backward, without dropout. */
-export function runAdapted(run: AdaptedRun): AdaptedFindings {
+/** Runs forward and backward, without dropout. Values are read asynchronously, the only way that graphics devices have in every browser. */
+export async function runAdapted(run: AdaptedRun): Promise<AdaptedFindings> {
   const { base, batch, adapter, further = [], values, mappings, outputOf, lossOf } = run;
   const specifications = [...adapter.tensors, ...further];
-  let findings: AdaptedFindings | null = null;
-  tidy(() => {
-    const leaves = specifications.map(({ name, shape }) => tensor(values.get(name)!, [...shape]));
-    const isTrained = specifications.map(({ aggregationClass }) => aggregationClass !== 'frozen');
-    const forward = (trained: readonly Tensor[]): Tensor => {
-      const rest = [...trained];
-      const tensors = leaves.map((leaf, index) => (isTrained[index] ? rest.shift()! : leaf));
-      const parameters = new Map(specifications.map(({ name }, index) => [name, tensors[index]!]));
-      const hooks = adapter.hooks({ parameters, training: false, random: seededRandom(0) });
-      return outputOf(base.encode(batch, hooks), parameters);
-    };
-    const trained = leaves.filter((_, index) => isTrained[index]);
-    const { value, grads } = valueAndGrads((...tensors: Tensor[]) => lossOf(forward(tensors)).asScalar())(trained);
-    const names = specifications.filter((_, index) => isTrained[index]).map(({ name }) => name);
-    const ours = new Map(names.map((name, index) => [name, grads[index]!.dataSync() as Float32Array]));
-    const learned = mappings.filter(({ parts }) => parts.every((part) => ours.has(part)));
-    findings = {
-      output: forward(trained).dataSync() as Float32Array,
-      loss: value.dataSync() as Float32Array,
-      gradients: new Map(learned.map((mapping) => [mapping.name, foreignValues(mapping, ours)])),
-    };
-  });
-  return findings!;
+  const leaves = specifications.map(({ name, shape }) => tensor(values.get(name)!, [...shape]));
+  const isTrained = specifications.map(({ aggregationClass }) => aggregationClass !== 'frozen');
+  const forward = (trained: readonly Tensor[]): Tensor => {
+    const rest = [...trained];
+    const tensors = leaves.map((leaf, index) => (isTrained[index] ? rest.shift()! : leaf));
+    const parameters = new Map(specifications.map(({ name }, index) => [name, tensors[index]!]));
+    const hooks = adapter.hooks({ parameters, training: false, random: seededRandom(0) });
+    return outputOf(base.encode(batch, hooks), parameters);
+  };
+  const trained = leaves.filter((_, index) => isTrained[index]);
+  const { value, grads } = valueAndGrads((...tensors: Tensor[]) => lossOf(forward(tensors)).asScalar())(trained);
+  const names = specifications.filter((_, index) => isTrained[index]).map(({ name }) => name);
+  const ours = new Map<string, Float32Array>();
+  for (const [index, name] of names.entries()) ours.set(name, await floatsOf(grads[index]!));
+  const learned = mappings.filter(({ parts }) => parts.every((part) => ours.has(part)));
+  return {
+    output: await floatsOf(tidy(() => forward(trained))),
+    loss: await floatsOf(value),
+    gradients: new Map(learned.map((mapping) => [mapping.name, foreignValues(mapping, ours)])),
+  };
+}
+
+async function floatsOf(values: Tensor): Promise<Float32Array> {
+  return (await values.data()) as Float32Array;
 }

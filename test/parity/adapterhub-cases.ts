@@ -86,7 +86,7 @@ async function compute(
   // The reference's loss is sum(hidden * probe * mask) / sum(mask).
   const lossOf = (hidden: Tensor) => div(sum(mul(mul(hidden, probe), mask)), sum(mask));
   const outputOf = (hidden: Tensor) => hidden;
-  const { output, loss, gradients } = runAdapted({ base, batch, adapter, values, mappings, outputOf, lossOf });
+  const { output, loss, gradients } = await runAdapted({ base, batch, adapter, values, mappings, outputOf, lossOf });
   return {
     expected,
     outputs: new Map([

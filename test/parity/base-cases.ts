@@ -5,11 +5,11 @@
 import { join } from 'node:path';
 import {
   add,
+  clone,
   reshape,
   slice,
   type Tensor,
   type Tensor2D,
-  tidy,
   transpose,
   valueAndGrads,
   zeros,
@@ -24,27 +24,35 @@ export async function computeBase(base: BaseModel, path: string): Promise<Findin
   const expected = await readTensors(path);
   const outputs = new Map<string, Float32Array>();
   const gradients = new Map<string, Float32Array>();
-  tidy(() => {
-    const batch = batchOf(expected);
-    let index = 0;
-    const hidden = base.encode(batch, undefined, (state) => {
-      const name = `hidden_states.${index++}`;
-      if (expected.tensors.has(name)) outputs.set(name, state.dataSync() as Float32Array);
-    });
-    outputs.set('logits', base.languageModelScores(hidden).dataSync() as Float32Array);
-    if (!expected.tensors.has('loss')) return;
-    const weights = [...expected.tensors.keys()].flatMap((name) =>
-      name.startsWith(gradientPrefix) ? [name.slice(gradientPrefix.length)] : [],
-    );
-    const { loss, slopes } = nextTokenGradients(base, batch, weights);
-    outputs.set('loss', loss);
-    for (const [name, slope] of slopes) gradients.set(name, slope);
-  });
+  const read = async (values: Tensor) => (await values.data()) as Float32Array;
+  const batch = batchOf(expected);
+  const states: Tensor[] = [];
+  const hidden = base.encode(batch, undefined, (state) => states.push(clone(state)));
+  for (const [index, state] of states.entries()) {
+    const name = `hidden_states.${index}`;
+    if (expected.tensors.has(name)) outputs.set(name, await read(state));
+  }
+  outputs.set('logits', await read(base.languageModelScores(hidden)));
+  if (!expected.tensors.has('loss')) return { expected, outputs, gradients };
+  const weights = [...expected.tensors.keys()].flatMap((name) =>
+    name.startsWith(gradientPrefix) ? [name.slice(gradientPrefix.length)] : [],
+  );
+  const tokens = (await batch.inputIds.data()) as Int32Array;
+  const { loss, slopes } = nextTokenGradients(base, { batch, tokens }, weights);
+  outputs.set('loss', await read(loss));
+  for (const [name, slope] of slopes) gradients.set(name, await read(slope));
   return { expected, outputs, gradients };
 }
 
+/** A batch and its tokens, row by row. */
+interface Texts {
+  readonly batch: TokenBatch;
+  readonly tokens: Int32Array;
+}
+
 /** Loss of the next token, and its gradients by weights of the base under their published names and in their published orientation. */
-function nextTokenGradients(base: BaseModel, batch: TokenBatch, weights: readonly string[]) {
+function nextTokenGradients(base: BaseModel, texts: Texts, weights: readonly string[]) {
+  const { batch } = texts;
   const shapes = new Map<string, number[]>();
   base.encode(batch, {
     weight: (name, { shape }) => {
@@ -65,21 +73,21 @@ function nextTokenGradients(base: BaseModel, batch: TokenBatch, weights: readonl
         return change === undefined ? undefined : add(frozen, change);
       },
     };
-    return nextTokenLoss(base.languageModelScores(base.encode(batch, hooks), hooks), batch);
+    return nextTokenLoss(base.languageModelScores(base.encode(batch, hooks), hooks), texts);
   };
   const { value, grads } = valueAndGrads(lossOf)(changes);
-  const slopes = weights.map((name, index): [string, Float32Array] => {
+  const slopes = weights.map((name, index): [string, Tensor] => {
     const slope = grads[index]!;
-    return [name, (slope.rank === 2 ? transpose(slope) : slope).dataSync() as Float32Array];
+    return [name, slope.rank === 2 ? transpose(slope) : slope];
   });
-  return { loss: value.dataSync() as Float32Array, slopes };
+  return { loss: value, slopes };
 }
 
 /** Mean cross-entropy of every token after the first. */
-function nextTokenLoss(scores: Tensor, { inputIds }: TokenBatch) {
-  const [rowCount, length] = inputIds.shape;
+function nextTokenLoss(scores: Tensor, { batch, tokens }: Texts) {
+  const [rowCount, length] = batch.inputIds.shape;
   const predicting = slice(scores, [0, 0, 0], [rowCount, length - 1, -1]);
-  const wanted = slice(inputIds, [0, 1], [rowCount, length - 1]).dataSync();
+  const wanted = tokens.filter((_, index) => index % length !== 0);
   const rows: Tensor2D = reshape(predicting, [wanted.length, -1]);
   return crossEntropy(rows, wanted);
 }

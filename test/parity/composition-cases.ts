@@ -1,6 +1,6 @@
 /** Compositions of AdapterHub's bottleneck adapters: stack, fusion, batch split, and parallel adapters on a repeated batch. */
 import { join } from 'node:path';
-import { concat, div, mul, sum, type Tensor, tensor, tidy, tile, valueAndGrads } from '@tensorflow/tfjs-core';
+import { concat, div, mul, sum, type Tensor, tensor, tile, valueAndGrads } from '@tensorflow/tfjs-core';
 import { encodeParallel } from '../../shared/adapters/composition/parallel.ts';
 import { type BoundAdapter, parseAdapter } from '../../shared/adapters/registry.ts';
 import { seededRandom } from '../../shared/core/random.ts';
@@ -85,11 +85,11 @@ async function compute(base: BaseModel, { path, caseName, kind, members }: Compo
   };
   // The reference's loss is sum(hidden * probe * mask) / sum(mask).
   const lossOf = (...tensors: Tensor[]) => div(sum(mul(mul(forward(tensors), probe), mask)), sum(mask)).asScalar();
-  const [output, loss, gradients] = tidy(() => {
-    const { value, grads } = valueAndGrads(lossOf)(leaves);
-    const found = mappings.map(({ reference }, index) => [reference, valuesOf(grads[index]!)] as const);
-    return [forward(leaves).dataSync() as Float32Array, value.dataSync() as Float32Array, new Map(found)] as never;
-  }) as unknown as [Float32Array, Float32Array, ReadonlyMap<string, Float32Array>];
+  const { value, grads } = valueAndGrads(lossOf)(leaves);
+  const gradients = new Map<string, Float32Array>();
+  for (const [index, { reference }] of mappings.entries()) gradients.set(reference, await valuesOf(grads[index]!));
+  const output = (await forward(leaves).data()) as Float32Array;
+  const loss = (await value.data()) as Float32Array;
   return {
     expected,
     outputs: new Map([
@@ -139,6 +139,6 @@ function leafOf(saved: SafetensorsFile, reference: string): Tensor {
   return entry.shape.length === 2 ? whole.transpose() : whole;
 }
 
-function valuesOf(gradient: Tensor): Float32Array {
-  return (gradient.rank === 2 ? gradient.transpose() : gradient).dataSync() as Float32Array;
+async function valuesOf(gradient: Tensor): Promise<Float32Array> {
+  return (await (gradient.rank === 2 ? gradient.transpose() : gradient).data()) as Float32Array;
 }

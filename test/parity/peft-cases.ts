@@ -87,7 +87,7 @@ async function compute(base: BaseModel, path: string): Promise<Findings> {
     values: new Map([...values, ...(head?.values ?? [])]),
     mappings: [...mappings, ...(head?.mappings ?? [])],
   };
-  const { output, loss, gradients } = runAdapted({ ...run, outputOf, lossOf });
+  const { output, loss, gradients } = await runAdapted({ ...run, outputOf, lossOf });
   return {
     expected,
     outputs: new Map([

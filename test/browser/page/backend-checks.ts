@@ -4,7 +4,7 @@ import { type BackendName, useBackend } from '../../../shared/compute/backend.ts
 import { checkDevice } from '../../../shared/compute/canary.ts';
 import { errorMessage } from '../../../shared/core/errors.ts';
 import { runParity } from '../../parity/parity.ts';
-import { representativeCases } from '../../parity/representative.ts';
+import { asynchronousCases, representativeCases } from '../../parity/representative.ts';
 import { strict as assert } from '../stand-ins/assert.ts';
 import { loseContext } from './lost-context.ts';
 import { type PageResult, runChecks } from './results.ts';
@@ -80,7 +80,7 @@ async function checkParity(name: BackendName): Promise<void> {
     fixtures: '/files/test/parity/fixtures',
     backends: [name],
     strict: false,
-    only: representativeCases,
+    only: name === 'webgpu' ? asynchronousCases : representativeCases,
     print: (line) => lines.push(line),
   });
   for (const line of lines) console.log(line);
