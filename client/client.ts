@@ -112,6 +112,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
         if (redeemed && ledger.credentials.url !== credentials.url) await ledger.enrol(credentials);
         return await runSession({ ...ports, ledger, code: redeemed ? null : code });
       } finally {
+        roundingSecret.fill(0);
         release();
       }
     },

@@ -20,6 +20,7 @@ import type { Violation } from '../../shared/protocol/violations.ts';
 import { type Contribution, encodeContribution } from '../../shared/secure-aggregation/contribution.ts';
 import type { Grouping } from '../../shared/secure-aggregation/division.ts';
 import { encodeEvaluation } from '../../shared/secure-aggregation/evaluation-words.ts';
+import { type MaskWork, maskHere } from '../../shared/secure-aggregation/mask-work.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import type { Stage } from '../../shared/secure-aggregation/stage.ts';
 import { encodingOf, evaluationHashOf } from '../../shared/secure-aggregation/terms.ts';
@@ -49,6 +50,8 @@ export interface MaskedWorkOptions {
   readonly calls: Calls;
   readonly policy: Policy;
   readonly entropy: Entropy;
+  /** Who expands masks; default: the thread that asks. */
+  readonly maskWork?: MaskWork;
 }
 
 /** Makes durable that a round number is unmasked; whether it is the first time. */
@@ -98,7 +101,8 @@ function roundingKeyOf(secret: Uint8Array, { planHash, roundIndex }: Offer['roun
 }
 
 /** No attempt yet. */
-export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkOptions): MaskedWork {
+export function createMaskedWork(options: MaskedWorkOptions): MaskedWork {
+  const { member, calls, policy, entropy, maskWork = maskHere } = options;
   const { identity, judgeCertificate, roundingSecret } = member;
   const queues = new Map<Digest, StageQueue>();
   let shownCertificate = member.certificate;
@@ -141,9 +145,12 @@ export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkO
         return runAttempt({
           setting: settingOf(offer, roundHash),
           suite: suite as MaskedSuite,
+          maskWork,
           ...{ identity, calls, stages, signal, onProgress },
           vector: () => {
-            const rounding = createKeyStream(1, roundingKeyOf(roundingSecret, roundParams));
+            const key = roundingKeyOf(roundingSecret, roundParams);
+            const rounding = createKeyStream(1, key);
+            key.fill(0);
             const vector = encodeContribution(contribution, encodingOf(roundParams), rounding);
             rounding.wipe();
             return vector;
@@ -160,6 +167,7 @@ export function createMaskedWork({ member, calls, policy, entropy }: MaskedWorkO
         runAttempt({
           setting: settingOf(offer, hash),
           suite: suite as MaskedSuite,
+          maskWork,
           ...{ identity, calls, stages, signal },
           vector: () => ({ coordinates: encodeEvaluation(counts), tail: new Uint32Array(0) }),
           // One evaluation per round number; a client that was started again does not evaluate rounds that it did not prepare.

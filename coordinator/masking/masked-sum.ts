@@ -1,11 +1,12 @@
 /**
- * The sum of masked vectors and the masks that are taken off it. Vectors are added one durable blob after the other, so that memory is one
- * vector however many clients there are.
+ * The sum of masked vectors and the masks that are taken off it, in threads where the vector is worth it. Vectors are added one durable blob after
+ * the other, so that memory is one vector, and one that the threads share, however many clients there are.
  */
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { MaskedSuite } from '../../shared/crypto/key-stream.ts';
 import type { GroupOpening } from '../../shared/secure-aggregation/grouped-server.ts';
-import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
+import type { MaskedVector } from '../../shared/secure-aggregation/mask.ts';
+import { maskThreads } from '../../shared/secure-aggregation/mask-threads.node.ts';
 import { masksToRemove } from '../../shared/secure-aggregation/opening.ts';
 import type { Opening } from '../../shared/secure-aggregation/server-state.ts';
 import { type VectorShape, vectorAdder, zeroMaskedVector } from '../../shared/secure-aggregation/vector-bytes.ts';
@@ -23,15 +24,14 @@ export interface SumSource {
 
 /** The opened sum; zeroes the secrets of `opening`. @throws StoreError when a vector is missing or damaged. */
 export async function openSum({ shape, suite, roots, opening, blobs }: SumSource): Promise<MaskedVector> {
-  const sum = zeroMaskedVector(shape);
-  for (const root of roots) await blobs.scan(root, vectorAdder(sum));
-  for (const { seed, sign } of masksToRemove(opening)) {
-    applyMask(sum, seed, sign, suite);
-    wipeSeed(seed);
-    await giveTurn();
+  try {
+    const sum = zeroMaskedVector(shape);
+    for (const root of roots) await blobs.scan(root, vectorAdder(sum));
+    await maskThreads.apply(sum, masksToRemove(opening), suite);
+    return sum;
+  } finally {
+    for (const { secret } of [...opening.survivors, ...opening.vanished]) secret.fill(0);
   }
-  for (const { secret } of [...opening.survivors, ...opening.vanished]) secret.fill(0);
-  return sum;
 }
 
 /** A sum that can be opened, once. */
@@ -53,11 +53,5 @@ export function openableSums(
     const summed = opening.survivors.map(({ place }) => opening.members.members[place]!.clientId);
     const open = () => openSum({ ...source, roots: summed.map(rootOf), opening });
     return { group, contributors: [...summed].sort(), open };
-  });
-}
-
-function giveTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
   });
 }
