@@ -15,6 +15,7 @@ interface Mutant {
 const client = 'shared/secure-aggregation/client-machine.ts';
 const server = 'shared/secure-aggregation/server-machine.ts';
 const members = 'shared/secure-aggregation/members.ts';
+const grouped = 'shared/secure-aggregation/grouped-client.ts';
 const trust = 'client/trust.ts';
 
 /** Every broken machine, by what it leaves out. */
@@ -144,6 +145,23 @@ const mutants = {
     file: 'shared/secure-aggregation/ring.ts',
     find: 'bytesOf(Uint16Array.of(1))[0] === 1',
     put: 'bytesOf(Uint16Array.of(1))[1] === 1',
+  },
+  'any-nonce': { file: grouped, find: 'if (liar !== undefined)', put: 'if (liar === null)' },
+  'any-outcome': {
+    file: grouped,
+    find: 'if (judgedPhase.next.survivorsHash !== outcome.groups[group])',
+    put: 'if (false)',
+  },
+  'any-quorum': {
+    file: grouped,
+    find: 'if (consenting.size < least || (least > 0 && !consenting.has(place)))',
+    put: 'if (consenting.size < 0)',
+  },
+  'few-in-group': { file: grouped, find: 'if (places.length < grouping.clientCountMin)', put: 'if (false)' },
+  'few-organisations-in-group': {
+    file: 'shared/secure-aggregation/division.ts',
+    find: 'if (found < organisationCountMin) {',
+    put: 'if (found < 0) {',
   },
   'unproven-dealer': { file: 'shared/secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
 } as const satisfies Record<string, Mutant>;

@@ -44,9 +44,20 @@ export interface GroupedCohortOptions {
   readonly bend?: (event: GroupedClientEvent, index: number) => GroupedClientEvent | null;
   /** Changes what a client sends. */
   readonly bendUp?: (event: GroupedServerEvent, index: number) => GroupedServerEvent;
+  /** Production's machine of clients, or a broken one. */
+  readonly machine?: GroupedClientMachine;
   /** Bounds of clients where they are stricter than the coordinator's. */
   readonly clientSetting?: Partial<GroupedClientSetting>;
 }
+
+/** The client's machine. */
+export interface GroupedClientMachine {
+  readonly startGroupedAttempt: typeof startGroupedAttempt;
+  readonly receiveAsGroupedClient: typeof receiveAsGroupedClient;
+}
+
+/** Production's. */
+export const productionMachine: GroupedClientMachine = { startGroupedAttempt, receiveAsGroupedClient };
 
 /** One opened group. */
 export interface OpenedGroup {
@@ -75,6 +86,7 @@ const typeOf = (kind: SentKind) => kind.toLowerCase() as Lowercase<SentKind>;
 /** Runs a round to its end: deadlines are reached when nobody has anything more to say. */
 export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOutcome {
   const { clientCount, grouping, seed = 1, dim = 5, vanishes, bend, bendUp } = options;
+  const machine = options.machine ?? productionMachine;
   const { clientCountMin = grouping.size, organisationCountMin = 1, clientSetting } = options;
   const organisationOf = options.organisationOf ?? ((index: number) => `org ${index}`);
   const bounds = { clientCountMin, clientCountMax: 1000, organisationCountMin, profile: 'active', grouping } as const;
@@ -126,7 +138,7 @@ export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOu
     }
   };
   const step = (index: number, event: GroupedClientEvent): void => {
-    const next = receiveAsGroupedClient(clients[index]!, event);
+    const next = machine.receiveAsGroupedClient(clients[index]!, event);
     clients[index] = next.state;
     perform(index, next.effects);
   };
@@ -164,7 +176,7 @@ export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOu
   };
 
   for (const [index, { clientId }] of identities.entries()) {
-    const first = startGroupedAttempt({
+    const first = machine.startGroupedAttempt({
       ...bounds,
       roundHash,
       clientId,
