@@ -19,6 +19,7 @@ import { judgePlan } from '../shared/plan/policy.ts';
 import { isMasked } from '../shared/plan/secure-aggregation.ts';
 import type { BlobReference, Evaluate, Evaluation, Offer } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
+import type { MaskWork } from '../shared/secure-aggregation/mask-work.ts';
 import type { Stage } from '../shared/secure-aggregation/stage.ts';
 import { drawHashOf, maskedTermsOf, scaleUses } from '../shared/secure-aggregation/terms.ts';
 import { type EvaluationCounts, noCounts } from '../shared/training/counts.ts';
@@ -55,6 +56,8 @@ export interface RoundWorkOptions {
   /** Keeps what the plan leaves with this client. */
   readonly personal: PersonalParts;
   readonly entropy: Entropy;
+  /** Who expands masks; default: the thread that asks. */
+  readonly maskWork?: MaskWork;
   /** Who this client is in masked rounds. */
   readonly member: MaskedMember;
 }

@@ -12,7 +12,8 @@ import { chunkDigests, vectorRoot } from '../../shared/protocol/vector.ts';
 import { type Violation, violation } from '../../shared/protocol/violations.ts';
 import type { MaskToApply } from '../../shared/secure-aggregation/client-state.ts';
 import type { GroupedClientEffect } from '../../shared/secure-aggregation/grouped-client.ts';
-import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
+import type { MaskedVector } from '../../shared/secure-aggregation/mask.ts';
+import type { MaskWork } from '../../shared/secure-aggregation/mask-work.ts';
 import { encodeVector } from '../../shared/secure-aggregation/vector-bytes.ts';
 import type { Calls } from '../transport/calls.ts';
 import { uploadBytes } from '../transport/upload.ts';
@@ -28,6 +29,7 @@ import type { StageQueue } from './stage-queue.ts';
 export interface AttemptOptions {
   readonly setting: AttemptSetting;
   readonly suite: MaskedSuite;
+  readonly maskWork: MaskWork;
   readonly identity: Identity;
   readonly calls: Pick<Calls, 'sendMasked' | 'uploadChunk' | 'commitUpdate'>;
   readonly stages: StageQueue;
@@ -40,27 +42,16 @@ export interface AttemptOptions {
   readonly onProgress?: (bytes: number, size: number) => void;
 }
 
-/** Words of masks that are made at a time before others have a turn: some ten milliseconds. */
-const wordsPerTurn = 2 ** 22;
-
 /** Takes part in one attempt to its end: null once the shares that open the sum were taken; else why it ended. @throws TransportError when nobody answers. */
 export async function runAttempt(options: AttemptOptions): Promise<Result<null, Violation>> {
-  const { setting, suite, identity, calls, stages, vector, journal, signal, onProgress } = options;
+  const { setting, suite, maskWork, identity, calls, stages, vector, journal, signal, onProgress } = options;
   const { roundHash } = setting;
   let bytes: Uint8Array | null = null;
   const machine = createAttemptMachine(setting);
 
   const mask = async (masks: readonly MaskToApply[]): Promise<AttemptEvent> => {
     const masked = vector();
-    let words = 0;
-    for (const { seed, sign } of masks) {
-      applyMask(masked, seed, sign, suite);
-      wipeSeed(seed);
-      words += masked.coordinates.length;
-      if (words < wordsPerTurn) continue;
-      words = 0;
-      await giveTurn();
-    }
+    await maskWork.apply(masked, masks, suite);
     bytes = encodeVector(masked);
     const digests = chunkDigests(bytes);
     return { type: 'vector-masked', vecRoot: vectorRoot(chunkBytesMax, digests), chunkDigests: digests };
@@ -118,10 +109,4 @@ function awaitedBy(machine: AttemptMachine) {
   const awaited = machine.awaits();
   assert(awaited.length > 0, 'a client that waits for nothing does something');
   return awaited;
-}
-
-function giveTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve);
-  });
 }

@@ -15,6 +15,7 @@ import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import { createSeed } from '../../shared/crypto/identity.ts';
 import { openByteFile } from '../../shared/model/byte-file.node.ts';
+import { maskThreads } from '../../shared/secure-aggregation/mask-threads.node.ts';
 import type { ContentCache, Journal, JournalEntry, JsonAnswer, PersonalParts, Platform } from './ports.ts';
 import { emptyJournal } from './ports.ts';
 
@@ -193,6 +194,7 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
     cache: fileCache(join(stateFolder, 'content')),
     personal: filePersonal(join(stateFolder, 'personal')),
     evidence: filePersonal(join(stateFolder, 'evidence')),
+    maskWork: maskThreads,
     claim: async () => lockFolder(stateFolder, 'client'),
     identitySeed: () => readSeed(join(stateFolder, 'identity.key')),
     requestJson,

@@ -5,6 +5,7 @@
 import type { ClientId, Digest, FederationId, SessionId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
 import type { ByteSource } from '../../shared/model/byte-source.ts';
+import type { MaskWork } from '../../shared/secure-aggregation/mask-work.ts';
 
 /** Where and with whom a client is enrolled. Holds no secret: the key stays in the key store. */
 export interface Credentials {
@@ -92,6 +93,8 @@ export interface Platform {
    * @throws UsageError `state-in-use`.
    */
   claim(): Promise<() => void>;
+  /** Who expands the masks of a round; absent where nobody does but the thread that asks. */
+  readonly maskWork?: MaskWork;
   /** The 32-byte seed of this client's Ed25519 key; made here on first use and never sent anywhere. */
   identitySeed(): Promise<Uint8Array>;
   /** GET without `body`, POST with it. @throws TransportError when nobody answers within `timeoutMs`. */

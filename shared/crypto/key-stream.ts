@@ -23,6 +23,8 @@ const streamKeyBytes = 32;
 const partBytes = 65_536;
 
 const zeros = new Uint8Array(partBytes);
+/** Bytes of one block: 64 for ChaCha20, 16 for AES. */
+const blockBytes = { 1: 64, 2: 16 } as const;
 
 /** A stream of key bytes. One owner. */
 export interface KeyStream {
@@ -35,18 +37,34 @@ export interface KeyStream {
   wipe(): void;
 }
 
-/** A stream of `suite` from `key` (32 bytes, copied where it is kept). `engine` null forces the portable ciphers. */
+/** Bytes in which {@link createKeyStream} counts where a stream begins: a block of ChaCha20, four of AES. */
+export const streamUnitBytes = 64;
+
+/**
+ * A stream of `suite` from `key` (32 bytes, copied where it is kept). It begins `firstUnit` times 64 bytes behind the first byte of the key's
+ * stream. `engine` null forces the portable ciphers.
+ */
 export function createKeyStream(
   suite: MaskedSuite,
   key: Uint8Array,
   engine: typeof engineCrypto = engineCrypto,
+  firstUnit = 0,
 ): KeyStream {
   assert(key.length === streamKeyBytes, `a stream key has ${streamKeyBytes} bytes`);
-  return engine === null ? portableStream(suite, key) : engineStream(suite, key, engine);
+  const firstBlock = firstUnit * (streamUnitBytes / blockBytes[suite]);
+  return engine === null ? portableStream(suite, key, firstBlock) : engineStream(suite, key, engine, firstBlock);
 }
 
-function engineStream(suite: MaskedSuite, key: Uint8Array, engine: NonNullable<typeof engineCrypto>): KeyStream {
-  const cipher = engine.createCipheriv(suite === 1 ? 'chacha20' : 'aes-256-ctr', key, new Uint8Array(16));
+function engineStream(
+  suite: MaskedSuite,
+  key: Uint8Array,
+  engine: NonNullable<typeof engineCrypto>,
+  firstBlock: number,
+): KeyStream {
+  const cipher =
+    suite === 1
+      ? engine.createCipheriv('chacha20', key, nonceWith(firstBlock))
+      : engine.createCipheriv('aes-256-ctr', key, counterOf(firstBlock));
   let last: Uint8Array = zeros.subarray(0, 0);
   return {
     next: (byteCount) => {
@@ -61,13 +79,10 @@ function engineStream(suite: MaskedSuite, key: Uint8Array, engine: NonNullable<t
   };
 }
 
-/** Bytes of one block: 64 for ChaCha20, 16 for AES. */
-const blockBytes = { 1: 64, 2: 16 } as const;
-
-function portableStream(suite: MaskedSuite, key: Uint8Array): KeyStream {
+function portableStream(suite: MaskedSuite, key: Uint8Array, firstBlock: number): KeyStream {
   const own = Uint8Array.from(key);
   const buffer = new Uint8Array(partBytes);
-  let block = 0;
+  let block = firstBlock;
   return {
     next: (byteCount) => {
       assert(byteCount >= 1 && byteCount <= partBytes, `a part has 1 to ${partBytes} bytes, asked for ${byteCount}`);
@@ -89,4 +104,11 @@ function counterOf(block: number): Uint8Array {
   const counter = new Uint8Array(16);
   new DataView(counter.buffer).setUint32(12, block);
   return counter;
+}
+
+/** What an engine takes for ChaCha20: the block counter, 32 bits, little-endian, and a nonce of zeros. */
+function nonceWith(block: number): Uint8Array {
+  const nonce = new Uint8Array(16);
+  new DataView(nonce.buffer).setUint32(0, block, true);
+  return nonce;
 }

@@ -10,9 +10,10 @@
 import { assert } from '../core/assert.ts';
 import { concatBytes, fromHex, utf8 } from '../core/bytes.ts';
 import type { Digest } from '../core/ids.ts';
+import { engineCrypto } from '../crypto/engine.ts';
 import { agree } from '../crypto/key-agreement.ts';
 import { deriveKey } from '../crypto/key-derivation.ts';
-import { createKeyStream, type MaskedSuite } from '../crypto/key-stream.ts';
+import { createKeyStream, type MaskedSuite, streamUnitBytes } from '../crypto/key-stream.ts';
 import { addTo, type RingVector, subtractFrom, vectorOf } from './ring.ts';
 
 /** What a client contributes, and what a sum consists of. */
@@ -72,21 +73,39 @@ const partBytes = 65_536;
  */
 export function applyMask(vector: MaskedVector, seed: MaskSeed, sign: 1 | -1, suite: MaskedSuite): void {
   const { coordinates, tail } = vector;
-  applyStream(coordinates, seed.coordinates, sign, suite);
-  applyStream(tail, seed.tail, sign, suite);
+  applyKeys(coordinates, [{ key: seed.coordinates, sign }], suite);
+  applyKeys(tail, [{ key: seed.tail, sign }], suite);
 }
 
-function applyStream(words: RingVector, key: Uint8Array, sign: 1 | -1, suite: MaskedSuite): void {
-  const bits = words.BYTES_PER_ELEMENT === 4 ? 32 : 16;
-  const wordsPerPart = partBytes / words.BYTES_PER_ELEMENT;
-  const stream = createKeyStream(suite, key);
+/** The key of a mask for some words, and whether it is added. */
+export interface SignedKey {
+  readonly key: Uint8Array;
+  readonly sign: 1 | -1;
+}
+
+/** Words among which a vector may be divided: parts of a whole begin at multiples of this. */
+export const wordsPerRange = partBytes / 2;
+
+/**
+ * Applies the masks of all `keys` to `words`, in place. The words are those of a vector from its word `first` on, a multiple of
+ * {@link wordsPerRange}. All masks are applied to one part before the next: it stays in the cache meanwhile.
+ */
+export function applyKeys(words: RingVector, keys: readonly SignedKey[], suite: MaskedSuite, first = 0): void {
+  const width = words.BYTES_PER_ELEMENT;
+  const bits = width === 4 ? 32 : 16;
+  assert(first % wordsPerRange === 0, 'a part of a vector begins with a block of every cipher');
+  const firstUnit = (first * width) / streamUnitBytes;
+  const streams = keys.map(({ key, sign }) => ({ stream: createKeyStream(suite, key, engineCrypto, firstUnit), sign }));
+  const wordsPerPart = partBytes / width;
   for (let start = 0; start < words.length; start += wordsPerPart) {
     const part = words.subarray(start, start + wordsPerPart);
-    const mask = vectorOf(bits, stream.next(part.byteLength));
-    if (sign === 1) addTo(part, mask);
-    else subtractFrom(part, mask);
+    for (const { stream, sign } of streams) {
+      const mask = vectorOf(bits, stream.next(part.byteLength));
+      if (sign === 1) addTo(part, mask);
+      else subtractFrom(part, mask);
+    }
   }
-  stream.wipe();
+  for (const { stream } of streams) stream.wipe();
 }
 
 /** Zeroes the keys of a seed. */

@@ -38,6 +38,18 @@ describe('key stream', () => {
     });
   }
 
+  it('[KST-3] a stream that begins further on gives what the whole one gives there', () => {
+    const key = seededEntropy(7).bytes(32);
+    for (const suite of [1, 2] as const) {
+      const whole = Uint8Array.from(createKeyStream(suite, key).next(65_536));
+      for (const engine of [engineCrypto, null]) {
+        const later = createKeyStream(suite, key, engine, 1_000);
+        assert.deepEqual(Uint8Array.from(later.next(640)), whole.slice(64_000, 64_640));
+        assert.deepEqual(Uint8Array.from(later.next(10)), whole.slice(64_640, 64_650));
+      }
+    }
+  });
+
   it('[KST-2] the suites differ, and so do keys', () => {
     const [key, other] = [seededEntropy(5).bytes(32), seededEntropy(6).bytes(32)];
     const parts = [createKeyStream(1, key), createKeyStream(2, key), createKeyStream(1, other)].map((stream) =>
