@@ -158,10 +158,15 @@ describe('canary gate', () => {
   });
 
   it('[CAN-2] backdoor-canary: behind the gate it is not; the version before stays, signed, logged and told', async () => {
-    const { library, accuracies, end, heard, stateFolder, plan } = await federate({
+    const { library, accuracies, end, heard, said, stateFolder, plan } = await federate({
       plan: { canary: gate },
       attacks: (round) => round === 1,
     });
+    for (const events of said) {
+      const told = events.find((event) => event.type === 'void');
+      assert.equal(told?.roundIndex, 1);
+      assert.match(told?.reason ?? '', /worse by more than/);
+    }
     assert.equal(end.status, 'completed', end.detail);
     assert.match(end.detail, /1 void/);
     assert.equal(library.length, 3);
