@@ -1,5 +1,5 @@
 /** Vulkan in software, for checking what graphics cards compute on machines without one: SwiftShader, which Chromium brings. */
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -12,7 +12,9 @@ const driver = 'libvk_swiftshader.so';
 export function softwareGraphics(): Result<Readonly<Record<string, string>>, string> {
   const folder = folders.find((place) => existsSync(join(place, driver)) && existsSync(join(place, 'libvulkan.so.1')));
   if (folder === undefined) return refuse('no SwiftShader (Debian: apt-get install chromium)');
-  const settings = join(mkdtempSync(join(tmpdir(), 'tributary-vulkan-')), 'swiftshader.json');
+  const own = mkdtempSync(join(tmpdir(), 'tributary-vulkan-'));
+  process.once('exit', () => rmSync(own, { recursive: true, force: true }));
+  const settings = join(own, 'swiftshader.json');
   const ICD = { library_path: join(folder, driver), api_version: '1.0.5' };
   writeFileSync(settings, JSON.stringify({ file_format_version: '1.0.0', ICD }));
   const { LD_LIBRARY_PATH: before } = process.env;
