@@ -22,7 +22,7 @@ describe('several tasks on the command line', () => {
       const task = index % 4 === 0 ? ('tone' as const) : ('topic' as const);
       const labels = Object.entries(words[task]);
       const [label, word] = labels[random.integer(labels.length)]!;
-      return JSON.stringify({ text: `${word} ${word}`, label, task });
+      return JSON.stringify({ text: `${word} ${index}`, label, task });
     });
     writeFileSync(at('rows.jsonl'), rows.join('\n'));
   });
@@ -31,7 +31,7 @@ describe('several tasks on the command line', () => {
   const train = (...argv: string[]) =>
     run([
       ...['train', '--task', 'several', '--base', base, '--train', at('rows.jsonl'), '--backend', 'wasm'],
-      ...['--epochs', '9', '--learning-rate', '0.03', '--batch-size', '8', ...argv],
+      ...['--epochs', '8', '--learning-rate', '0.03', '--batch-size', '8', ...argv],
     ]);
   const document = async (result: ReturnType<typeof run>) => {
     const { code, output, errors } = await result;
