@@ -45,6 +45,10 @@ export interface Policy {
   readonly organisationsMin: number;
   /** `active` takes part in a masked round only if even a coordinator that deviates sees sums alone. */
   readonly maskedProfile: Profile;
+  /** Widths of the ring in which this site masks: 16 bits cost precision. */
+  readonly ringBits: 'any' | 16 | 32;
+  /** Largest norm to which a masked round may leave an update of this site: what is longer stands out of the sum. */
+  readonly clipNormMax: 'none' | number;
   /** `consortium` demands plans that the consortium signed, or that stand in `approvedPlans` by name. */
   readonly planApproval: 'coordinator' | 'consortium';
   /** Whether losses and evaluation counts of this site may leave it unmasked. */
@@ -64,7 +68,9 @@ export type PolicyCode =
   | 'too-many-rounds'
   | 'metrics-not-disclosed'
   | 'secure-aggregation-required'
-  | 'coordinator-trusted';
+  | 'coordinator-trusted'
+  | 'ring-not-allowed'
+  | 'clip-too-large';
 
 /** A refusal: the code of the first rule that is broken, and a sentence about each that is. */
 export interface PolicyRefusal {
@@ -85,6 +91,9 @@ const listOf = <Item>(item: z.ZodMiniType<Item>, what: string): z.ZodMiniType<'a
 
 const rankError = 'none, or a whole number from 1 to 65536';
 
+const ringError = 'any, 16 or 32';
+const clipError = 'none, or a number above 0';
+
 const policySchema = sectionField({
   format: z._default(choiceField(['tributary-policy-1']), 'tributary-policy-1'),
   approvedPlans: z._default(listOf(digestField(), 'plan hashes as "tributary plan check" prints them'), 'any'),
@@ -98,6 +107,8 @@ const policySchema = sectionField({
   rankMax: z._default(z.union([z.literal('none'), wholeField(1, 65_536)], { error: rankError }), 'none'),
   organisationsMin: z._default(wholeField(1, cohortSizeMax), 3),
   maskedProfile: z._default(choiceField(['active', 'semi-honest']), 'active'),
+  ringBits: z._default(z.union([z.literal('any'), z.literal(16), z.literal(32)], { error: ringError }), 'any'),
+  clipNormMax: z._default(z.union([z.literal('none'), numberField({ above: 0 })], { error: clipError }), 'none'),
   planApproval: z._default(choiceField(['coordinator', 'consortium']), 'coordinator'),
   discloseMetrics: z._default(booleanField(), false),
   secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
@@ -197,6 +208,18 @@ function refusalsOf(
     !masked || plan.secureAggregation.profile === 'active' || policy.maskedProfile === 'semi-honest',
     'coordinator-trusted',
     "the plan's masks hold against a coordinator that follows the protocol; this site demands that they hold against any (maskedProfile)",
+  );
+  const { ringBits } = plan.secureAggregation;
+  demand(
+    !masked || policy.ringBits === 'any' || policy.ringBits === ringBits,
+    'ring-not-allowed',
+    `the plan masks in a ring of ${ringBits} bits, this site in one of ${policy.ringBits} (ringBits)`,
+  );
+  const clipNorm = plan.privacy.unit === 'client' ? plan.privacy.clipNorm : plan.secureAggregation.clipNorm;
+  demand(
+    !masked || policy.clipNormMax === 'none' || (clipNorm !== 'none' && clipNorm <= policy.clipNormMax),
+    'clip-too-large',
+    `the plan leaves updates up to the norm ${clipNorm === 'none' ? 'that they have' : clipNorm}, this site at most ${policy.clipNormMax} (clipNormMax)`,
   );
   return refusals;
 }

@@ -66,6 +66,37 @@ describe('judgePlan', () => {
     assert.equal(verdict({ maskedProfile: 'semi-honest' }, { profile: 'semi-honest' }), 'accepted');
   });
 
+  it('[POL-9] tiny-cohort: a ring, or a bound of the norm, outside the policy is refused by it alone', () => {
+    const verdict = (policy: object, secureAggregation: object) => {
+      const judged = judgePlan(parsePolicy(policy, 'policy.yaml'), maskedPlan(secureAggregation));
+      return judged.ok ? 'accepted' : judged.error.code;
+    };
+    assert.equal(verdict({ ringBits: 32 }, { ringBits: 32 }), 'accepted');
+    assert.equal(verdict({ ringBits: 32 }, { ringBits: 16 }), 'ring-not-allowed');
+    assert.equal(verdict({ clipNormMax: 2 }, { clipNorm: 2 }), 'accepted');
+    assert.equal(verdict({ clipNormMax: 2 }, { clipNorm: 2.5 }), 'clip-too-large');
+    assert.equal(verdict({ clipNormMax: 2 }, {}), 'clip-too-large');
+  });
+
+  it('[POL-10] tiny-cohort: in a round with groups a site is hidden in its group, and its bounds hold there', () => {
+    const verdict = (policy: object, groupSize: number) => {
+      const plan = parsePlan(
+        {
+          ...minimalPlan(),
+          rounds: { count: 1, cohortSize: 100, quorum: 60 },
+          secureAggregation: { mode: 'on', groupSize },
+        },
+        'plan',
+      );
+      const judged = judgePlan(parsePolicy(policy, 'policy.yaml'), plan);
+      return judged.ok ? 'accepted' : judged.error.code;
+    };
+    assert.equal(verdict({ cohortMin: 10, quorumMin: 7 }, 10), 'accepted');
+    assert.equal(verdict({ cohortMin: 11 }, 10), 'cohort-too-small');
+    assert.equal(verdict({ quorumMin: 8 }, 10), 'quorum-too-small');
+    assert.equal(verdict({ cohortMin: 11, quorumMin: 8 }, 20), 'accepted');
+  });
+
   it('[POL-3] lists every broken rule and takes the code of the first', () => {
     const found = refusal({ roundsMax: 1, quorumMin: 4 });
     assert.equal(found?.code, 'quorum-too-small');
@@ -98,6 +129,8 @@ describe('parsePolicy', () => {
       weight: 1,
       organisationsMin: 3,
       maskedProfile: 'active',
+      ringBits: 'any',
+      clipNormMax: 'none',
       planApproval: 'coordinator',
       discloseMetrics: false,
       secureAggregation: 'optional',
