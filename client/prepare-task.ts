@@ -130,6 +130,7 @@ export async function prepareTask(
       },
       evaluate: (parameters, signal) => evaluateCounts({ model: measured, parameters, source: testing, signal }),
       dispose: () => {
+        activations.dispose();
         beside.dispose();
         base.dispose();
         closeAll(held);

@@ -1,7 +1,7 @@
 /** The learner on a site's records, on the thread that calls it; what it computes with is loaded when the first plan comes. */
 import type { BackendName } from '../shared/compute/backend-names.ts';
 import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
-import type { ActivationCacheOptions } from '../shared/training/activation-cache.ts';
+import type { ActivationCacheParts } from '../shared/training/activation-cache.ts';
 import type { Learner } from './learner.ts';
 import { asFeed, type ExampleKeeper, type RecordFeed } from './record-feed.ts';
 
@@ -17,7 +17,7 @@ export interface TaskLearnerOptions {
   readonly backend: BackendName | 'auto';
   readonly threads?: number;
   /** The room for states of texts below the lowest adapter; 256 MiB by default. */
-  readonly activations?: ActivationCacheOptions;
+  readonly activations?: ActivationCacheParts;
   /** Told after every training how many texts have their states kept, if any. */
   readonly onActivations?: (kept: { readonly count: number; readonly bytes: number }) => void;
   /** The task of this site, for adapters that serve several (`hyperformer`). */

@@ -67,9 +67,11 @@ export interface ActivationOptions {
   /** In MiB. */
   readonly activationCache: number;
   readonly activationPrecision: ActivationPrecision;
+  /** In MiB. */
+  readonly activationCacheSpill: number;
 }
 
-/** Adds `--activation-cache` and `--activation-precision`; the parsed options are {@link ActivationOptions}. */
+/** Adds `--activation-cache`, `--activation-cache-spill` and `--activation-precision`; the parsed options are {@link ActivationOptions}. */
 export function addActivationOptions(command: Command): Command {
   return command
     .option(
@@ -77,6 +79,12 @@ export function addActivationOptions(command: Command): Command {
       'memory for states of texts below the lowest adapter, from which later passes start; 0 keeps none',
       wholeNumber(0),
       activationBytesPreset / 2 ** 20,
+    )
+    .option(
+      '--activation-cache-spill <MiB>',
+      'disk for those that this memory has no room for, in a file that only this user reads and that goes with the process',
+      wholeNumber(0),
+      0,
     )
     .addOption(
       new Option('--activation-precision <type>', 'how they are kept: float32 changes no result, float16 takes half')
@@ -87,7 +95,8 @@ export function addActivationOptions(command: Command): Command {
 
 /** The settings of a cache as its options say them. */
 export function activationSettings(options: ActivationOptions): Required<ActivationCacheOptions> {
-  return { bytesMax: options.activationCache * 2 ** 20, precision: options.activationPrecision };
+  const { activationCache, activationCacheSpill, activationPrecision: precision } = options;
+  return { bytesMax: activationCache * 2 ** 20, spillBytesMax: activationCacheSpill * 2 ** 20, precision };
 }
 
 /** Rows that stay in memory when nobody says otherwise: some hundred megabytes of ordinary texts. */

@@ -8,6 +8,7 @@ import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
 import type { Task } from '../../shared/plan/task.ts';
 import { type ActivationCacheOptions, createActivationCache } from '../../shared/training/activation-cache.ts';
+import { openActivationSpill } from '../../shared/training/activation-spill.node.ts';
 import type { TrainingConfiguration } from '../../shared/training/configuration.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
 import { isBetter, type MetricName, type Metrics } from '../../shared/training/metrics.ts';
@@ -53,7 +54,7 @@ interface Kept {
 /** Trains from `start`, or from the start values of `seed`, and measures on the held-out rows. @throws as `trainLocally` does. */
 export async function trainModel(options: TrainModelOptions, context: CommandContext): Promise<TrainedModel> {
   const { model: base, tokenizer, adapter, task, train, heldOut, configuration, seed, keepBy, start } = options;
-  const activations = createActivationCache(options.activations);
+  const activations = createActivationCache({ ...options.activations, openSpill: openActivationSpill });
   const model = createTaskModel({ base, adapter, task, tokenizer, activations });
   const line = context.progress({
     label: 'training',
@@ -82,11 +83,13 @@ export async function trainModel(options: TrainModelOptions, context: CommandCon
   const parameters = kept?.parameters ?? result.parameters;
   const measured = async () =>
     heldOut.count === 0 ? null : await measure({ model, parameters, source: heldOut }, context);
+  const metrics = kept?.metrics ?? (await measured());
+  activations.dispose();
   return {
     layout: model.layout,
     parameters,
     result,
-    heldOut: kept?.metrics ?? (await measured()),
+    heldOut: metrics,
     pass: kept?.pass ?? configuration.localEpochs ?? 1,
   };
 }

@@ -1,5 +1,6 @@
 /** Makes the learner of a site, in its thread: the only module there that knows of files, tasks and engines. */
 import { viewsOf } from '../../shared/data/row-fields.ts';
+import { openActivationSpill } from '../../shared/training/activation-spill.node.ts';
 import { keepOnDisk, readSite } from '../commands/site-records.ts';
 import { feedOf } from '../record-feed.ts';
 import { taskLearner } from '../task-learner.ts';
@@ -16,6 +17,7 @@ export const createLearner: LearnerMaker<SiteLearning> = async ({ records, colum
   return taskLearner({
     ...options,
     ...site,
+    activations: { ...options.activations, openSpill: openActivationSpill },
     columns,
     keep: keepOnDisk,
     onBackend: (name) => tell({ about: 'backend', name }),

@@ -1,6 +1,13 @@
 import { strict as assert } from 'node:assert';
-import { InvalidArgumentError } from 'commander';
-import { adapterSettings, numberIn, wholeNumber } from '../../../client/commands/options.ts';
+import { Command, InvalidArgumentError } from 'commander';
+import {
+  type ActivationOptions,
+  activationSettings,
+  adapterSettings,
+  addActivationOptions,
+  numberIn,
+  wholeNumber,
+} from '../../../client/commands/options.ts';
 
 describe('wholeNumber', () => {
   it('[OPT-1] takes whole numbers from its bound and nothing else', () => {
@@ -32,5 +39,17 @@ describe('adapterSettings', () => {
     await assert.rejects(adapterSettings('lora', '{"rank":4'), { code: 'bad-adapter-config' });
     await assert.rejects(adapterSettings('lora', '{"method":"bottleneck"}'), /is for the method "bottleneck"/);
     await assert.rejects(adapterSettings('lora', '/no/such/file.json'), /cannot be read/);
+  });
+});
+
+describe('the options of kept states', () => {
+  it('[OPT-5] give memory, disk and precision; by default 256 MiB, none, and float32', () => {
+    const settings = (...words: readonly string[]) =>
+      activationSettings(addActivationOptions(new Command()).parse(words, { from: 'user' }).opts<ActivationOptions>());
+    assert.deepEqual(settings(), { bytesMax: 2 ** 28, spillBytesMax: 0, precision: 'float32' });
+    assert.deepEqual(
+      settings('--activation-cache', '1', '--activation-cache-spill', '2', '--activation-precision', 'float16'),
+      { bytesMax: 2 ** 20, spillBytesMax: 2 ** 21, precision: 'float16' },
+    );
   });
 });

@@ -1,4 +1,6 @@
 import { strict as assert } from 'node:assert';
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { roundToFloat16, widenFloat16 } from '../../../shared/core/float16.ts';
@@ -6,6 +8,7 @@ import { seededRandom } from '../../../shared/core/random.ts';
 import { memorySource } from '../../../shared/data/example-source.ts';
 import type { Task } from '../../../shared/plan/task.ts';
 import { type ActivationCache, createActivationCache } from '../../../shared/training/activation-cache.ts';
+import { openActivationSpill } from '../../../shared/training/activation-spill.node.ts';
 import { defaultTraining } from '../../../shared/training/configuration.ts';
 import { evaluate } from '../../../shared/training/evaluate.ts';
 import { createTaskModel } from '../../../shared/training/task-model.ts';
@@ -37,6 +40,10 @@ async function trained(family: string, activations: ActivationCache | undefined,
   return { delta, metrics };
 }
 
+function spillFolders(): string[] {
+  return readdirSync(tmpdir()).filter((name) => name.startsWith('tributary-states-'));
+}
+
 describe('states below the lowest adapter', () => {
   for (const [backend, lengthOf] of [
     ['cpu', (index: number) => 3 + (index % 6)],
@@ -59,6 +66,49 @@ describe('states below the lowest adapter', () => {
         assert.deepEqual(await trained(family, createActivationCache({ bytesMax: 0 }), lengthOf), plain);
       });
   }
+
+  it('[ACT-7] change no byte when some or all of them lie on disk, in float32; nothing of them stays there', async () => {
+    await useBackend('cpu');
+    const lengthOf = () => 8;
+    const plain = await trained('bert', undefined, lengthOf);
+    const whole = createActivationCache();
+    await trained('bert', whole, lengthOf);
+    const foldersBefore = spillFolders();
+    for (const bytesMax of [0, Math.ceil(whole.bytes / 2)]) {
+      const cache = createActivationCache({ bytesMax, spillBytesMax: whole.bytes, openSpill: openActivationSpill });
+      assert.deepEqual(await trained('bert', cache, lengthOf), plain);
+      assert.deepEqual([cache.count, cache.bytes, cache.isFull], [12, whole.bytes, false]);
+      assert.equal(cache.spilledBytes === whole.bytes, bytesMax === 0);
+      assert.ok(cache.spilledBytes > 0);
+      // Again from what was kept.
+      assert.deepEqual(await trained('bert', cache, lengthOf), plain);
+      cache.dispose();
+      assert.deepEqual([cache.count, cache.isFull], [0, true]);
+    }
+    const half = createActivationCache({
+      bytesMax: 0,
+      spillBytesMax: whole.bytes,
+      openSpill: openActivationSpill,
+      precision: 'float16',
+    });
+    const rounded = await trained('bert', half, lengthOf);
+    assert.ok(largestError(rounded.delta, plain.delta) < 0.02);
+    assert.equal(2 * half.spilledBytes, whole.bytes);
+    half.dispose();
+    assert.deepEqual(spillFolders(), foldersBefore);
+  });
+
+  it('[ACT-8] stop where the disk is full, and need no disk without one', async () => {
+    const values = (value: number) => new Float32Array(4).fill(value);
+    const cache = createActivationCache({ bytesMax: 0, spillBytesMax: 40, openSpill: openActivationSpill });
+    for (const key of ['a', 'b', 'c']) cache.put(key, values(key.charCodeAt(0)));
+    assert.deepEqual([cache.count, cache.isFull], [2, true]);
+    assert.deepEqual([cache.get('b'), cache.get('c')], [values(98), null]);
+    cache.dispose();
+    const without = createActivationCache({ bytesMax: 0, spillBytesMax: 40 });
+    without.put('a', values(1));
+    assert.deepEqual([without.count, without.isFull], [0, true]);
+  });
 
   it('[ACT-2] stand within rounding where texts of several lengths share batches on WebAssembly', async () => {
     await useBackend('wasm');
