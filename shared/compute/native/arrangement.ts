@@ -1,5 +1,5 @@
-/** Kernels that move values: transposition on the engine, and slices, padding, concatenation and rows as copies of whole runs. */
-import { slice_util as slicing, type TensorInfo, util } from '@tensorflow/tfjs-core';
+/** Kernels that move values: transposition on the engine, and slices, splits, padding, concatenation and rows as copies of whole runs. */
+import { backend_util as axes, slice_util as slicing, type TensorInfo, util } from '@tensorflow/tfjs-core';
 import { addRowsKernel, takeRowsKernel } from '../wasm-rows.ts';
 import { type Call, floats, floatValue, type Kernels } from './kernels.ts';
 import { node, program } from './programs.ts';
@@ -11,6 +11,7 @@ const valuesMin = 128;
 export const arrangementKernels: Kernels = {
   Transpose: transpose,
   Slice: slice,
+  SplitV: split,
   PadV2: pad,
   Concat: concatenate,
   GatherV2: gather,
@@ -50,6 +51,31 @@ function slice({ inputs: { x }, attrs, backend }: Call): TensorInfo | null {
     extents,
   });
   return out.info;
+}
+
+function split({ inputs: { x }, attrs, backend }: Call): TensorInfo[] | null {
+  const values = floats(backend, x);
+  if (values === null) return null;
+  const axis = util.parseAxisParam(attrs.axis as number, x!.shape)[0]!;
+  const sizes = axes.prepareSplitSize(x as never, attrs.numOrSizeSplits as number | number[], axis);
+  const fromStart = x!.shape.map(() => 0);
+  return sizes.map((size) => {
+    const extents = x!.shape.with(axis, size);
+    const out = backend.output(extents);
+    if (out.values.length > 0) {
+      copyBlock({
+        from: values,
+        fromShape: x!.shape,
+        fromStart,
+        to: out.values,
+        toShape: extents,
+        toStart: null,
+        extents,
+      });
+    }
+    fromStart[axis]! += size;
+    return out.info;
+  });
 }
 
 function pad({ inputs: { x }, attrs, backend }: Call): TensorInfo | null {
