@@ -92,7 +92,7 @@ describe('native packages of TensorFlow', function () {
       `${gpuPackage} does not load: The Node.js native addon module (tfjs_binding.node) can not be found at path: /x.`,
     );
     assert.match(
-      String(named),
+      nameOf(named)!,
       /^the back end node-gpu does not work here: .* does not load: .*; choose another with --backend/,
     );
     assert.equal(again, named);
@@ -103,7 +103,7 @@ describe('native packages of TensorFlow', function () {
     const [found, gpu, plain, wasm, again] = await ask(packages, ['auto', 'node-gpu', 'node', 'wasm', 'node']);
     assert.equal(nameOf(found), 'node');
     assert.match(reasonIn(found, 'node-gpu')!, /finds no GPU that it can use/);
-    assert.match(String(gpu), /finds no GPU that it can use/);
+    assert.match(nameOf(gpu)!, /finds no GPU that it can use/);
     assert.deepEqual([plain, wasm, again].map(nameOf), ['node', 'wasm', 'node']);
   });
 
@@ -115,6 +115,6 @@ describe('native packages of TensorFlow', function () {
 
   it('[NAT-5] a package with an engine of its own is told apart from one that works', async () => {
     const [found] = await ask({ [plainPackage]: strangePackage }, ['node']);
-    assert.match(String(found), /registers no back end here: it brings another copy of @tensorflow\/tfjs-core/);
+    assert.match(nameOf(found)!, /registers no back end here: it brings another copy of @tensorflow\/tfjs-core/);
   });
 });
