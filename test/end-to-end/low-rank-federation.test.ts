@@ -24,7 +24,7 @@ const settings: Readonly<Record<LowRankRule, Partial<ExchangeSettings>>> = {
   sketch: { lowRank: 'sketch', publishedRank: 7, sketchSize: 8 },
 };
 const weights = [10, 30, 5];
-const openPolicy = { cohortMin: 1, quorumMin: 1, discloseMetrics: true };
+const openPolicy = { cohortMin: 1, quorumMin: 1, organisationsMin: 1, discloseMetrics: true };
 
 /** What a learner of a test saw and did in one round. */
 interface Seen {
@@ -91,7 +91,10 @@ function randomLearner(exchange: Exchange, seed: number, { rankMax = 2, exampleC
   return { learner, seen, measured };
 }
 
-async function federate(rule: LowRankRule, { ranks = [2, 2, 2], serverLearningRate = 1 } = {}) {
+async function federate(
+  rule: LowRankRule,
+  { ranks = [2, 2, 2], serverLearningRate = 1, masked = false, measured = true } = {},
+) {
   const exchange = exchangeFor(settings[rule]);
   const start = publishedOf(exchange, 71, true);
   const world = await startWorld({
@@ -99,6 +102,8 @@ async function federate(rule: LowRankRule, { ranks = [2, 2, 2], serverLearningRa
       adapter: { method: 'lora' },
       rounds: { count: 2, cohortSize: 3, quorum: 3 },
       aggregation: { ...exchange.settings, serverLearningRate },
+      secureAggregation: masked ? { mode: 'on', coordBound: 64, weightMax: 30 } : { mode: 'off' },
+      evaluation: { everyRounds: measured ? 1 : 0 },
     }),
     layout: exchange.published,
     trainedLayout: exchange.trained,
@@ -149,6 +154,21 @@ describe('federations of low-rank adapters', () => {
         }
       }
     });
+
+    if (declarationOf(rule).insteadWhenMasked === null) {
+      it(`[LRF-10] ${rule}: masked rounds end in the versions of readable ones, but for what the ring rounds`, async () => {
+        const masked = await federate(rule, { masked: true, measured: false });
+        const readable = await federate(rule, { measured: false });
+        assert.ok(masked.world.events.some((event) => event.type === 'masking' && event.stage === 'opened'));
+        for (const round of [1, 2]) {
+          const [found, wanted] = [masked, readable].map(({ exchange, adapters }) =>
+            mapsOf(exchange.published, adapters[round]!),
+          );
+          const error = relativeError(found!, wanted!);
+          assert.ok(error < 1e-5, `round ${round}: ${error}`);
+        }
+      });
+    }
 
     if (insteadForMixedRanks === null) {
       it(`[LRF-2] ${rule}: sites that limit their rank train less and the mean stays exact`, async () => {
