@@ -177,9 +177,9 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         }
         const { result, event, sweep } = await work.publish(round, effect);
         round = null;
-        await judgeClients(effect.roundIndex);
         send(state.present, 'result', result);
         onEvent(event);
+        await judgeClients(effect.roundIndex);
         dispatch({ type: 'published', atMs: clock.nowMs() });
         // Beside the next round: nobody waits for the disk to forget, except the end of the federation.
         swept = swept.then(sweep).catch(fail);
@@ -190,8 +190,8 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         const frame = await work.makeVoid(round, outcome);
         round = null;
         send(state.present, 'void', frame);
-        await judgeClients(outcome.roundIndex);
         onEvent({ type: 'void', roundIndex: outcome.roundIndex, detail: outcome.detail });
+        await judgeClients(outcome.roundIndex);
         break;
       }
       case 'finish': {

@@ -23,7 +23,7 @@ export interface OperatorModel {
 export type OpenOperator = (plan: Plan) => Promise<OperatorModel>;
 
 /** Whether the coordinator of a plan computes with rows of its operator. */
-export function needsOperator({ canary, aggregation }: Pick<Plan, 'canary' | 'aggregation'>): boolean {
+function needsOperator({ canary, aggregation }: Pick<Plan, 'canary' | 'aggregation'>): boolean {
   return canary.by === 'operator' || rootOf(aggregation) !== null;
 }
 

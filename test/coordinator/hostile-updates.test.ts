@@ -14,7 +14,7 @@ import type { Violation, ViolationCode } from '../../shared/protocol/violations.
 import { binaryCounts } from '../helpers/evaluation-counts.ts';
 import type { FakeClient } from './fake-client.ts';
 import { joinClient } from './fake-client.ts';
-import { closeWorlds, seededEntropy, settled, startWorld, testPlan } from './harness.ts';
+import { closeWorlds, seededEntropy, settled, startWorld, testPlan, until } from './harness.ts';
 
 const dim = 3;
 const good = Float32Array.of(1, 2, 3);
@@ -313,6 +313,7 @@ describe('hostile updates', () => {
       const answer = await client.call('decline', client.seal('decline', body));
       assert.deepEqual(answer, { ok: true, value: { ok: true } });
     }
+    await until(() => world.events.some(({ type }) => type === 'void'), 'a void round');
     const seen = world.events.map(({ type }) => type);
     assert.equal(seen.filter((type) => type === 'client-declined').length, 1);
     assert.ok(seen.includes('void') && !seen.includes('rejected'));
