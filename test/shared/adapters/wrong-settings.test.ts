@@ -1,0 +1,64 @@
+/** Every field of every method: a value that cannot be is refused with the field's name, what is allowed, and what was found. */
+import { strict as assert } from 'node:assert';
+import { methodNames, parseAdapter } from '../../../shared/adapters/registry.ts';
+import { UsageError } from '../../../shared/core/errors.ts';
+import type { Plan } from '../../../shared/plan/plan.ts';
+import { bertLike } from './bases.ts';
+
+const base = bertLike(2, 32, 64);
+const members = ['a', 'b'].map((id) => ({ id, method: 'bottleneck', size: 4 }));
+/** What a composition needs before anything else is looked at. */
+const needed: Readonly<Record<string, object>> = {
+  stack: { members },
+  fuse: { members },
+  average: { members },
+  'batch-split': { members },
+  parallel: { members },
+  split: { members, at: [3] },
+  gate: { members: members.slice(0, 1), penalty: 0.1 },
+};
+
+function refusalOf(configuration: Plan['adapter']): string {
+  try {
+    parseAdapter(configuration, base);
+  } catch (thrown) {
+    assert.ok(thrown instanceof UsageError && thrown.code === 'bad-adapter', String(thrown));
+    return thrown.message;
+  }
+  assert.fail(`${JSON.stringify(configuration)} is accepted`);
+}
+
+/** The fields of a method, as it names them to whoever misspells one; none of a method without settings. */
+function fieldsOf(method: string): readonly string[] {
+  const refused = refusalOf({ method, ...needed[method], nonsense: 1 });
+  const known = /nonsense is not a known field \(known here: ([^)]*)\)/.exec(refused)?.[1];
+  assert.ok(known !== undefined, refused);
+  return known === '' ? [] : known.split(', ');
+}
+
+describe('wrong settings of adapters', () => {
+  for (const method of methodNames) {
+    it(`[WRG-1] ${method}: an unknown field is named with those that there are, a wrong one with what is allowed`, () => {
+      const fields = fieldsOf(method);
+      const settled = Object.keys(parseAdapter({ method, ...needed[method] }, base).configuration);
+      for (const field of settled)
+        assert.ok(field === 'method' || fields.includes(field), `${field} is settled and not known`);
+      for (const field of fields) {
+        for (const wrong of [{ nonsense: { deep: 1 } }, Number.NaN]) {
+          const refused = refusalOf({ method, ...needed[method], [field]: wrong });
+          const line = refused.split('\n').find((one) => one.startsWith(`adapter ${method}: ${field}`));
+          assert.ok(line !== undefined, `${method}.${field}: ${refused}`);
+          assert.match(line, /(must be .+, found .+|is not a known field)/, `${method}.${field}`);
+        }
+      }
+    });
+  }
+
+  it('[WRG-2] a wrong field of a member names the member, at any depth', () => {
+    const inner = { id: 'inner', method: 'stack', members: [{ id: 'deep', method: 'lora', rank: 0 }, members[0]!] };
+    assert.match(
+      refusalOf({ method: 'stack', members: [members[0]!, inner] }),
+      /^adapter stack: members\[1\]: adapter stack: members\[0\]: adapter lora: rank must be a whole number from 1 to \d+, found 0$/m,
+    );
+  });
+});
