@@ -281,43 +281,6 @@ describe('session machine', () => {
     assert.deepEqual(effectTypes(step), ['abandon-work', 'note-contribution', 'evaluate']);
   });
 
-  it('[CLI-36] a void round ends the work on it, is noted, and the next offer must start from the same model', () => {
-    const heard = receive(stateIn(phases.training), { type: 'void', record, frame });
-    assert.deepEqual([effectTypes(heard), heard.state.phase.name], [['abandon-work', 'note-void'], 'idle']);
-    const next = (changes: Partial<Offer['roundParams']>) =>
-      receive(heard.state, { type: 'offer', offer: offerOf('7', { roundIndex: 1, ...changes }) }).effects;
-    assert.deepEqual(
-      next({}).map(({ type }) => type),
-      ['prepare'],
-    );
-    const codesOf = (effects: readonly SessionStep['effects'][number][]) =>
-      effects.map((effect) => (effect.type === 'decline' ? effect.refusal.code : effect.type));
-    assert.deepEqual(codesOf(next({ modelHash: digest('9') })), ['model-discontinuity']);
-    assert.deepEqual(codesOf(next({ roundIndex: 0 })), ['stale-round']);
-    const other = receive(stateIn(phases.training), {
-      type: 'void',
-      record: { ...record, roundHash: digest('8'), roundIndex: 3, nextRoundIndex: 4 },
-      frame,
-    });
-    assert.deepEqual([effectTypes(other), other.state.phase.name], [['note-void'], 'training']);
-  });
-
-  it('[CLI-37] a void round that cannot be is reported and changes nothing: another model, number or federation', () => {
-    const after = receive(stateIn(phases.idle), { type: 'result', result }).state;
-    const lies: readonly [SessionState, Partial<VoidRecord>][] = [
-      [stateIn(phases.training), { modelHash: digest('9') }],
-      [stateIn(phases.training), { roundIndex: 4, nextRoundIndex: 5 }],
-      [stateIn(phases.idle), { nextRoundIndex: 0 }],
-      [stateIn(phases.idle), { federationId: parseFederationId('e'.repeat(64)) }],
-      [after, {}],
-      [after, { roundHash: digest('8'), roundIndex: 1, nextRoundIndex: 2 }],
-    ];
-    for (const [state, changes] of lies) {
-      const step = receive(state, { type: 'void', record: { ...record, ...changes }, frame });
-      assert.deepEqual([effectTypes(step), step.state], [['report'], state], JSON.stringify(changes));
-    }
-  });
-
   it('[CLI-31] a result ends training for its round, leaves other work alone, and never goes back in time', () => {
     const late = receive(stateIn(phases.training), { type: 'result', result });
     assert.deepEqual(effectTypes(late), ['abandon-work', 'accept-result']);
