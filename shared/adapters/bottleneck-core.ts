@@ -15,6 +15,7 @@ import {
   type Tensor3D,
 } from '@tensorflow/tfjs-core';
 import { trainableLinear } from '../compute/products.ts';
+import { type Stackable, stackableLinear } from '../compute/stacked-products.ts';
 import type { SeededRandom } from '../core/random.ts';
 import type { TensorSpecification } from '../update/layout.ts';
 import { activate } from './activations.ts';
@@ -40,10 +41,10 @@ export interface CoreMaps {
 /** The dense maps of the adapter named `site`. */
 export function denseMaps(site: string, context: AdapterContext): CoreMaps {
   const linear = (part: string) => (rows: Tensor2D) =>
-    trainableLinear(
+    stackableLinear(
       rows,
-      tensorOf<Tensor2D>(context, `${site}.${part}.kernel`),
-      tensorOf<Tensor1D>(context, `${site}.${part}.bias`),
+      tensorOf<Stackable>(context, `${site}.${part}.kernel`),
+      tensorOf<Tensor1D | Tensor2D>(context, `${site}.${part}.bias`),
     );
   return { down: linear('down'), up: linear('up') };
 }

@@ -49,6 +49,13 @@ export const bottleneck: AdapterMethod<BottleneckConfiguration> = {
         return initialisation satisfies never;
     }
   },
+  stacks: (configuration) => {
+    const { scaling, dropout, dropPath, gate, normBefore, normAfter: hasNormAfter, residualBeforeNorm } = configuration;
+    // Dropout draws for all rows of a pass; what else a row is scaled or normed by would have to be that of its client.
+    const isPlain = typeof scaling === 'number' && dropout === 0 && (dropPath ?? 0) === 0;
+    const hasMore = gate === true || normBefore === true || hasNormAfter === true;
+    return isPlain && !hasMore && isChange(wiringOf(configuration), residualBeforeNorm === true);
+  },
   hooks: ({ norm: placement, linearTargets }, configuration, context) => {
     const { layers } = configuration;
     const wiring = wiringOf(configuration);

@@ -5,9 +5,9 @@
  * Factors are stored as PEFT stores them. On a base that fuses query, key and value, the target `qkv` is one pair of factors for all three,
  * as in PEFT; `q`, `k` and `v` are pairs of their own, as in AdapterHub (`loras` on GPT-2 with a grouped factor).
  */
-import { add, mul, type Tensor2D, transpose } from '@tensorflow/tfjs-core';
+import { add, mul, type Tensor2D } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';
-import { trainableMatMul } from '../compute/products.ts';
+import { type Stackable, stackableMatMul, transposedEach } from '../compute/stacked-products.ts';
 import { assert } from '../core/assert.ts';
 import type { SeededRandom } from '../core/random.ts';
 import type { BaseDescription, LinearSite, LinearTarget } from '../model/base-model.ts';
@@ -130,8 +130,8 @@ export function initialFactor({ name, shape }: TensorSpecification, random: Seed
 
 /** B A drop(x) `[rows, out]` of `input` x `[rows, in]`. */
 export function lowRankProduct(input: Tensor2D, name: string, probability: number, context: AdapterContext): Tensor2D {
-  const factor = (part: string) => transpose(tensorOf<Tensor2D>(context, `${name}.${part}`));
-  return trainableMatMul(trainableMatMul(dropout(input, probability, context, name), factor('a')), factor('b'));
+  const factor = (part: string) => transposedEach(tensorOf<Stackable>(context, `${name}.${part}`));
+  return stackableMatMul(stackableMatMul(dropout(input, probability, context, name), factor('a')), factor('b'));
 }
 
 /** The change of a map's kernel, times `sign`. */
@@ -145,6 +145,8 @@ export const lora: AdapterMethod<LoraConfiguration> = {
   parse: (value, base) => parseLora('lora', value, base),
   layout: (base, configuration) => loraMapsOf(configuration).flatMap((map) => factorTensors(base, map)),
   initialise: (specification, _, random) => initialFactor(specification, random),
+  // Dropout draws for all rows of a pass.
+  stacks: ({ dropout: probability }) => probability === 0,
   hooks: (_, configuration, context) => ({
     lowestLayerIndex: Math.min(...configuration.layers),
     linearTargets: new Set(configuration.targets),

@@ -69,6 +69,11 @@ export interface AdapterMethod<Configuration> {
    * there are before any exist.
    */
   hooks(base: BaseDescription, configuration: Configuration, context: AdapterContext): AdapterHooks;
+  /**
+   * Whether {@link hooks} also take tensors `[clients, ...shape]` in place of those of the layout, each client's for its own stretch of the rows of
+   * the batch, all stretches alike in length: then several clients train in one pass. Absent means that they do not.
+   */
+  stacks?(configuration: Configuration): boolean;
   /** Tokens that the method puts in front of every text, which take positions from it. Absent means none. */
   virtualTokens?(configuration: Configuration): number;
   /**

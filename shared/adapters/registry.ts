@@ -70,6 +70,7 @@ function binderOf<Configuration extends object>(method: AdapterMethod<Configurat
       initialise: (specification, random) => method.initialise(specification, configuration, random),
       hooks: (context) => dropLowest(method.hooks(base, configuration, context), droppedLayers(configuration, context)),
       ...(method.virtualTokens && { virtualTokens: method.virtualTokens(configuration) }),
+      ...(method.stacks?.(configuration) === true && { stacks: true }),
       ...(method.merge && { merge: bound(method.merge) }),
       ...(method.unmerge && { unmerge: bound(method.unmerge) }),
       ...(method.eject && {

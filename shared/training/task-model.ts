@@ -17,14 +17,13 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { activate } from '../adapters/activations.ts';
-import { batchSplitHooks } from '../adapters/composition/batch-split.ts';
 import type { AdapterContext } from '../adapters/method.ts';
 import type { AdapterHooks } from '../adapters/sublayer-change.ts';
 import { tasksIn } from '../adapters/with-task.ts';
 import { trainableLinear, trainableMatMul } from '../compute/products.ts';
 import { takeRows } from '../compute/rows.ts';
 import { assert } from '../core/assert.ts';
-import { FormatError, UsageError } from '../core/errors.ts';
+import { FormatError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
 import { batchOf, type EncodedBatch } from '../data/batches.ts';
 import type { EncodedExample } from '../data/encode.ts';
@@ -57,6 +56,8 @@ export interface TaskAdapter {
   hooks(context: AdapterContext): AdapterHooks;
   /** Tokens that it puts in front of every text, which take positions from it. Absent means none. */
   readonly virtualTokens?: number;
+  /** Whether its hooks take the parameters of several clients in one, as `AdapterMethod.stacks` says. Absent means no. */
+  readonly stacks?: boolean;
   /** Its settings, where it has some. */
   readonly configuration?: Readonly<Record<string, unknown>>;
 }
@@ -93,13 +94,6 @@ export interface ScoredStates {
   readonly hooks: SiteHooks;
 }
 
-/** One of several passes that share the base: rows, what is trained on them, and how. */
-export interface SharedPass {
-  readonly parameters: Parameters;
-  readonly arranged: Arranged;
-  readonly mode: Omit<PassMode, 'wordChange' | 'below'>;
-}
-
 /** A model for a task; its functions allocate tensors, so callers run them inside `tidy`. */
 export interface TaskModel {
   readonly task: BoundTask;
@@ -109,6 +103,8 @@ export interface TaskModel {
   /** States `[count * hidden]` by source, filled by `features.ts` where only the head trains. */
   readonly textStates: WeakMap<ExampleSource, Float32Array>;
   readonly hiddenSize: number;
+  /** Whether several clients can pass together ({@link statesTogether}). */
+  readonly stacks: boolean;
   /** The tasks that the adapter serves by name; a pass over a part of the data that has such a name is of that task. */
   readonly adapterTasks: readonly string[];
   /** Start values in layout order: identity for the adapter, small normal numbers for the head's kernel, zero for its bias. */
@@ -125,10 +121,14 @@ export interface TaskModel {
   /** The scored states. */
   states(parameters: Parameters, arranged: Arranged, mode: PassMode): ScoredStates;
   /**
-   * The scored states of several passes whose rows go through the frozen parts in one call, each under its own parameters. `below` is of all
-   * rows in their order. @throws UsageError `cannot-share-a-pass` where the adapter acts elsewhere than at linear maps and ends of sublayers.
+   * The scored states of several clients whose rows go through the frozen parts in one call, as many of each: `stacked` `[clients, ...shape]` by
+   * name, `below` of all rows in their order. Only where {@link stacks}.
    */
-  statesTogether(passes: readonly SharedPass[], below: StatesBelow | null): readonly ScoredStates[];
+  statesTogether(
+    stacked: Parameters,
+    clients: readonly Pick<Arranged, 'examples' | 'places'>[],
+    options: { readonly mode: Omit<PassMode, 'wordChange' | 'below'>; readonly below: StatesBelow | null },
+  ): readonly ScoredStates[];
   /** Mean loss over scored states. */
   loss(parameters: Parameters, scored: ScoredStates, arranged: Arranged): Scalar;
   /** Scores `[states, outputs]`. */
@@ -176,9 +176,10 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     const rows = places.map(({ row, token }) => row * sequenceLength + token);
     return takeRows(reshape(hidden, [rowCount * sequenceLength, hiddenSize]), rows);
   };
-  const statesTogether: TaskModel['statesTogether'] = (passes, below) => {
+  const statesTogether: TaskModel['statesTogether'] = (stacked, clients, { mode, below }) => {
+    assert(adapter.stacks === true, 'an adapter of several clients acts on its stretch of the rows alone');
     const batch = batchOf(
-      passes.flatMap(({ arranged }) => arranged.examples),
+      clients.flatMap(({ examples }) => examples),
       padId,
       textTokensMax,
     );
@@ -186,26 +187,13 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     const shape: [number, number] = [rowCount, sequenceLength];
     const inputIds = tensor2d(batch.ids, shape, 'int32');
     const attentionMask = tensor2d(maskOf(batch), shape, 'int32');
-    let end = 0;
-    const stretches = passes.map(({ arranged }) => {
-      const start = end;
-      end += arranged.examples.length;
-      return { start, count: end - start };
-    });
-    const own = passes.map(({ parameters, mode }, index) => {
-      const { start, count } = stretches[index]!;
-      const mask: Tensor2D = slice(attentionMask, [start, 0], [count, sequenceLength]);
-      return adapter.hooks({ parameters, attentionMask: mask, ...mode });
-    });
-    for (const hooks of own) requireSharedPass(hooks);
-    const owners = stretches.flatMap(({ count }, index) => Array.from({ length: count }, () => index));
-    const hooks = batchSplitHooks(own, owners);
+    const hooks = adapter.hooks({ parameters: stacked, attentionMask, ...mode });
     const hidden = base.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks);
-    return passes.map(({ arranged }, index) => {
-      const { start, count } = stretches[index]!;
-      const rows: Tensor3D = slice(hidden, [start, 0, 0], [count, sequenceLength, hiddenSize]);
-      const lengths = batch.lengths.subarray(start, start + count);
-      return { states: read(rows, lengths, arranged.places), hooks: own[index]! };
+    const each = rowCount / clients.length;
+    return clients.map(({ places }, index) => {
+      const rows: Tensor3D = slice(hidden, [index * each, 0, 0], [each, sequenceLength, hiddenSize]);
+      const lengths = batch.lengths.subarray(index * each, (index + 1) * each);
+      return { states: read(rows, lengths, places), hooks };
     });
   };
   const scores: TaskModel['scores'] = (parameters, { states: found, hooks }) => {
@@ -230,6 +218,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     task,
     layout,
     hiddenSize,
+    stacks: adapter.stacks === true,
     adapterTasks: tasksIn(adapter.configuration ?? {}),
     isHeadAlone: adapter.tensors.length === 0 && readout.kind === 'text-head',
     textStates: new WeakMap(),
@@ -281,18 +270,6 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
 function requireTaskFit(task: BoundTask, base: BaseModel['description']): void {
   const fault = task.fault(base);
   if (fault !== null) throw new FormatError('bad-plan', `task.${fault.field} ${fault.sentence}`);
-}
-
-function requireSharedPass(hooks: AdapterHooks): void {
-  const elsewhere = (
-    ['words', 'embedding', 'output', 'keysAndValues', 'weight', 'positionStart', 'copies'] as const
-  ).find((name) => hooks[name] !== undefined);
-  const found = elsewhere ?? (hooks.sublayer !== undefined && hooks.change === undefined ? 'sublayer' : undefined);
-  if (found === undefined) return;
-  throw new UsageError(
-    'cannot-share-a-pass',
-    `several adapters can share a pass where they act at linear maps or add to what a sublayer puts out; this one acts at ${found}`,
-  );
 }
 
 function requireRoom({ lengthMax }: Task, textTokensMax: number, { virtualTokens = 0 }: TaskAdapter): void {

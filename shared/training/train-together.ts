@@ -1,19 +1,23 @@
 /**
- * Local training of several clients at once on one base: in every step the rows of all of them go through the frozen parts together, each
- * client's own adapter acts on its rows, and each has an optimiser of its own. Up to rounding it is what `trainLocally` gives one by one,
- * save that adapter dropout draws other masks where texts of one client pad those of another.
+ * Local training of several clients at once on one base: in every step the rows of all of them go through the frozen parts in one call, the
+ * adapters of all act in one product each, every client's on its own rows, and each has an optimiser state of its own. Up to rounding it is what
+ * `trainLocally` gives one by one.
  */
-import { add, keep, type Scalar, type Tensor1D, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
+import { type Scalar, slice, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { FederationError, UsageError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
+import type { EncodedExample } from '../data/encode.ts';
 import type { ExampleSource } from '../data/example-source.ts';
 import { checkTraining } from './check-configuration.ts';
+import type { TrainingConfiguration } from './configuration.ts';
+import { freezeScheduleOf } from './freeze-schedule.ts';
 import { scheduleOf } from './schedules.ts';
-import type { SharedPass, TaskModel } from './task-model.ts';
+import { createStackedTrainer, type StackedParameters } from './stacked-trainer.ts';
+import type { ScoredStates, TaskModel } from './task-model.ts';
 import { taskOf } from './task-sampling.ts';
 import type { Arranged } from './tasks/task.ts';
-import { batchesForEver, createTrainer, localStepCount, type TrainingOptions, type TrainingResult } from './train.ts';
+import { batchesForEver, localStepCount, type TrainingOptions, type TrainingResult, trainLocally } from './train.ts';
 import { nextTurn } from './turn.ts';
 
 /** One client. */
@@ -22,13 +26,15 @@ export interface TogetherClient extends Pick<TrainingOptions, 'start' | 'source'
 /** What {@link trainTogether} needs. */
 export interface TogetherOptions extends Pick<TrainingOptions, 'model' | 'configuration' | 'round' | 'signal'> {
   readonly clients: readonly TogetherClient[];
+  /** Told when a client is done, with its place among `clients`. */
+  readonly onDone?: (client: number, result: TrainingResult) => void;
 }
 
 /** A client under way. */
 interface Learning {
+  readonly place: number;
   readonly source: ExampleSource;
   readonly start: Float32Array;
-  readonly trainer: ReturnType<typeof createTrainer>;
   readonly batches: ReturnType<typeof batchesForEver>;
   readonly random: SeededRandom;
   readonly stepCount: number;
@@ -39,62 +45,125 @@ interface Learning {
 
 /** The batch of one client in a step. */
 interface Turn {
-  readonly one: Learning;
   readonly arranged: Arranged;
-  readonly mode: SharedPass['mode'];
-  readonly place: number;
+  readonly task: { readonly task?: string };
   readonly isRepeated: boolean;
 }
 
 /**
- * Trains all `clients`; results in their order, each with the time of all.
- * @throws UsageError `cannot-share-a-pass`, `bad-training`; FederationError `training-diverged`; the reason of `signal` when it aborts.
+ * Why clients of this model cannot be trained together, or null. Whoever asks trains them one by one instead, which gives the same
+ * ({@link trainClients} does).
+ */
+export function apartReason(model: TaskModel, configuration: TrainingConfiguration): string | null {
+  const { layout, stacks, isHeadAlone } = model;
+  if (configuration.adversarial !== undefined) return 'training.adversarial';
+  if (freezeScheduleOf(layout, configuration) !== null) return 'training that freezes tensors for a stretch';
+  if (layout.tensors.some(({ aggregationClass }) => aggregationClass === 'count'))
+    return 'an adapter that counts its uses';
+  if (isHeadAlone) return 'a head alone, whose states are computed once';
+  return stacks ? null : 'an adapter whose parts are not maps for rows, or that draws dropout';
+}
+
+/**
+ * Tokens that pass together, about: beyond, what a step computes on the way no longer fits the processor's cache, which costs more than shared
+ * products save.
+ */
+const tokensTogether = 1024;
+
+/** How many of `clients` train together. */
+export function groupSizeOf({ clients, configuration }: Pick<TogetherOptions, 'clients' | 'configuration'>): number {
+  const longest = Math.max(
+    ...clients.map(({ source }) => source.lengths.reduce((most, one) => Math.max(most, one), 1)),
+  );
+  return Math.max(1, Math.floor(tokensTogether / (configuration.batchSize * longest)));
+}
+
+/** Trains `clients` together where that is possible and pays, else one by one. Results in their order. @throws as `trainLocally` does. */
+export async function trainClients(options: TogetherOptions): Promise<readonly TrainingResult[]> {
+  const { clients, model, configuration, round, signal, onDone } = options;
+  const groupSize = apartReason(model, configuration) === null ? groupSizeOf(options) : 1;
+  const results: TrainingResult[] = [];
+  for (let first = 0; first < clients.length; first += groupSize) {
+    const group = clients.slice(first, first + groupSize);
+    const tell = (place: number, result: TrainingResult): void => onDone?.(first + place, result);
+    if (group.length > 1) results.push(...(await trainTogether({ ...options, clients: group, onDone: tell })));
+    else {
+      const shared = { model, configuration, ...(round && { round }), ...(signal && { signal }) };
+      const alone = await trainLocally({ ...group[0]!, ...shared });
+      results.push(alone);
+      tell(0, alone);
+    }
+  }
+  return results;
+}
+
+/**
+ * Trains all `clients` together; results in their order, each with the time from the beginning until it was done.
+ * @throws UsageError `cannot-share-a-pass` where there is an {@link apartReason}, `bad-training`; FederationError `training-diverged`; the reason
+ * of `signal` when it aborts.
  */
 export async function trainTogether(options: TogetherOptions): Promise<readonly TrainingResult[]> {
-  const { model, clients, configuration, round = { index: 0, count: 1 }, signal } = options;
+  const { model, clients, configuration, round = { index: 0, count: 1 }, signal, onDone } = options;
   const startedMs = performance.now();
   checkTraining(configuration, model.layout);
-  refuseUnfit(options);
-  const all = clients.map((client) => begin(client, options));
-  const longest = all.reduce((most, { stepCount }) => Math.max(most, stepCount), 0);
+  const reason = apartReason(model, configuration);
+  if (reason !== null)
+    throw new UsageError('cannot-share-a-pass', `${reason} cannot be trained together with other clients`);
+  assert(clients.length > 0, 'training needs at least one client');
+  const results: TrainingResult[] = [];
+  let active = clients.map((client, place) => begin(client, place, options));
+  const starts = active.map(({ start }) => start);
+  const trainer = createStackedTrainer({ layout: model.layout, starts, configuration });
+  const finish = async (): Promise<void> => {
+    for (const [index, one] of active.entries()) {
+      if (one.stepCount > step) continue;
+      const result = resultOf(one, await trainer.parametersOf(index), (performance.now() - startedMs) / 1000);
+      results[one.place] = result;
+      onDone?.(one.place, result);
+    }
+    const rest = [...active.keys()].filter((index) => active[index]!.stepCount > step);
+    if (rest.length > 0 && rest.length < active.length) trainer.keepOnly(rest);
+    active = rest.map((index) => active[index]!);
+  };
+  let step = 0;
   try {
-    for (let step = 0; step < longest; step++) {
+    for (; active.length > 0; step++, await finish()) {
       signal?.throwIfAborted();
-      const active = all.filter(({ stepCount }) => step < stepCount);
-      const turns = await Promise.all(active.map((one) => turnOf(one, model, step, round.index)));
-      const examples = turns.flatMap(({ arranged }) => arranged.examples);
+      const turns = await Promise.all(active.map((one) => turnOf(one, model, step)));
+      const rowsEach = Math.max(...turns.map(({ arranged }) => arranged.examples.length));
+      const padded = turns.map(({ arranged }) => ({ ...arranged, examples: filledUp(arranged.examples, rowsEach) }));
+      const examples = padded.flatMap((arranged) => arranged.examples);
       const isRepeated = turns.every((turn) => turn.isRepeated);
       const below = isRepeated ? await model.below({ examples, places: [], targets: [] }, true) : null;
-      const { losses, gradients } = gradientsOf(model, turns, below);
-      below?.states.dispose();
-      for (const [index, { one, place, arranged }] of turns.entries()) {
-        one.trainer.take(gradients[index]!, one.scaleAt(place), place / (one.stepCount * round.count));
-        const [loss] = await losses[index]!.data();
-        if (!Number.isFinite(loss)) {
-          const sentence = `training of client ${all.indexOf(one)} diverged: the loss of step ${step + 1} is ${loss}`;
-          throw new FederationError('training-diverged', `${sentence}; lower the learning rate`);
-        }
-        one.lossSum += loss! * arranged.targets.length;
-        one.targetCount += arranged.targets.length;
-      }
-      for (const tensor of [...losses, ...gradients]) tensor.dispose();
+      const places = active.map(({ stepCount }) => round.index * stepCount + step);
+      const mode = { training: true, random: active[0]!.random, step: places[0]!, ...turns[0]!.task };
+      const lossesOf = (parameters: StackedParameters): Scalar[] => {
+        const scored = model.statesTogether(parameters.all, padded, { mode, below });
+        return turns.map(({ arranged }, index) => {
+          const own = withoutFilling(scored[index]!, arranged);
+          return model.loss(headOf(model, parameters, index), own, arranged);
+        });
+      };
+      const scales = active.map(({ scaleAt }, index) => scaleAt(places[index]!));
+      const losses = await trainer.step(lossesOf, scales).finally(() => below?.states.dispose());
+      for (const [index, one] of active.entries()) note(one, losses[index]!, turns[index]!.arranged, step);
       await nextTurn();
     }
-    const seconds = (performance.now() - startedMs) / 1000;
-    return await Promise.all(all.map((one) => resultOf(one, seconds)));
+    return results;
   } finally {
-    for (const { trainer } of all) trainer.dispose();
+    trainer.dispose();
   }
 }
 
-function begin({ start, source, seed }: TogetherClient, { model, configuration, round }: TogetherOptions): Learning {
+function begin({ start, source, seed }: TogetherClient, place: number, options: TogetherOptions): Learning {
+  const { model, configuration, round } = options;
   assert(start.length === model.layout.dim && source.count > 0, 'training needs a start of the layout and an example');
   const random = seededRandom(seed, 'training');
   const stepCount = localStepCount(configuration, source.count);
   return {
+    place,
     source,
     start,
-    trainer: createTrainer({ model, features: null, start, configuration }),
     batches: batchesForEver({ model, source, configuration, random }),
     random,
     stepCount,
@@ -109,50 +178,45 @@ function begin({ start, source, seed }: TogetherClient, { model, configuration, 
   };
 }
 
-async function turnOf(one: Learning, model: TaskModel, step: number, roundIndex: number): Promise<Turn> {
+async function turnOf(one: Learning, model: TaskModel, step: number): Promise<Turn> {
   const { indices, part } = one.batches.next().value;
   const examples = await one.source.read(indices);
   const arranged = model.arrange(examples, (row) => one.random.fork('masks', step, row));
-  const place = roundIndex * one.stepCount + step;
-  const mode = { training: true, random: one.random.fork('dropout', step), step: place, ...taskOf(model, part) };
   const isRepeated = arranged.examples.every(({ ids }, row) => ids === examples[row]!.ids);
-  return { one, arranged, mode, place, isRepeated };
+  return { arranged, task: taskOf(model, part), isRepeated };
 }
 
-/** Loss and gradient of every client: the gradient of the sum of all losses, of which each client's parameters enter one. */
-function gradientsOf(
-  model: TaskModel,
-  turns: readonly Turn[],
-  below: Parameters<TaskModel['statesTogether']>[1],
-): { readonly losses: readonly Scalar[]; readonly gradients: readonly Tensor1D[] } {
-  const losses: Scalar[] = [];
-  const gradients = tidy(() => {
-    const constants = turns.map(({ one }) => one.trainer.constants());
-    const { grads } = valueAndGrads((...flats) => {
-      const added = turns.map((): Scalar[] => []);
-      const passes = turns.map(({ one, arranged, mode }, index): SharedPass => {
-        const addLoss = (_: string, loss: Scalar): void => void added[index]!.push(keep(loss));
-        return {
-          parameters: one.trainer.named(flats[index] as Tensor1D, constants[index]!),
-          arranged,
-          mode: { ...mode, addLoss },
-        };
-      });
-      const scored = model.statesTogether(passes, below);
-      for (const [index, { parameters, arranged }] of passes.entries()) {
-        const own = model.loss(parameters, scored[index]!, arranged);
-        losses.push(keep(added[index]!.reduce<Scalar>((sum, loss) => add(sum, loss), own)));
-        for (const loss of added[index]!) loss.dispose();
-      }
-      return losses.reduce((sum, loss) => add(sum, loss));
-    })(turns.map(({ one }) => one.trainer.flat()));
-    return grads as Tensor1D[];
-  });
-  return { losses, gradients };
+/** As many rows for every client: those that are missing repeat the first, and are not scored. */
+function filledUp(examples: readonly EncodedExample[], count: number): readonly EncodedExample[] {
+  return Array.from({ length: count }, (_, row) => examples[row] ?? examples[0]!);
 }
 
-async function resultOf(one: Learning, seconds: number): Promise<TrainingResult> {
-  const parameters = await one.trainer.parameters();
+/** Where every text has one state, those of the rows that only fill up are left out. */
+function withoutFilling({ states, hooks }: ScoredStates, { targets }: Arranged): ScoredStates {
+  const [count, width] = states.shape;
+  return {
+    states: count === targets.length ? states : (slice(states, [0, 0], [targets.length, width]) as Tensor2D),
+    hooks,
+  };
+}
+
+/** The tensors of a client's head, which are few and small. */
+function headOf({ layout }: TaskModel, { own }: StackedParameters, client: number): ReadonlyMap<string, Tensor> {
+  const names = layout.tensors.map(({ name }) => name).filter((name) => name.startsWith('head'));
+  return new Map(names.map((name) => [name, own(client, name)]));
+}
+
+/** Counts a step. @throws FederationError `training-diverged`. */
+function note(one: Learning, loss: number, { targets }: Arranged, step: number): void {
+  if (!Number.isFinite(loss)) {
+    const sentence = `training of client ${one.place} diverged: the loss of step ${step + 1} is ${loss}`;
+    throw new FederationError('training-diverged', `${sentence}; lower the learning rate`);
+  }
+  one.lossSum += loss * targets.length;
+  one.targetCount += targets.length;
+}
+
+function resultOf(one: Learning, parameters: Float32Array, seconds: number): TrainingResult {
   return {
     parameters,
     delta: parameters.map((value, index) => value - one.start[index]!),
@@ -160,16 +224,6 @@ async function resultOf(one: Learning, seconds: number): Promise<TrainingResult>
     exampleCount: one.source.count,
     meanLoss: one.targetCount === 0 ? 0 : one.lossSum / one.targetCount,
     seconds,
-    counts: one.trainer.counts(),
+    counts: new Map(),
   };
-}
-
-function refuseUnfit({ model, configuration }: TogetherOptions): void {
-  const counted = model.layout.tensors.some(({ aggregationClass }) => aggregationClass === 'count');
-  if (configuration.adversarial === undefined && !counted) return;
-  const what = counted ? 'an adapter that counts its uses' : 'training.adversarial';
-  throw new UsageError(
-    'cannot-share-a-pass',
-    `${what} cannot be trained together with other clients; train one by one`,
-  );
 }

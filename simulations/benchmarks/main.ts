@@ -109,7 +109,7 @@ const benchmarks: Readonly<Record<string, Entry>> = {
       batch: 'rows of a step of one client, default 4',
       rank: 'rank of the adapter',
       clients: 'clients, default 16',
-      steps: 'steps of a training, default 2',
+      steps: 'steps of a training, default 6',
       turns: 'turns of both, default 3',
       adapter: 'lora or bottleneck, default lora',
     },

@@ -1,6 +1,6 @@
 /**
- * A federation without sockets: the clients train one after the other in this process with the loop that real clients run, and their deltas are
- * combined by the coordinator's own fold and rule (FedAvg by examples, McMahan 2017). What it leaves out is everything that does not change
+ * A federation without sockets: the clients train in this process, their rows through the base in one call where that pays, up to rounding as real
+ * clients do, and their deltas are combined by the coordinator's own fold and rule (FedAvg by examples, McMahan 2017). What it leaves out is everything that does not change
  * the result: enrolment, signatures, transfer.
  */
 import { foldMean } from '../../coordinator/aggregation/fold.ts';
@@ -10,7 +10,7 @@ import { parseClientId } from '../../shared/core/ids.ts';
 import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { TrainingConfiguration } from '../../shared/training/configuration.ts';
 import type { TaskModel } from '../../shared/training/task-model.ts';
-import { trainLocally } from '../../shared/training/train.ts';
+import { trainClients } from '../../shared/training/train-together.ts';
 import { weightOf } from '../../shared/update/weight.ts';
 
 /** What {@link federate} needs. */
@@ -34,24 +34,15 @@ export async function federate(options: FederateOptions): Promise<Float32Array> 
   let adapter = model.initialise(seed);
   const state = rule.init(adapter.length);
   for (let index = 0; index < rounds; index++) {
-    const deltas: Float32Array[] = [];
-    for (const [clientIndex, source] of clients.entries()) {
-      const { delta, meanLoss } = await trainLocally({
-        model,
-        start: adapter,
-        source,
-        configuration,
-        seed: seed + index,
-        round: { index, count: rounds },
-      });
-      deltas.push(delta);
-      onProgress?.({
-        done: index * clients.length + clientIndex + 1,
-        total: rounds * clients.length,
-        loss: meanLoss,
-      });
-    }
-    const contributions = deltas.map((delta, clientIndex) => ({
+    let done = index * clients.length;
+    const trained = await trainClients({
+      model,
+      clients: clients.map((source) => ({ start: adapter, source, seed: seed + index })),
+      configuration,
+      round: { index, count: rounds },
+      onDone: (_, { meanLoss }) => onProgress?.({ done: ++done, total: rounds * clients.length, loss: meanLoss }),
+    });
+    const contributions = trained.map(({ delta }, clientIndex) => ({
       clientId: parseClientId(clientIndex.toString(16).padStart(64, '0')),
       weight: weightOf('examples', clients[clientIndex]!.count),
       scan: async (take: (part: Uint8Array) => void) => take(bytesOf(delta)),

@@ -14,7 +14,7 @@ import { besideFrozen } from '../../shared/training/beside-frozen.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
 import { planAdapters } from '../../shared/training/plan-adapters.ts';
 import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
-import { trainLocally } from '../../shared/training/train.ts';
+import { trainClients } from '../../shared/training/train-together.ts';
 import { exchangeOf } from '../../shared/update/exchange.ts';
 import { firstPublished, personalised, personalOf, trainingStartOf } from '../../shared/update/training-start.ts';
 import { uploadOf } from '../../shared/update/upload.ts';
@@ -72,27 +72,27 @@ export async function federateByRule(options: RuleFederation): Promise<RuleOutco
   let local = 0;
   for (let index = 0; index < rounds; index++) {
     const roundHash = parseDigest(index.toString(16).padStart(64, '0'));
-    const singles: { readonly share: number; readonly values: Float32Array }[] = [];
-    const accuracies: number[] = [];
-    for (const [place, source] of clients.entries()) {
+    const begins = clients.map((_, place) => {
       const fresh = () => model.initialise(seed + index);
-      const { start, frozen } = trainingStartOf(exchange, { published, rankMax: null, personal: own[place]!, fresh });
-      beside.use(frozen);
-      const round = { index, count: rounds };
-      const { parameters, delta } = await trainLocally({
-        model,
-        start,
-        source,
-        configuration: plan.training,
-        seed: seed + index,
-        round,
-      });
-      if (index === rounds - 1) accuracies.push((await evaluate({ model, parameters, source: test })).accuracy);
-      beside.use(null);
+      return trainingStartOf(exchange, { published, rankMax: null, personal: own[place]!, fresh });
+    });
+    // What acts beside the adapters is what was published, and so the same for all.
+    beside.use(begins[0]?.frozen ?? null);
+    const trained = await trainClients({
+      model,
+      clients: clients.map((source, place) => ({ start: begins[place]!.start, source, seed: seed + index })),
+      configuration: plan.training,
+      round: { index, count: rounds },
+    });
+    const accuracies: number[] = [];
+    for (const { parameters } of index === rounds - 1 ? trained : [])
+      accuracies.push((await evaluate({ model, parameters, source: test })).accuracy);
+    beside.use(null);
+    const singles = trained.map(({ parameters, delta }, place) => {
       own[place] = personalOf(exchange, parameters);
-      const upload = uploadOf(exchange, { start, delta, counts: new Map(), roundHash });
-      singles.push({ share: source.count / total, values: upload });
-    }
+      const values = uploadOf(exchange, { start: begins[place]!.start, delta, counts: new Map(), roundHash });
+      return { share: clients[place]!.count / total, values };
+    });
     const contributions = singles.map(({ share, values }, place) => ({
       clientId: parseClientId(place.toString(16).padStart(64, '0')),
       weight: share,
