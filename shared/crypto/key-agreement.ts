@@ -6,6 +6,7 @@ import nacl from 'tweetnacl';
 import { assert } from '../core/assert.ts';
 import { bytesOf, toBase64Url, toHex } from '../core/bytes.ts';
 import { engineCrypto } from './engine.ts';
+import { digestOf } from './hash.ts';
 
 /** Bytes of an X25519 secret, of a public key, and of what two sides agree on. */
 const agreementBytes = 32;
@@ -70,19 +71,44 @@ function exchange(
   }
 }
 
-function publicKeyOf(publicKey: Uint8Array, engine: NonNullable<typeof engineCrypto>) {
-  return engine.createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: toBase64Url(publicKey) }, format: 'jwk' });
+type KeyObject = ReturnType<NonNullable<typeof engineCrypto>['createPrivateKey']>;
+
+/** Keys as the engine holds them: reading one costs it more than using it, and a roster's keys are used again and again. */
+const publicKeys = new Map<string, KeyObject>();
+/** Both keys of the largest roster with a complete graph. */
+const publicKeysKept = 256;
+
+function publicKeyOf(publicKey: Uint8Array, engine: NonNullable<typeof engineCrypto>): KeyObject {
+  const name = toHex(publicKey);
+  const known = publicKeys.get(name);
+  if (known !== undefined) return known;
+  const read = engine.createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: toBase64Url(publicKey) }, format: 'jwk' });
+  publicKeys.set(name, read);
+  const oldest = publicKeys.keys().next();
+  if (publicKeys.size > publicKeysKept && !oldest.done) publicKeys.delete(oldest.value);
+  return read;
 }
 
 /** PKCS #8 of an X25519 secret (RFC 8410, section 7): a fixed head and the 32 bytes. A JWK would need the public key beside it. */
 const pkcs8Head = Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20);
 
-function privateKeyOf(secret: Uint8Array, engine: NonNullable<typeof engineCrypto>) {
+/** The secrets that were used last, by their hash; nothing keeps them alive when their owner is done with them. */
+const secretKeys = new Map<string, WeakRef<KeyObject>>();
+/** A client has two: for boxes and for masks. */
+const secretKeysKept = 2;
+
+function privateKeyOf(secret: Uint8Array, engine: NonNullable<typeof engineCrypto>): KeyObject {
+  const name = digestOf(secret);
+  const known = secretKeys.get(name)?.deref();
+  if (known !== undefined) return known;
   const key = new Uint8Array(pkcs8Head.length + agreementBytes);
   key.set(pkcs8Head);
   key.set(secret, pkcs8Head.length);
   const parsed = engine.createPrivateKey({ key: key as Buffer, format: 'der', type: 'pkcs8' });
   key.fill(0);
+  secretKeys.set(name, new WeakRef(parsed));
+  const oldest = secretKeys.keys().next();
+  if (secretKeys.size > secretKeysKept && !oldest.done) secretKeys.delete(oldest.value);
   return parsed;
 }
 

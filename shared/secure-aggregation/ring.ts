@@ -32,13 +32,23 @@ const isLittleEndian = bytesOf(Uint16Array.of(1))[0] === 1;
 /** Adds `values` to `sum` in place; both of one ring and length. */
 export function addTo(sum: RingVector, values: RingVector): void {
   requireAlike(sum, values);
-  for (let index = 0; index < sum.length; index++) sum[index]! += values[index]!;
+  addWords(signedOf(sum), signedOf(values), sum.length);
 }
 
 /** Subtracts `values` from `sum` in place; both of one ring and length. */
 export function subtractFrom(sum: RingVector, values: RingVector): void {
   requireAlike(sum, values);
-  for (let index = 0; index < sum.length; index++) sum[index]! -= values[index]!;
+  subtractWords(signedOf(sum), signedOf(values), sum.length);
+}
+
+// As signed integers, whose sums wrap to the same bits, words are added as they are; as unsigned ones, which may be too large for a small integer,
+// an engine adds them as floats. The length is read once: before such a loop is compiled at its best, reading it costs more than adding.
+function addWords(sum: Int16Array | Int32Array, values: Int16Array | Int32Array, length: number): void {
+  for (let index = 0; index < length; index++) sum[index] = (sum[index]! + values[index]!) | 0;
+}
+
+function subtractWords(sum: Int16Array | Int32Array, values: Int16Array | Int32Array, length: number): void {
+  for (let index = 0; index < length; index++) sum[index] = (sum[index]! - values[index]!) | 0;
 }
 
 function requireAlike(sum: RingVector, values: RingVector): void {

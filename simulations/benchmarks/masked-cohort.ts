@@ -14,7 +14,7 @@ import { chunkDigests, vectorRoot } from '../../shared/protocol/vector.ts';
 import { receiveAsClient, startAttempt } from '../../shared/secure-aggregation/client-machine.ts';
 import type { ClientEvent, ClientStep } from '../../shared/secure-aggregation/client-state.ts';
 import { encodeContribution, tailWords } from '../../shared/secure-aggregation/contribution.ts';
-import { applyMask } from '../../shared/secure-aggregation/mask.ts';
+import { maskThreads } from '../../shared/secure-aggregation/mask-threads.node.ts';
 import type { Encoding } from '../../shared/secure-aggregation/quantise.ts';
 import { openAttempt, receiveAsServer } from '../../shared/secure-aggregation/server-machine.ts';
 import type { Opening, ServerEvent, ServerState } from '../../shared/secure-aggregation/server-state.ts';
@@ -71,7 +71,7 @@ export async function timeCohort(options: {
   );
 
   /** Performs what a client wants until it waits; messages go to the server. */
-  const settle = (index: number): void => {
+  const settle = async (index: number): Promise<void> => {
     const identity = identities[index]!;
     for (;;) {
       let answer: ClientEvent | null = null;
@@ -82,14 +82,14 @@ export async function timeCohort(options: {
         if (effect.type === 'mask-vector') {
           // One client's masks are what a round costs a client; the others upload the same bytes.
           if (index === 0) {
-            timed(index, () => {
-              const rounding = createKeyStream(1, new Uint8Array(32));
-              const contribution = { values: delta, weight: 1, exampleCount: 1, meanLoss: 1 };
-              const masked = encodeContribution(contribution, encoding, rounding);
-              for (const { seed, sign } of effect.masks) applyMask(masked, seed, sign, 1);
-              upload = encodeVector(masked);
-              digests = chunkDigests(upload);
-            });
+            const startedMs = performance.now();
+            const rounding = createKeyStream(1, new Uint8Array(32));
+            const contribution = { values: delta, weight: 1, exampleCount: 1, meanLoss: 1 };
+            const masked = encodeContribution(contribution, encoding, rounding);
+            await maskThreads.apply(masked, effect.masks, 1);
+            upload = encodeVector(masked);
+            digests = chunkDigests(upload);
+            clientMs += performance.now() - startedMs;
           }
           answer = { type: 'vector-masked', vecRoot: vectorRoot(chunkBytesMax, digests), chunkDigests: digests };
         }
@@ -121,7 +121,7 @@ export async function timeCohort(options: {
       if (effect.type === 'open-sum') opening = effect.opening;
     }
   };
-  for (const index of steps.keys()) settle(index);
+  for (const index of steps.keys()) await settle(index);
   for (let deadlines = 0; deadlines < 6 && opening === null; ) {
     const message = queue.shift();
     if (message === undefined) {
@@ -131,7 +131,7 @@ export async function timeCohort(options: {
     }
     const { index, event } = message;
     steps[index] = timed(index, () => receiveAsClient(steps[index]!.state, event));
-    settle(index);
+    await settle(index);
   }
   const found = opening as Opening | null;
   if (found === null) throw new Error(`nothing was opened: ${JSON.stringify(server.phase)}`);
