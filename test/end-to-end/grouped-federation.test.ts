@@ -1,17 +1,14 @@
 /** Whole federations without sockets whose masked rounds have groups: real coordinator, real clients, learners of the test. */
 import { strict as assert } from 'node:assert';
-import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
-import { decodeMessage } from '../../shared/protocol/codec.ts';
-import { plainCalls } from '../../shared/protocol/messages.ts';
 import { maskedFormat } from '../../shared/secure-aggregation/messages.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
 import { closeWorlds, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
-import { platformIn, runClient } from './memory-federation.ts';
+import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
 const dim = 9;
 
@@ -29,25 +26,12 @@ interface Options {
 
 /** The world as a client sees it that is gone when `isGone` says so of the group in which it would send its vector. */
 function worldOf(world: World, isGone: (group: Digest) => boolean, vanish: () => void): World {
-  const connect: World['transport']['connect'] = async (...given) => {
-    const opened = await world.transport.connect(...given);
-    if (!opened.ok) return opened;
-    const connection: MemoryConnection = {
-      ...opened.value,
-      call: async (name, body, attachment) => {
-        const said = name === 'masked' ? decodeMessage(plainCalls.masked, body) : null;
-        const masked =
-          said?.ok && said.value.kind === 'MASKED' ? decodeCanonical(maskedFormat, said.value.body, 'M3') : null;
-        if (masked?.ok && isGone(masked.value.rosterHash)) {
-          vanish();
-          return new Promise<never>(() => undefined);
-        }
-        return opened.value.call(name, body, attachment);
-      },
-    };
-    return { ok: true, value: connection };
-  };
-  return { ...world, transport: { ...world.transport, connect } };
+  return losingCalls(world, ({ kind, body }) => {
+    const masked = kind === 'MASKED' ? decodeCanonical(maskedFormat, body, 'M3') : null;
+    if (!masked?.ok || !isGone(masked.value.rosterHash)) return false;
+    vanish();
+    return true;
+  });
 }
 
 async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggregation = {}, ...options }: Options) {

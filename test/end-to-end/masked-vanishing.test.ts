@@ -1,13 +1,10 @@
 /** Clients that vanish from a masked round before each of their messages, over whole clients and a whole coordinator (security specification, section 2.6). */
 import { strict as assert } from 'node:assert';
-import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { decodeMessage } from '../../shared/protocol/codec.ts';
-import { plainCalls } from '../../shared/protocol/messages.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
 import { closeWorlds, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
-import { platformIn, runClient } from './memory-federation.ts';
+import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
 const dim = 7;
 const policy = parsePolicy({ organisationsMin: 1 }, 'the test');
@@ -15,23 +12,11 @@ type Kind = 'ADVERT' | 'SHARES' | 'MASKED' | 'AGREE' | 'UNMASK';
 
 /** The world as a client sees it that is gone when it would say `kind`; with null it stays. */
 function worldOf(world: World, kind: Kind | null, vanish: () => void): World {
-  const connect: World['transport']['connect'] = async (...given) => {
-    const opened = await world.transport.connect(...given);
-    if (!opened.ok) return opened;
-    const connection: MemoryConnection = {
-      ...opened.value,
-      call: async (name, body, attachment) => {
-        const said = name === 'masked' ? decodeMessage(plainCalls.masked, body) : null;
-        if (said?.ok === true && said.value.kind === kind) {
-          vanish();
-          return new Promise<never>(() => undefined);
-        }
-        return opened.value.call(name, body, attachment);
-      },
-    };
-    return { ok: true, value: connection };
-  };
-  return { ...world, transport: { ...world.transport, connect } };
+  return losingCalls(world, (call) => {
+    if (call.kind !== kind) return false;
+    vanish();
+    return true;
+  });
 }
 
 /** One round of clients with the deltas 0.01, 0.02, 0.04, …, of which some vanish: a hundred times their sum. */

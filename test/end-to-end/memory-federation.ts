@@ -8,7 +8,8 @@ import { type IncomingEvent, incomingEvents, type Transport } from '../../client
 import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
 import { TransportError } from '../../shared/core/errors.ts';
 import type { Policy } from '../../shared/plan/policy.ts';
-import type { CallName } from '../../shared/protocol/messages.ts';
+import { decodeMessage } from '../../shared/protocol/codec.ts';
+import { type CallName, type PlainCall, plainCalls } from '../../shared/protocol/messages.ts';
 import { memoryPlatform } from '../client/memory-platform.ts';
 import type { World } from '../coordinator/harness.ts';
 import { until } from '../coordinator/harness.ts';
@@ -47,6 +48,24 @@ function memoryLink(world: World, options: Parameters<typeof createHandshake>[0]
     clockOffsetMs: () => offsetMs,
     close: () => connection?.close(),
   };
+}
+
+/** The world as a client sees it whose calls of a masked round get lost, with no answer ever, where `isLost` says so. */
+export function losingCalls(world: World, isLost: (call: PlainCall<'masked'>) => boolean): World {
+  const connect: World['transport']['connect'] = async (...given) => {
+    const opened = await world.transport.connect(...given);
+    if (!opened.ok) return opened;
+    const connection: MemoryConnection = {
+      ...opened.value,
+      call: async (name, body, attachment) => {
+        const said = name === 'masked' ? decodeMessage(plainCalls.masked, body) : null;
+        if (said?.ok === true && isLost(said.value)) return new Promise<never>(() => undefined);
+        return opened.value.call(name, body, attachment);
+      },
+    };
+    return { ok: true, value: connection };
+  };
+  return { ...world, transport: { ...world.transport, connect } };
 }
 
 /** The surroundings of a client of `world`; a client that is run on them again is the same one, restarted. */

@@ -2,39 +2,20 @@
 import { strict as assert } from 'node:assert';
 import { verifyLog } from '../../coordinator/audit/verify.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
-import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { decodeMessage } from '../../shared/protocol/codec.ts';
-import { plainCalls } from '../../shared/protocol/messages.ts';
 import { openVoid } from '../../shared/protocol/void-record.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
-import { platformIn, runClient } from './memory-federation.ts';
+import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
 const dim = 7;
 const policy = parsePolicy({ organisationsMin: 1 }, 'the test');
 
 /** The world as a client sees it whose consent to the first round gets lost. */
 function withoutFirstConsent(world: World): World {
-  let isLost = false;
-  const connect: World['transport']['connect'] = async (...given) => {
-    const opened = await world.transport.connect(...given);
-    if (!opened.ok) return opened;
-    const connection: MemoryConnection = {
-      ...opened.value,
-      call: async (name, body, attachment) => {
-        const said = name === 'masked' ? decodeMessage(plainCalls.masked, body) : null;
-        if (said?.ok === true && said.value.kind === 'AGREE' && !isLost) {
-          isLost = true;
-          return new Promise<never>(() => undefined);
-        }
-        return opened.value.call(name, body, attachment);
-      },
-    };
-    return { ok: true, value: connection };
-  };
-  return { ...world, transport: { ...world.transport, connect } };
+  let count = 0;
+  return losingCalls(world, ({ kind }) => kind === 'AGREE' && count++ === 0);
 }
 
 async function federate() {

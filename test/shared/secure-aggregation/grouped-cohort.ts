@@ -44,6 +44,11 @@ export interface GroupedCohortOptions {
   readonly bend?: (event: GroupedClientEvent, index: number) => GroupedClientEvent | null;
   /** Changes what a client sends. */
   readonly bendUp?: (event: GroupedServerEvent, index: number) => GroupedServerEvent;
+  /** Sees every state and every event. */
+  readonly watch?: {
+    client(state: GroupedClientState, event: GroupedClientEvent): void;
+    server(state: GroupedServerState, event: GroupedServerEvent): void;
+  };
   /** Production's machine of clients, or a broken one. */
   readonly machine?: GroupedClientMachine;
   /** Bounds of clients where they are stricter than the coordinator's. */
@@ -138,6 +143,7 @@ export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOu
     }
   };
   const step = (index: number, event: GroupedClientEvent): void => {
+    options.watch?.client(clients[index]!, event);
     const next = machine.receiveAsGroupedClient(clients[index]!, event);
     clients[index] = next.state;
     perform(index, next.effects);
@@ -170,6 +176,7 @@ export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOu
     }
   };
   const hear = (event: GroupedServerEvent): void => {
+    options.watch?.server(server, event);
     const next = receiveAsGroupedServer(server, event);
     server = next.state;
     serve(next.effects);
