@@ -47,5 +47,6 @@ export async function foldMean(
 /** Adds `weight * delta` to `sum` in place. A function of its own, so that the engine compiles the loop once and well. */
 function addWeighted(sum: Float64Array, delta: Float32Array, weight: number): void {
   assert(delta.length === sum.length, 'a delta is no longer than its layout');
-  for (let index = 0; index < sum.length; index++) sum[index]! += weight * delta[index]!;
+  const { length } = sum;
+  for (let index = 0; index < length; index++) sum[index]! += weight * delta[index]!;
 }

@@ -1,7 +1,7 @@
 /**
  * Uploads as files. Chunks wait in memory, up to a bound for all uploads together, and are written in one go at the commit; beyond the bound
  * they are written as they arrive. What was committed stays in memory as long as nothing else needs the room, so that a round of the usual
- * size is aggregated without being read back. No file stays open between calls: thousands of uploads may be under way, and a process has
+ * size is aggregated without being read back; it goes past the system's cache (`direct-write.ts`). No file stays open between calls: thousands of uploads may be under way, and a process has
  * about a thousand descriptors.
  */
 import { randomUUID } from 'node:crypto';
@@ -15,6 +15,7 @@ import { chunkBytesMax } from '../../shared/core/limits.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { vectorRoot } from '../../shared/protocol/vector.ts';
 import type { ChunkReader, StagedBlob } from './blobs.ts';
+import { alignedMemory, writeDirectly } from './direct-write.ts';
 
 /** Bytes of uploads in memory, all together: ten updates of 1.6 million values. More clients or larger adapters take no more. */
 export const residentBytesMax = 64 * 2 ** 20;
@@ -44,10 +45,18 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
    * megabytes come and go with every round would walk its whole heap several times a round.
    */
   const spare: Uint8Array[] = [];
+  const slotMax = Math.floor(bytesMax / chunkBytesMax);
+  /** All of it, from which the first chunks take theirs; null where memory of this kind is not to be had. */
+  let memory: ArrayBuffer | null | undefined;
   let slotCount = 0;
 
   const drop = (chunks: Iterable<Uint8Array>): void => {
-    for (const chunk of chunks) spare.push(new Uint8Array(chunk.buffer));
+    for (const { buffer, byteOffset } of chunks) spare.push(new Uint8Array(buffer, byteOffset, chunkBytesMax));
+  };
+  const makeSlot = (): Uint8Array => {
+    if (memory === undefined) memory = alignedMemory(slotMax * chunkBytesMax);
+    const at = chunkBytesMax * slotCount++;
+    return memory === null ? new Uint8Array(chunkBytesMax) : new Uint8Array(memory, at, chunkBytesMax);
   };
   const forget = (root: Digest): void => {
     drop(committed.get(root) ?? []);
@@ -55,10 +64,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
   };
   /** A copy of `chunk` in memory, or null without room; committed uploads, which are on the disk, give way. */
   const keep = (chunk: Uint8Array): Uint8Array | null => {
-    if (spare.length === 0 && (slotCount + 1) * chunkBytesMax <= bytesMax) {
-      slotCount += 1;
-      spare.push(new Uint8Array(chunkBytesMax));
-    }
+    if (spare.length === 0 && slotCount < slotMax) spare.push(makeSlot());
     const [oldest] = committed.keys();
     if (spare.length === 0 && oldest !== undefined) forget(oldest);
     const slot = spare.pop();
@@ -77,6 +83,22 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
     const release = (): void => {
       drop(chunks.values());
       chunks = new Map();
+    };
+    /** The open file with these chunks and those that it had. */
+    const fileOf = async (inOrder: readonly (readonly [number, Uint8Array])[]): Promise<FileHandle> => {
+      // Without a gap: a file that is written past the cache has none.
+      const isWhole = !isSpilled && memory != null && inOrder.at(-1)?.[0] === inOrder.length - 1;
+      const parts = inOrder.map(([, chunk]) => chunk);
+      const written = isWhole ? await writeDirectly(path, parts) : null;
+      if (written !== null) return written;
+      const handle = await openFile();
+      try {
+        await writeChunks(handle, inOrder);
+        return handle;
+      } catch (thrown) {
+        await handle.close();
+        throw thrown;
+      }
     };
     return {
       write: async (index, chunk) => {
@@ -101,14 +123,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
         isOpen = false;
         try {
           const inOrder = [...chunks].sort(([left], [right]) => left - right);
-          const handle = await openFile();
-          try {
-            await writeChunks(handle, inOrder);
-          } catch (thrown) {
-            await handle.close();
-            throw thrown;
-          }
-          await folder.settle(handle, path, root);
+          await folder.settle(await fileOf(inOrder), path, root);
           if (isSpilled || committed.has(root)) return;
           committed.set(
             root,
