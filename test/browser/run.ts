@@ -1,5 +1,5 @@
 /**
- * `npm run test:browser [-- webgpu webgl wasm cpu suites]`: the back ends and the suites of {@link file://./page} in a browser without a window.
+ * `npm run test:browser [-- suites federation webgpu webgl wasm cpu]`: the back ends and the suites of {@link file://./page} in a browser without a window.
  * Every one is reported as run, or loudly as not run with the reason, which never counts as passed: exits with 0 when all that was asked for
  * ran and passed, 1 when something failed, 77 when something did not run.
  */
@@ -10,17 +10,22 @@ import { errorMessage } from '../../shared/core/errors.ts';
 import { said } from '../shared/secure-aggregation/said.ts';
 import { bundlePage } from './bundle.ts';
 import { findChromium, startChromium } from './chromium.ts';
+import { openFederation } from './federation.ts';
 import type { PageResult } from './page/results.ts';
-import { servePage } from './server.ts';
+import { type PageServer, servePage } from './server.ts';
 
-const works = ['suites', ...browserBackendNames] as const;
+const works = ['suites', 'federation', ...browserBackendNames] as const;
 type Work = (typeof works)[number];
 
 /** Longest time of one page; graphics in software are slow. */
 const pageMs = 900_000;
 const notRunCode = 77;
 
-async function runWork(work: Work, browser: Browser, url: string): Promise<PageResult> {
+async function runPage(
+  work: Work,
+  browser: Browser,
+  { url, given }: { readonly url: string; readonly given: string },
+): Promise<PageResult> {
   const context = await browser.newContext();
   try {
     const page = await context.newPage();
@@ -34,12 +39,23 @@ async function runWork(work: Work, browser: Browser, url: string): Promise<PageR
     const timeout = new Promise<never>((_, reject) => {
       setTimeout(() => reject(new Error(`nothing after ${pageMs / 1000} s; ${faults.join('; ')}`)), pageMs).unref();
     });
-    return await Promise.race([
-      page.evaluate<PageResult>(`runInPage('${work}', '${work === 'suites' ? said() : ''}')`),
-      timeout,
-    ]);
+    return await Promise.race([page.evaluate<PageResult>(`runInPage('${work}', '${given}')`), timeout]);
   } finally {
     await context.close();
+  }
+}
+
+async function runWork(work: Work, browser: Browser, server: PageServer): Promise<PageResult> {
+  const { url } = server;
+  if (work !== 'federation') return runPage(work, browser, { url, given: work === 'suites' ? said() : '' });
+  const federation = await openFederation(new URL(url).origin);
+  try {
+    server.forwardTo(federation.url);
+    const result = await runPage(work, browser, { url, given: federation.invite });
+    if (result.kind === 'not-run') return result;
+    return { ...result, checks: [...result.checks, ...(await federation.check())] };
+  } finally {
+    await federation.close();
   }
 }
 
@@ -75,7 +91,7 @@ async function runAll(wanted: readonly Work[]): Promise<number> {
     for (const work of wanted) {
       const startMs = performance.now();
       try {
-        const result = await runWork(work, browser, server.url);
+        const result = await runWork(work, browser, server);
         codes.push(report(work, result, (performance.now() - startMs) / 1000));
       } catch (thrown) {
         console.log(`${work}: FAILED: ${errorMessage(thrown)}`);

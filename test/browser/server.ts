@@ -1,8 +1,9 @@
 /** Serves the page of the browser tests on loopback: its scripts, mocha, WebAssembly, and files of the repository to read. */
 import { readdir, readFile } from 'node:fs/promises';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { filesPrefix, root } from './bundle.ts';
 
 const types: Readonly<Record<string, string>> = {
@@ -18,6 +19,8 @@ const html =
 /** A server until it is closed. */
 export interface PageServer {
   readonly url: string;
+  /** Passes the page's requests below `/v1/` on to a coordinator, as a proxy in front of both would. */
+  forwardTo(coordinatorUrl: string): void;
   close(): Promise<void>;
 }
 
@@ -45,12 +48,29 @@ export async function servePage(scripts: ReadonlyMap<string, Uint8Array>): Promi
       response.writeHead(404).end();
     }
   };
+  let coordinatorUrl: string | null = null;
+  const forward = async (path: string, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      const body = await buffer(request);
+      const init = request.method === 'POST' ? { method: 'POST', body } : {};
+      const passed = await fetch(`${coordinatorUrl}${path}`, init);
+      response.writeHead(passed.status, { 'content-type': 'application/json' }).end(await passed.text());
+    } catch {
+      response.writeHead(502).end();
+    }
+  };
   const server = createServer((request, response) => {
-    void answer(decodeURIComponent(new URL(request.url ?? '/', 'http://page').pathname), response);
+    const path = decodeURIComponent(new URL(request.url ?? '/', 'http://page').pathname);
+    void (coordinatorUrl !== null && path.startsWith('/v1/')
+      ? forward(path, request, response)
+      : answer(path, response));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    forwardTo: (url) => {
+      coordinatorUrl = url;
+    },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
 }

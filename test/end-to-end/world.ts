@@ -11,6 +11,7 @@ import { nodePlatform } from '../../client/platform/node.node.ts';
 import type { FinishReason } from '../../client/session/machine.ts';
 import type { Coordinator, CoordinatorProgress } from '../../coordinator/coordinator.ts';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
+import type { Transport } from '../../coordinator/transport/transport.ts';
 import type { Clock } from '../../shared/core/ports.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
@@ -124,7 +125,7 @@ export interface World {
   readonly folder: string;
   startCoordinator(
     plan: Plan,
-    options?: { readonly clock?: Clock; readonly port?: number },
+    options?: { readonly clock?: Clock; readonly port?: number; readonly transport?: Transport },
   ): Promise<RunningCoordinator>;
   /** Starts a coordinator process on the state folder of this world. */
   spawnCoordinator(request: Omit<Request, 'stateFolder'>): Promise<CoordinatorProcess>;

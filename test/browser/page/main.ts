@@ -15,16 +15,15 @@ interface MochaTest {
   fullTitle(): string;
 }
 
-/** Runs one back end's checks, or the suites, which get a hash of what Node says in a masked round. */
-async function runInPage(work: BackendName | 'suites', saidInNode: string): Promise<PageResult> {
+/** Runs one back end's checks; the suites, which get a hash of what Node says in a masked round; or a client, which gets its invite. */
+async function runInPage(work: BackendName | 'suites' | 'federation', given: string): Promise<PageResult> {
+  if (work === 'federation') return (await import('./federation.ts')).takePart(given);
   if (work !== 'suites') return (await import('./backend-checks.ts')).checkBackend(work);
   const { mocha } = globalThis as unknown as { readonly mocha: BrowserMocha };
   mocha.setup({ ui: 'bdd', reporter: class Silent {}, timeout: 60_000 });
   const { checkRound, describeSuites } = await import('./suites.ts');
   await describeSuites();
-  const checks = await runChecks([
-    ['[BRW-5] a masked round says the same bytes as in Node', () => checkRound(saidInNode)],
-  ]);
+  const checks = await runChecks([['[BRW-5] a masked round says the same bytes as in Node', () => checkRound(given)]]);
   return new Promise((resolve) => {
     const runner = mocha.run();
     const note = (test: MochaTest, failure: string | null): void => {
