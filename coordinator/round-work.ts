@@ -218,8 +218,14 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
         trainMs: trainSeconds * 1000,
       };
       const suite = asked.every((clientId) => ports.nativeAes.has(clientId)) ? 2 : 1;
+      const norm = clipNormOf(plan, await store.versions(), identity.publicKey);
       const params = isMasked(plan)
-        ? maskedRound({ ...unmasked, ...maskedTermsOf(plan, exchange), suite })
+        ? maskedRound({
+            ...unmasked,
+            ...maskedTermsOf(plan, exchange),
+            ...(norm === null ? {} : { clipNorm: norm }),
+            suite,
+          })
         : unmaskedRound(unmasked);
       const roundHash = roundHashOf(encodeRoundParams(params));
       if (keepsNoise(plan)) await ports.note(await commitNoise(store, roundIndex, entropy));

@@ -10,6 +10,7 @@ import type { Entropy } from '../../shared/core/ports.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
 import type { KeyStream } from '../../shared/crypto/key-stream.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import { clipNormFrom } from '../../shared/privacy/adaptive-clip.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
 import { firstNonFinite } from '../../shared/update/vector.ts';
 import { weightOf } from '../../shared/update/weight.ts';
@@ -47,6 +48,8 @@ export interface OpenedMean {
   readonly totalWeight: number;
   readonly exampleCount: number;
   readonly meanLoss: number;
+  /** Σ (b − ½) of the clients with noise, where the clip norm follows their updates. */
+  readonly noisyCount?: number;
   /** What groups it consists of; null for a complete graph. */
   readonly groups: GroupMeans | null;
 }
@@ -138,6 +141,13 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
       'the new adapter has values that are no numbers; lower aggregation.serverLearningRate',
     );
   }
+  const { adaptive } = plan.privacy;
+  const { noisyCount } = opened ?? {};
+  const cut = { clipNorm: options.clipNorm ?? plan.privacy.clipNorm, clientCount: updates.length };
+  const clipNorm =
+    noisyCount === undefined || adaptive === undefined
+      ? (found?.nextClipNorm ?? null)
+      : clipNormFrom({ ...cut, noisyCount }, adaptive);
   const states = [...state, ...guardState];
   return {
     adapterBytes: bytesOf(next),
@@ -147,7 +157,7 @@ export async function aggregate(options: AggregateOptions): Promise<Candidate> {
     measures: [
       ...measures,
       ...(opened === null ? [] : measuresOfMasked(opened, plan)),
-      ...(found?.nextClipNorm == null ? [] : [{ name: clipNormMeasure, value: found.nextClipNorm }]),
+      ...(clipNorm === null ? [] : [{ name: clipNormMeasure, value: clipNorm }]),
     ].sort(byName),
   };
 }

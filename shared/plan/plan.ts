@@ -22,7 +22,7 @@ import { crossCheckPrivacy, type Privacy } from './privacy.ts';
 import type { Problem } from './problems.ts';
 import { describeProblems, throwProblems } from './problems.ts';
 import type { Quarantine } from './quarantine.ts';
-import { crossCheckMasking, isMasked, type SecureAggregation, sightOf } from './secure-aggregation.ts';
+import { crossCheckMasking, groupSizeOf, isMasked, type SecureAggregation, sightOf } from './secure-aggregation.ts';
 import { crossCheckTask, type Task } from './task.ts';
 import { completeTraining, crossCheckTraining } from './training.ts';
 
@@ -103,7 +103,7 @@ function crossCheck(plan: Plan): Problem[] {
     });
   }
   problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan), ...crossCheckCanary(plan.canary));
-  problems.push(...crossCheckPrivacy(plan.privacy));
+  problems.push(...crossCheckPrivacy(plan.privacy, groupSizeOf(plan) !== null));
   const { unit, mechanism } = plan.privacy;
   const { robust, lowRank, weighting, head } = aggregation;
   const conflict = conflictOf({

@@ -5,7 +5,7 @@
  */
 import * as z from 'zod/mini';
 import type { AdaptiveClip } from '../privacy/adaptive-clip.ts';
-import { distributedTerms } from '../privacy/distributed-noise.ts';
+import { distributedTerms, indicatorTermsOf, indicatorUnit } from '../privacy/distributed-noise.ts';
 import { epsilonOfRdp } from '../privacy/rdp-accountant.ts';
 import { affordable, leastNoise } from '../privacy/sizing.ts';
 import { skellamRdp, wholeOrders } from '../privacy/skellam-accountant.ts';
@@ -21,7 +21,10 @@ export interface Privacy {
   readonly mechanism: 'central' | 'distributed';
   /** Largest norm of an update; of unit `record`, of the gradient of one record. */
   readonly clipNorm: number;
-  /** Of central noise: `clipNorm` is that of the first round, and follows a quantile of the norms of updates from then on. */
+  /**
+   * `clipNorm` is that of the first round, and follows a quantile of the norms of updates from then on. With central noise `noiseMultiplier` is that of
+   * update and quantile together, with distributed noise that of the update; what both cost is charged.
+   */
   readonly adaptive?: AdaptiveClip | undefined;
   /** Deviation of the noise in multiples of `clipNorm`; left out: the least with which all rounds stay within `epsilon`. */
   readonly noiseMultiplier?: number | undefined;
@@ -47,11 +50,11 @@ export const privacySchema = sectionField({
 });
 
 /** What no single field of the section shows. */
-export function crossCheckPrivacy({ unit, mechanism, adaptive }: Privacy): Problem[] {
-  if (adaptive === undefined || (unit === 'client' && mechanism === 'central')) return [];
+export function crossCheckPrivacy({ unit, mechanism, adaptive }: Privacy, isGrouped: boolean): Problem[] {
+  if (adaptive === undefined || (unit === 'client' && (mechanism === 'central' || !isGrouped))) return [];
   const why =
     unit === 'client'
-      ? 'with distributed noise clients have to know the grid of the noise before they train; a fixed clipNorm is the nearest, or mechanism central without masked rounds'
+      ? 'every group of a masked round would count for itself; a fixed clipNorm is the nearest, or a cohort without groups'
       : `it bounds whole updates, which unit ${unit} does not`;
   return [{ path: 'privacy.adaptive', sentence: `must be left out: ${why}` }];
 }
@@ -98,7 +101,12 @@ function releaseRdp(plan: SpendingPlan, dim: number, noiseMultiplier: number): (
   // The discrete Gaussian costs at most what the Gaussian costs.
   if (plan.privacy.mechanism === 'central') return (order) => order / (2 * noiseMultiplier ** 2);
   const terms = distributedTerms(distributedSettingsOf(plan, dim, noiseMultiplier));
-  return terms === null ? null : (order) => skellamRdp(terms.sensitivity, terms.varianceMin, order);
+  if (terms === null) return null;
+  const update = (order: number): number => skellamRdp(terms.sensitivity, terms.varianceMin, order);
+  if (plan.privacy.adaptive === undefined) return update;
+  const { varianceMin } = indicatorTermsOf(distributedSettingsOf(plan, dim, noiseMultiplier));
+  const half = indicatorUnit / 2;
+  return (order) => update(order) + skellamRdp({ l2: half, l1: half }, varianceMin, order);
 }
 
 /** What {@link distributedTerms} needs of a plan. */

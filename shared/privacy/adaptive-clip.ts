@@ -33,6 +33,25 @@ export function updateNoise(noiseMultiplier: number, indicatorDeviation: number)
   return left ** -0.5;
 }
 
+/** C of the next round from the noisy count Σ (b − ½) of `clientCount` indicators. */
+export function clipNormFrom(
+  {
+    clipNorm,
+    noisyCount,
+    clientCount,
+  }: { readonly clipNorm: number; readonly noisyCount: number; readonly clientCount: number },
+  { quantile, learningRate }: AdaptiveClip,
+): number {
+  assert(clientCount >= 1, 'a share of some clients');
+  const share = noisyCount / clientCount + 0.5;
+  return Math.min(normMax, Math.max(normMin, clipNorm * Math.exp(-learningRate * (share - quantile))));
+}
+
+/** Whether a clip norm is one that {@link clipNormFrom} gives. */
+export function isClipNorm(clipNorm: number): boolean {
+  return clipNorm >= normMin && clipNorm <= normMax;
+}
+
 /** C of the next round. `withinCount` of `clientCount` updates were not longer than `clipNorm`. */
 export function nextClipNorm(
   {
@@ -40,13 +59,12 @@ export function nextClipNorm(
     withinCount,
     clientCount,
   }: { readonly clipNorm: number; readonly withinCount: number; readonly clientCount: number },
-  { quantile, learningRate }: AdaptiveClip,
+  settings: AdaptiveClip,
   { deviation, random }: { readonly deviation: number; readonly random: RandomIntegers },
 ): number {
   assert(withinCount >= 0 && withinCount <= clientCount && clientCount >= 1, 'a share of some clients');
   // Σ (b − ½): one client changes it by ½, which is `indicatorUnit` / 2 on the grid.
   const count = (withinCount - clientCount / 2) * indicatorUnit;
   const noise = discreteGaussian(random, sampledDeviation(deviation * indicatorUnit))();
-  const share = (count + noise) / indicatorUnit / clientCount + 0.5;
-  return Math.min(normMax, Math.max(normMin, clipNorm * Math.exp(-learningRate * (share - quantile))));
+  return clipNormFrom({ clipNorm, noisyCount: (count + noise) / indicatorUnit, clientCount }, settings);
 }

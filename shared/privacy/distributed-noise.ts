@@ -12,6 +12,7 @@ import type { KeyStream } from '../crypto/key-stream.ts';
 import { type Encoded, weightBits } from '../secure-aggregation/quantise.ts';
 import { type RingBits, type RingVector, signedOf, zeroVector } from '../secure-aggregation/ring.ts';
 import { type Profile, thresholdsOf } from '../secure-aggregation/threshold.ts';
+import { indicatorNoise } from './adaptive-clip.ts';
 import { skellam } from './poisson.ts';
 import { type RandomIntegers, randomIntegers } from './random-integers.ts';
 import { rotate, rotateBack, rotatedSize } from './rotation.ts';
@@ -56,6 +57,27 @@ export function honestCountMin({
     least = Math.min(least, Math.max(shares, clientCountMin) - Math.min(colludersMax, shares - 1));
   }
   return Math.max(1, least);
+}
+
+/** Units of the count of updates within an adaptive clip norm: b − ½ in 1/2048, so that small noise has a grid, too. */
+export const indicatorUnit = 1024;
+
+/** Noise of the count of updates that are not longer than an adaptive clip norm. */
+export interface IndicatorTerms {
+  /** Mean of each of the two Poisson numbers that one client subtracts from each other. */
+  readonly halfVariance: number;
+  /** Variance that the count has at least, in squared units. */
+  readonly varianceMin: number;
+}
+
+/** The terms of the indicators beside an update: one client changes their count by half a unit's {@link indicatorUnit}. */
+export function indicatorTermsOf(
+  settings: Pick<DistributedSettings, 'clientCountMin' | 'clientCountMax' | 'profile' | 'noiseMultiplier'>,
+): IndicatorTerms {
+  const honest = honestCountMin(settings);
+  const deviation = indicatorUnit * indicatorNoise(settings.clientCountMin, settings.noiseMultiplier);
+  const halfVariance = Math.ceil(deviation ** 2 / (2 * honest));
+  return { halfVariance, varianceMin: 2 * halfVariance * honest };
 }
 
 /** Deviations for which the ring has room, of noise and, in a narrow ring, of rotated values (k of the modulus choice). */

@@ -193,7 +193,7 @@ export function decodeRoundParams(encoded: Uint8Array): Result<RoundParams, Viol
       found.coordBound > 0 &&
       found.clipNorm > 0 &&
       found.profile <= 1 &&
-      (found.dpMode === 0 ? found.dpSigma === 0 : found.dpMode === 1 && found.dpSigma > 0);
+      (found.dpMode === 0 ? found.dpSigma === 0 : (found.dpMode === 1 || found.dpMode === 2) && found.dpSigma > 0);
     if (!fits) return fault('a masked round has a ring of 16 or 32 bits, and bounds above 0');
     const isGroupSize = found.neighbourCount >= groupSizeMin && found.neighbourCount <= groupSizeMax;
     const isGraph = found.mode === groupMode ? isGroupSize : found.mode === 0 && found.neighbourCount === 0;

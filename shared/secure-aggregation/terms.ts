@@ -10,7 +10,8 @@ import { digestOf } from '../crypto/hash.ts';
 import type { Plan } from '../plan/plan.ts';
 import { distributedSettingsOf, spendingOf } from '../plan/privacy.ts';
 import { groupSizeOf, maskedCohortMax, sumSizesOf, sumSizesOfGroups } from '../plan/secure-aggregation.ts';
-import { distributedTerms, distributedTermsAt } from '../privacy/distributed-noise.ts';
+import { isClipNorm } from '../privacy/adaptive-clip.ts';
+import { distributedTerms, distributedTermsAt, indicatorTermsOf } from '../privacy/distributed-noise.ts';
 import {
   encodeRoundParams,
   groupFields,
@@ -59,9 +60,12 @@ export function maskedTermsOf(plan: Plan, exchange: Exchange): MaskedTerms {
   };
 }
 
+/** `dpMode` of rounds with distributed noise whose clip norm follows the updates. */
+const adaptiveMode = 2;
+
 /** What distributed noise makes of the terms. @throws UsageError `bad-plan` when its budget and ring leave no room. */
 function noiseOf(plan: Plan, dim: number): Partial<MaskedTerms> {
-  const { unit, mechanism, clipNorm, epsilon } = plan.privacy;
+  const { unit, mechanism, clipNorm, epsilon, adaptive } = plan.privacy;
   if (unit !== 'client' || mechanism !== 'distributed') return {};
   const spending = spendingOf(plan, dim);
   const terms = spending && distributedTerms(distributedSettingsOf(plan, dim, spending.noiseMultiplier));
@@ -70,13 +74,17 @@ function noiseOf(plan: Plan, dim: number): Partial<MaskedTerms> {
     throw new UsageError('bad-plan', `the plan: privacy.epsilon must be larger: ${sentence}`);
   }
   const { fracBits } = terms;
-  return { fracBits, clipNorm, coordBound: clipNorm, dpMode: 1, dpSigma: spending.noiseMultiplier * clipNorm };
+  // Where the norm follows the updates, the grid stays that of the plan's norm, and updates are scaled to it.
+  const dpMode = adaptive === undefined ? 1 : adaptiveMode;
+  return { fracBits, clipNorm, coordBound: clipNorm, dpMode, dpSigma: spending.noiseMultiplier * clipNorm };
 }
 
 /** The first field of signed parameters that is not as the plan wants it, or null. */
 export function deviationFrom(terms: MaskedTerms, params: RoundParams): string | null {
   for (const [name, wanted] of Object.entries(terms)) {
     const found = params[name as keyof MaskedTerms];
+    // The norm of a round that follows the updates: whatever it is, the noise is in proportion to it.
+    if (name === 'clipNorm' && terms.dpMode === adaptiveMode && isClipNorm(params.clipNorm)) continue;
     if (found !== wanted) return `${name}: the signed round says ${found}, the plan gives ${wanted}`;
   }
   return null;
@@ -88,13 +96,16 @@ export function encodingOf(params: RoundParams): ContributionEncoding {
   const encoding = { ringBits: ringBits as RingBits, fracBits, coordBound, clipNorm, weightMax };
   if (params.dpMode === 0) return encoding;
   const { dim, dpSigma, clientCountMin, clientCountMax, profile } = params;
-  const settings = { ringBits: encoding.ringBits, dim, clipNorm, noiseMultiplier: dpSigma / clipNorm };
+  const settings = { ringBits: encoding.ringBits, dim, clipNorm: coordBound, noiseMultiplier: dpSigma / coordBound };
   const named = profile === 1 ? 'active' : 'semi-honest';
   const groupSize = groupSizeOfRound(params);
   const rosters =
     groupSize === null ? { clientCountMin, clientCountMax } : sumSizesOfGroups(groupSize, clientCountMin, named);
   const terms = distributedTermsAt({ ...settings, ...rosters, profile: named }, fracBits);
-  return { ...encoding, noise: { terms, rotation: drawHashOf(params) } };
+  const noise = { terms, rotation: drawHashOf(params) };
+  if (params.dpMode !== adaptiveMode) return { ...encoding, noise };
+  const indicator = indicatorTermsOf({ ...settings, ...rosters, profile: named });
+  return { ...encoding, noise: { ...noise, adaptive: { scale: clipNorm / coordBound, indicator } } };
 }
 
 /** The name of the masked evaluation of a candidate in its messages: an attempt of its own, with keys of its own. */

@@ -4,10 +4,11 @@ import { clipNormOf } from '../../coordinator/aggregation/clip-norm.ts';
 import { isCommitted, noiseOf } from '../../coordinator/audit/central-noise.ts';
 import { keysOf, replayRound } from '../../coordinator/audit/replay.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
-import { toHex } from '../../shared/core/bytes.ts';
+import { float32Of, toHex } from '../../shared/core/bytes.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { readStatement, spendingOf } from '../../shared/plan/privacy.ts';
+import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import { exchangeOf } from '../../shared/update/exchange.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan } from '../coordinator/harness.ts';
@@ -99,11 +100,69 @@ describe('adaptive clipping and kept noise', () => {
     assert.equal(await isCommitted(store, roundIndex), false, 'a seed that was exchanged is not the one in the log');
   });
 
-  it('[ACF-2] is refused where it cannot be combined, with the nearest plan that works', () => {
-    const masked = { secureAggregation: { mode: 'on' } };
+  it('[ACF-2] under masks the indicator travels in the tail with noise of its own, which is charged, and no update is seen', async () => {
+    const distributed = { ...privacy, mechanism: 'distributed' };
+    const masked = { secureAggregation: { mode: 'on' }, privacy: distributed };
+    const plan = planWith(masked);
+    const state = memoryState(seededEntropy(2));
+    const world = await startWorld({
+      plan,
+      state,
+      baseFiles: fixedBase,
+      baseDigest: base.digest,
+      layout: fixedLayout(dim),
+      initialAdapter: new Float32Array(dim),
+    });
+    const ends = [];
+    for (let index = 0; index < 4; index++) {
+      const delta = () => new Float32Array(dim).fill(2 / Math.sqrt(dim));
+      const learner = fixedLearner({ dim, delta });
+      const { ended, problems } = await runClient(world, { platform: platformIn(world, 860 + index), learner, policy });
+      ends.push(ended.then(() => assert.deepEqual(problems, [])));
+    }
+    const end = await world.coordinator.ended;
+    await Promise.all(ends);
+    assert.equal(end.status, 'completed', end.detail);
+    const versions = await world.coordinator.library();
+    const norms = versions
+      .slice(1)
+      .map(({ record }) => record.measures.find(({ name }) => name === 'clip-norm')!.value);
+    assert.ok(norms.at(-1)! > 2 * privacy.clipNorm, `norms ${norms.join()}`);
+    const fixed = spendingOf(planWith({ ...masked, privacy: { ...distributed, adaptive: undefined } }), dim)!;
+    const own = spendingOf(plan, dim)!;
+    assert.ok(own.epsilonAfter(6) > fixed.epsilonAfter(6), 'the quantile costs something');
+    assert.ok(own.epsilonAfter(6) < 1.5 * fixed.epsilonAfter(6), 'and not much');
+    assert.match(versions[1]!.record.privacy, /against everybody, the coordinator included/);
+    // As long as the norm is far below the updates, a version moves by about the norm of its round.
+    const adapters = await Promise.all(
+      versions.map(async ({ row }) => float32Of(await world.coordinator.adapter(row))),
+    );
+    const step = Math.hypot(...adapters[1]!.map((value, index) => value - adapters[0]![index]!));
+    assert.ok(step < 1, `the first step has length ${step}, updates have 2`);
+
+    const roundIndex = 3;
+    const rows = versions.slice(0, roundIndex + 1).map(({ row }) => row);
+    const replayed = await replayRound({
+      plan,
+      exchange: exchangeOf(plan.aggregation, fixedLayout(dim)),
+      transcript: (await state.store.log.transcript(roundIndex))!,
+      versions,
+      keys: keysOf(await state.store.clients()),
+      blobs: state.blobs,
+      judgeAt: () => judgeVouchers(state.identity.publicKey, world.coordinator.federationId),
+      clipNorm: clipNormOf(plan, rows, state.identity.publicKey),
+    });
+    assert.deepEqual(replayed.faults, []);
+  });
+
+  it('[ACF-4] is refused where it cannot be combined, with the nearest plan that works', () => {
+    const grouped = {
+      secureAggregation: { mode: 'on', groupSize: 5 },
+      rounds: { count: 2, quorum: 20, cohortSize: 20 },
+    };
     assert.throws(
-      () => planWith({ ...masked, privacy: { ...privacy, mechanism: 'distributed' } }),
-      /privacy\.adaptive must be left out: with distributed noise .* a fixed clipNorm is the nearest/,
+      () => planWith({ ...grouped, privacy: { ...privacy, mechanism: 'distributed' } }),
+      /privacy\.adaptive must be left out: every group .* a fixed clipNorm is the nearest/,
     );
     assert.throws(() => planWith({ privacy: { unit: 'record', adaptive: {} } }), /privacy\.adaptive must be left out/);
     assert.throws(() => planWith({ privacy: { adaptive: {} } }), /privacy\.adaptive must be left out/);
