@@ -5,6 +5,7 @@
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { engine, getBackend, type Tensor, tensor } from '@tensorflow/tfjs-core';
 import { FederationError } from '../core/errors.ts';
+import { placeFor } from './shared-weights.ts';
 
 /** Where WebAssembly's memory ends: its addresses have 32 bits. */
 const wasmBytesMax = 2 ** 32;
@@ -16,8 +17,8 @@ const wasmBytesMax = 2 ** 32;
 export function filledTensor(shape: readonly number[], fill: (values: Float32Array) => void): Tensor {
   const size = shape.reduce((product, extent) => product * extent, 1);
   if (getBackend() !== 'wasm') {
-    const values = new Float32Array(size);
-    fill(values);
+    const { values, isFilled } = placeFor(size);
+    if (!isFilled) fill(values);
     return tensor(values, [...shape], 'float32');
   }
   const backend = engine().backend as BackendWasm;

@@ -1,5 +1,5 @@
-/** A process that computes the cells of the table of attacks. */
+/** A thread that computes the cells of the table of attacks. */
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runAttackCell } from './table-world.ts';
 
-await serveCells(runAttackCell, 'native');
+serveCells(runAttackCell, 'native');

@@ -1,20 +1,27 @@
-/** The child's side of `runCells`: its parent sends one cell after the other, it answers with progress and results. */
-import process from 'node:process';
+/** The thread's side of `runCells`: computes one cell after the other on the base that ships, whose weights it shares with the other threads. */
 import { type BackendName, useBackend } from '../../shared/compute/backend.ts';
+import { loadOver, loadShared, type SharedWeights, sharesWeights } from '../../shared/compute/shared-weights.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
+import { serveThread } from '../../shared/core/thread.node.ts';
 import { loadBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
 import type { CellProgress } from './run-cell.ts';
 
-/** What the parent sends: a cell and where the data are. */
+/** What a thread is given: the weights of the base, unless it is to load them. */
+export interface WorkerStart {
+  readonly weights: SharedWeights | null;
+}
+
+/** What it is sent: a cell and where the data are. */
 export interface WorkerOrder<Cell> {
   readonly cell: Cell;
   readonly folder: string;
 }
 
-/** What the worker answers. */
+/** What it answers. */
 export type WorkerAnswer<Result> =
-  | { readonly kind: 'ready' }
+  /** `weights`: what it loaded for the others, null where nothing can be shared. */
+  | { readonly kind: 'ready'; readonly weights: SharedWeights | null }
   | { readonly kind: 'progress'; readonly progress: CellProgress }
   | { readonly kind: 'result'; readonly result: Result }
   | { readonly kind: 'failed'; readonly message: string };
@@ -27,21 +34,31 @@ export type CellRunner<Cell, Result> = (
   },
 ) => Promise<Result>;
 
-/** Makes this process a worker until its parent has no more cells. */
-export async function serveCells<Cell, Result>(
-  runCell: CellRunner<Cell, Result>,
-  backend: BackendName = 'wasm',
-): Promise<void> {
-  /** Sends an answer. A parent that has gone ends this process through `disconnect`; that it cannot be told is no further fault. */
-  const answer = (message: WorkerAnswer<Result>): void => void process.send?.(message, () => {});
-  await useBackend(backend);
-  const base = await loadBase(pretrainedFolder());
-  process.on('message', (order: WorkerOrder<Cell>) => {
-    runCell({ ...order, base, onProgress: (progress) => answer({ kind: 'progress', progress }) }).then(
-      (result) => answer({ kind: 'result', result }),
-      (thrown: unknown) => answer({ kind: 'failed', message: errorMessage(thrown) }),
-    );
+/** Makes this thread a worker until it is asked to end. */
+export function serveCells<Cell, Result>(runCell: CellRunner<Cell, Result>, backend: BackendName = 'wasm'): void {
+  serveThread<WorkerOrder<Cell>, WorkerAnswer<Result>>(async ({ weights }: WorkerStart, { post, signal }) => {
+    await useBackend(backend);
+    const { base, weights: loaded } = await open(weights);
+    post({ kind: 'ready', weights: loaded });
+    return async (order) => {
+      const onProgress = (progress: CellProgress): void => {
+        // Nobody wants the rest of a cell any more.
+        signal.throwIfAborted();
+        post({ kind: 'progress', progress });
+      };
+      try {
+        post({ kind: 'result', result: await runCell({ ...order, base, onProgress }) });
+      } catch (thrown) {
+        post({ kind: 'failed', message: errorMessage(thrown) });
+      }
+    };
   });
-  process.on('disconnect', () => process.exit());
-  answer({ kind: 'ready' });
+}
+
+async function open(
+  weights: SharedWeights | null,
+): Promise<{ readonly base: LoadedBase; readonly weights: SharedWeights | null }> {
+  const load = () => loadBase(pretrainedFolder());
+  if (weights !== null) return { base: await loadOver(weights, load), weights: null };
+  return sharesWeights() ? loadShared(load) : { base: await load(), weights: null };
 }

@@ -1,5 +1,5 @@
-/** A process that computes the cells of the federations on real data. */
+/** A thread that computes the cells of the federations on real data. */
 import { runCell } from './run-cell.ts';
 import { serveCells } from './serve-cells.ts';
 
-await serveCells(runCell);
+serveCells(runCell);

@@ -1,5 +1,5 @@
-/** A process that computes federations under rules for low-rank pairs. */
+/** A thread that computes federations under rules for low-rank pairs. */
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runSkew } from './low-rank-skew.ts';
 
-await serveCells(runSkew, 'native');
+serveCells(runSkew, 'native');

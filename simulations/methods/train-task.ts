@@ -47,7 +47,7 @@ export async function trainTask(options: TrainTaskOptions): Promise<TrainedTask>
   const start = model.initialise(seed);
   const tensors = unflatten(model.layout, start);
   for (const [name, values] of given) tensors.get(name)?.set(values);
-  const before = process.cpuUsage();
+  const before = process.threadCpuUsage();
   try {
     const { parameters } = await trainLocally({
       model,
@@ -64,8 +64,8 @@ export async function trainTask(options: TrainTaskOptions): Promise<TrainedTask>
   }
 }
 
-/** Processor time of this process: on a machine that others use, it says more than the clock. */
+/** Processor time of this thread: on a machine that others use, it says more than the clock. */
 function processorSeconds(before: NodeJS.CpuUsage): number {
-  const { user, system } = process.cpuUsage(before);
+  const { user, system } = process.threadCpuUsage(before);
   return (user + system) / 1e6;
 }

@@ -1,5 +1,5 @@
-/** A process that computes the cells of the transfer between languages. */
+/** A thread that computes the cells of the transfer between languages. */
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runTransfer } from './transfer.ts';
 
-await serveCells(runTransfer, 'native');
+serveCells(runTransfer, 'native');

@@ -1,5 +1,5 @@
-/** A process that computes the cells of the comparison of methods. */
+/** A thread that computes the cells of the comparison of methods. */
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runMethod } from './run-method.ts';
 
-await serveCells(runMethod, 'native');
+serveCells(runMethod, 'native');

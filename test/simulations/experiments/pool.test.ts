@@ -26,7 +26,7 @@ describe('runCells', () => {
     onProgress: () => {},
   };
 
-  it('[EXP-15] computes every cell once in child processes, and they end', async () => {
+  it('[EXP-15] computes every cell once in threads, and they end', async () => {
     const results: CellResult[] = [];
     await runCells<Cell, CellResult>({
       ...own,
