@@ -1,5 +1,5 @@
 /**
- * `npm run test:browser [-- suites federation webgpu webgl wasm cpu]`: the back ends and the suites of {@link file://./page} in a browser without a window.
+ * `npm run test:browser [-- suites federation lost-device webgpu webgl wasm cpu]`: the back ends and the suites of {@link file://./page} in a browser without a window.
  * Every one is reported as run, or loudly as not run with the reason, which never counts as passed: exits with 0 when all that was asked for
  * ran and passed, 1 when something failed, 77 when something did not run.
  */
@@ -14,7 +14,7 @@ import { openFederation } from './federation.ts';
 import type { PageResult } from './page/results.ts';
 import { type PageServer, servePage } from './server.ts';
 
-const works = ['suites', 'federation', ...browserBackendNames] as const;
+const works = ['suites', 'federation', 'lost-device', ...browserBackendNames] as const;
 type Work = (typeof works)[number];
 
 /** Longest time of one page; graphics in software are slow. */
@@ -47,8 +47,9 @@ async function runPage(
 
 async function runWork(work: Work, browser: Browser, server: PageServer): Promise<PageResult> {
   const { url } = server;
-  if (work !== 'federation') return runPage(work, browser, { url, given: work === 'suites' ? said() : '' });
-  const federation = await openFederation(new URL(url).origin);
+  if (work !== 'federation' && work !== 'lost-device')
+    return runPage(work, browser, { url, given: work === 'suites' ? said() : '' });
+  const federation = await openFederation(new URL(url).origin, work);
   try {
     server.forwardTo(federation.url);
     const result = await runPage(work, browser, { url, given: federation.invite });

@@ -10,12 +10,18 @@ interface Devices {
   readonly device: GPUDevice;
 }
 
+/** Takes the context of the back end `webgl` away. */
+export function loseWebGl(): void {
+  const { gpgpu } = engine().backend as unknown as Devices;
+  gpgpu.gl.getExtension('WEBGL_lose_context')!.loseContext();
+}
+
 /** Prepares training, loses the device, and expects that training refuses with that reason instead of sending an update. */
 export async function loseContext(name: 'webgl' | 'webgpu'): Promise<void> {
   const learning = await prepareTraining(name, trainedMethods[0]);
-  const { gpgpu, device } = engine().backend as unknown as Devices;
-  if (name === 'webgl') gpgpu.gl.getExtension('WEBGL_lose_context')!.loseContext();
+  if (name === 'webgl') loseWebGl();
   else {
+    const { device } = engine().backend as unknown as Devices;
     device.destroy();
     await device.lost;
   }

@@ -16,7 +16,11 @@ interface MochaTest {
 }
 
 /** Runs one back end's checks; the suites, which get a hash of what Node says in a masked round; or a client, which gets its invite. */
-async function runInPage(work: BackendName | 'suites' | 'federation', given: string): Promise<PageResult> {
+async function runInPage(
+  work: BackendName | 'suites' | 'federation' | 'lost-device',
+  given: string,
+): Promise<PageResult> {
+  if (work === 'lost-device') return (await import('./federation.ts')).loseDevice(given);
   if (work === 'federation') return (await import('./federation.ts')).takePart(given);
   if (work !== 'suites') return (await import('./backend-checks.ts')).checkBackend(work);
   const { mocha } = globalThis as unknown as { readonly mocha: BrowserMocha };
