@@ -17,11 +17,14 @@ export function describeMetrics(metrics: Metrics): string {
   return `${parts.join(', ')} on ${metrics.exampleCount} rows`;
 }
 
-/** What the aggregation rule measured, in a few words. */
+/** Measures that are shares; the others are counts, norms and metrics. */
+const shares: ReadonlySet<string> = new Set(['factor-bias', 'factor-bias-estimate', 'discarded', 'sketch-error']);
+
+/** What the aggregation rule and the gate measured, in a few words. */
 export function describeMeasures(measures: readonly Measure[]): string {
   const text = ({ name, value }: Measure): string => {
-    if (name === 'rank') return String(value);
-    return name === 'train-loss' ? value.toFixed(4) : `${(100 * value).toPrecision(3)} %`;
+    if (shares.has(name)) return `${(100 * value).toPrecision(3)} %`;
+    return name === 'train-loss' ? value.toFixed(4) : String(Number(value.toPrecision(4)));
   };
   return measures.map((measure) => `${measure.name.replaceAll('-', ' ')} ${text(measure)}`).join(', ');
 }

@@ -7,7 +7,7 @@
  */
 import * as z from 'zod/mini';
 import type { Digest } from '../core/ids.ts';
-import { type MetricName, metricNames } from '../training/metrics.ts';
+import { type MetricName, metricFacts, metricNames } from '../training/metrics.ts';
 import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
 
@@ -67,6 +67,6 @@ export function crossCheckCanary({ by, file, digest, least }: Canary): Problem[]
 export function describeCanary({ by, metric, drop, least }: Canary): string {
   if (by === 'none') return 'no gate: whatever a round makes is published';
   const who = by === 'operator' ? "the operator's public rows" : "the round's held-out rows";
-  const floor = least === undefined ? '' : `, or is beyond ${least}`;
+  const floor = least === undefined ? '' : `, or is ${metricFacts[metric].higherIsBetter ? 'below' : 'above'} ${least}`;
   return `gate: a candidate whose ${metric} on ${who} is worse by more than ${drop}${floor} is not published`;
 }
