@@ -39,6 +39,7 @@ export async function prepareTask(
     onPrivacy,
     backend: wanted,
     threads,
+    frozenWeights,
     onBackend,
   }: TaskLearnerOptions,
 ): Promise<PreparedLearning> {
@@ -52,7 +53,7 @@ export async function prepareTask(
       `the plan learns from rows of the part ${plan.task.part}: name the column that tells parts apart (--part-column)`,
     );
   const held: KeptExamples[] = [];
-  const { model: base, tokenizer } = await baseModelFrom(baseFiles);
+  const { model: base, tokenizer } = await baseModelFrom(baseFiles, { frozenWeights });
   try {
     const { lengthMax } = plan.task;
     const { digest, positionsMax } = base.description;

@@ -1,5 +1,7 @@
 /** The learner on a site's records, on the thread that calls it; what it computes with is loaded when the first plan comes. */
+
 import type { BackendName } from '../shared/compute/backend-names.ts';
+import type { FrozenPrecision } from '../shared/compute/compact-matrix.ts';
 import type { ColumnMapping, RecordView } from '../shared/data/row-fields.ts';
 import type { ActivationCacheParts } from '../shared/training/activation-cache.ts';
 import type { Learner } from './learner.ts';
@@ -16,6 +18,8 @@ export interface TaskLearnerOptions {
   readonly columns?: ColumnMapping;
   readonly backend: BackendName | 'auto';
   readonly threads?: number;
+  /** How the weights of the base's linear maps are kept; float32 by default. */
+  readonly frozenWeights?: FrozenPrecision;
   /** The room for states of texts below the lowest adapter; 256 MiB by default. */
   readonly activations?: ActivationCacheParts;
   /** Told after every training how many texts have their states kept, if any. */

@@ -5,7 +5,7 @@ import { type Backend, useBackend } from '../../shared/compute/backend.ts';
 import { resolveBaseFolder } from '../../shared/model/hub.node.ts';
 import { loadBase, pretrainedFolder } from '../../shared/model/load.node.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
-import type { ComputeOptions } from './options.ts';
+import type { BaseComputeOptions } from './options.ts';
 
 /** A base that is ready to compute. */
 export interface ReadyBase extends LoadedBase {
@@ -14,7 +14,7 @@ export interface ReadyBase extends LoadedBase {
 }
 
 /** What {@link readyBase} needs. */
-export interface ReadyBaseOptions extends ComputeOptions {
+export interface ReadyBaseOptions extends BaseComputeOptions {
   /** Folder of the checkpoint, or `hf:owner/name@revision`; the base that ships when it is left out. */
   readonly base?: string;
 }
@@ -23,7 +23,7 @@ export interface ReadyBaseOptions extends ComputeOptions {
 export async function readyBase(options: ReadyBaseOptions, context: CommandContext): Promise<ReadyBase> {
   const folder = options.base === undefined ? pretrainedFolder() : await resolveBaseFolder(options.base, context);
   const backend = await useBackend(options.backend, { threads: options.threads });
-  const loaded = await loadBase(folder);
+  const loaded = await loadBase(folder, { frozenWeights: options.frozenWeights });
   const { family, layerCount, hiddenSize } = loaded.model.description;
   context.log(`base ${folder} (${family}, ${layerCount} layers of ${hiddenSize}) on ${backend.name}`);
   for (const { name, reason } of backend.rejected) if (context.verbose) context.log(`not ${name}: ${reason}`);

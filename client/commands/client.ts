@@ -13,12 +13,12 @@ import { siteLearner } from '../learning-thread/site-learner.node.ts';
 import type { ThreadLearner } from '../learning-thread/thread-learner.node.ts';
 import { nodePlatform } from '../platform/node.node.ts';
 import type { FinishReason } from '../session/machine.ts';
-import type { ActivationOptions, ColumnOptions, ComputeOptions } from './options.ts';
+import type { ActivationOptions, BaseComputeOptions, ColumnOptions } from './options.ts';
 import {
   activationSettings,
   addActivationOptions,
+  addBaseComputeOptions,
   addColumnOptions,
-  addComputeOptions,
   columnsOf,
   memoryRowsPreset,
   numberIn,
@@ -31,7 +31,7 @@ import { createTally } from './tally.ts';
 import { createWatch } from './watch.ts';
 import { registerWithdraw } from './withdraw.ts';
 
-interface Options extends ComputeOptions, ColumnOptions, ActivationOptions {
+interface Options extends BaseComputeOptions, ColumnOptions, ActivationOptions {
   readonly state: string;
   readonly train: string;
   readonly invite?: string;
@@ -81,7 +81,7 @@ export function registerClient(program: Command, context: CommandContext): void 
         if (value === undefined) throw new UsageError('missing-option', `required option '${name}' not specified`);
       return runClient(options as Options, context);
     });
-  addActivationOptions(addComputeOptions(addColumnOptions(command)));
+  addActivationOptions(addBaseComputeOptions(addColumnOptions(command)));
   registerWithdraw(command, context);
   registerRotate(command, context);
 }
@@ -101,6 +101,7 @@ async function runClient(options: Options, context: CommandContext): Promise<voi
     ...(adapterTask === undefined ? {} : { adapterTask }),
     backend: options.backend,
     threads: options.threads,
+    frozenWeights: options.frozenWeights,
     activations: activationSettings(options),
     onNote: (note) => {
       const line = lineOf(note);

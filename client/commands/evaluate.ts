@@ -13,17 +13,17 @@ import type { TaskAdapter } from '../../shared/training/task-model.ts';
 import { metricsByTask } from '../../shared/training/tasks/several.ts';
 import { metricsText } from './metrics-text.ts';
 import {
+  addBaseComputeOptions,
   addColumnOptions,
-  addComputeOptions,
   addMetricOption,
+  type BaseComputeOptions,
   type ColumnOptions,
-  type ComputeOptions,
   columnsOf,
   metricOf,
   wholeNumber,
 } from './options.ts';
 
-interface EvaluateOptions extends ComputeOptions, ColumnOptions {
+interface EvaluateOptions extends BaseComputeOptions, ColumnOptions {
   readonly adapter?: string;
   readonly task?: 'causal' | 'masked';
   readonly lengthMax?: number;
@@ -98,7 +98,7 @@ export function register(program: Command, context: CommandContext): void {
       'lowest layers that go without their adapters, which is faster (AdapterDrop)',
       wholeNumber(0),
     );
-  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: EvaluateOptions) => {
+  addBaseComputeOptions(addMetricOption(addColumnOptions(command))).action(async (options: EvaluateOptions) => {
     const report = await evaluateAdapter(options, context);
     context.report(report, reportText(report));
   });

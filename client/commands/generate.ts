@@ -6,9 +6,9 @@ import { UsageError } from '../../shared/core/errors.ts';
 import type { Generation } from '../../shared/model/generate.ts';
 import type { Sampling } from '../../shared/model/sampling.ts';
 import type { Tokenizer } from '../../shared/model/tokenizer.ts';
-import { addComputeOptions, type ComputeOptions, numberIn, wholeNumber } from './options.ts';
+import { addBaseComputeOptions, type BaseComputeOptions, numberIn, wholeNumber } from './options.ts';
 
-interface GenerateOptions extends ComputeOptions {
+interface GenerateOptions extends BaseComputeOptions {
   readonly base?: string;
   readonly adapter?: string;
   readonly prompt: string;
@@ -59,7 +59,7 @@ export function register(program: Command, context: CommandContext): void {
     )
     .option('--top-k <count>', 'only the best tokens, this many', wholeNumber(1))
     .option('--seed <number>', 'decides what chance draws', wholeNumber(0), 1);
-  addComputeOptions(command).action(async (options: GenerateOptions) => {
+  addBaseComputeOptions(command).action(async (options: GenerateOptions) => {
     const report = await generateText(options, context);
     // The text is out already, as it came.
     context.report(report, '');

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type BackendName, backendNames } from '../../shared/compute/backend-names.ts';
+import { type FrozenPrecision, frozenPrecisions } from '../../shared/compute/compact-matrix.ts';
 import { errorMessage, UsageError } from '../../shared/core/errors.ts';
 import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
@@ -60,6 +61,23 @@ export function addComputeOptions(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'what computes').choices(['auto', ...backendNames]).default('auto'))
     .option('--threads <count>', 'threads, where the back end has any', wholeNumber(1), 1);
+}
+
+/** Where to compute with a base, and how it is kept. */
+export interface BaseComputeOptions extends ComputeOptions {
+  readonly frozenWeights: FrozenPrecision;
+}
+
+/** Adds `--frozen-weights` to what {@link addComputeOptions} adds; the parsed options are {@link BaseComputeOptions}. */
+export function addBaseComputeOptions(command: Command): Command {
+  return addComputeOptions(command).addOption(
+    new Option(
+      '--frozen-weights <type>',
+      "how the base's linear maps are kept: float16 halves and int8 quarters their memory, at an error",
+    )
+      .choices(frozenPrecisions)
+      .default('float32'),
+  );
 }
 
 /** How much memory saves computing. */

@@ -20,11 +20,11 @@ import {
   activationSettings,
   adapterSettings,
   addActivationOptions,
+  addBaseComputeOptions,
   addColumnOptions,
-  addComputeOptions,
   addMetricOption,
+  type BaseComputeOptions,
   type ColumnOptions,
-  type ComputeOptions,
   columnsOf,
   jsonSettings,
   memoryRowsPreset,
@@ -35,7 +35,7 @@ import {
 import type { RowFiles } from './rows.ts';
 import { lengthMaxPreset, taskOf } from './task-options.ts';
 
-interface TrainOptions extends ComputeOptions, ColumnOptions, ActivationOptions {
+interface TrainOptions extends BaseComputeOptions, ColumnOptions, ActivationOptions {
   readonly base?: string;
   readonly train: string;
   readonly heldOut?: string;
@@ -182,7 +182,7 @@ export function register(program: Command, context: CommandContext): void {
       memoryRowsPreset,
     )
     .option('--seed <number>', 'decides start values, batches, dropout, masks and what is held out', wholeNumber(0), 1);
-  addActivationOptions(addComputeOptions(addMetricOption(addColumnOptions(command)))).action(
+  addActivationOptions(addBaseComputeOptions(addMetricOption(addColumnOptions(command)))).action(
     async (options: TrainOptions, used: Command) => {
       const isGiven = (option: string): boolean => used.getOptionValueSource(option) === 'cli';
       const report = await trainAdapter(options, isGiven, context);

@@ -1,6 +1,7 @@
 /** The learner of a site in Node, in a thread of its own: there the site's records are read, encoded and trained on. */
 import { extname } from 'node:path';
 import type { BackendName } from '../../shared/compute/backend-names.ts';
+import type { FrozenPrecision } from '../../shared/compute/compact-matrix.ts';
 import type { ColumnMapping } from '../../shared/data/row-fields.ts';
 import type { ActivationCacheOptions } from '../../shared/training/activation-cache.ts';
 import type { SiteFiles } from '../commands/site-records.ts';
@@ -17,6 +18,8 @@ export interface SiteLearning {
   readonly columns?: ColumnMapping;
   readonly backend: BackendName | 'auto';
   readonly threads?: number;
+  /** How the weights of the base's linear maps are kept; float32 by default. */
+  readonly frozenWeights?: FrozenPrecision;
   /** The room for states of texts below the lowest adapter; 256 MiB by default. */
   readonly activations?: ActivationCacheOptions;
   /** The task of this site, for adapters that serve several. */

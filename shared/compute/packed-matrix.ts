@@ -16,13 +16,19 @@ export function canBePacked(inSize: number, outSize: number): boolean {
   return canPack(inSize, outSize) && getKernel(packedProductKernel, getBackend()) !== undefined;
 }
 
+/** A matrix that can be read, row after row. */
+export interface ReadableMatrix {
+  readonly shape: readonly [number, number];
+  readonly values: () => Float32Array;
+}
+
 /** W or Wᵀ of a matrix, which is read at the first use and then no more. */
-export function packedMatrix(weight: Tensor2D, isTransposed: boolean): PackedMatrix {
+export function packedMatrix(weight: ReadableMatrix, isTransposed: boolean): PackedMatrix {
   const [rows, columns] = weight.shape;
   const [inSize, outSize] = isTransposed ? [columns, rows] : [rows, columns];
   let packed: Tensor | null = null;
   const pack = (): Tensor => {
-    const values = weight.dataSync<'float32'>();
+    const values = weight.values();
     const strides = isTransposed ? { rowStride: 1, columnStride: columns } : { rowStride: columns, columnStride: 1 };
     return keep(
       filledTensor([packedSize(inSize, outSize)], (panels) =>

@@ -12,9 +12,11 @@ import {
   reshape,
   type Tensor1D,
   type Tensor2D,
+  tensor2d,
   tidy,
   transpose,
 } from '@tensorflow/tfjs-core';
+import type { CompactMatrix } from './compact-matrix.ts';
 import { isConstant } from './constants.ts';
 import { withGradient } from './custom-gradient.ts';
 import { canBePacked, packedMatrix } from './packed-matrix.ts';
@@ -54,7 +56,8 @@ function needsCopies(): boolean {
  */
 export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLinear {
   const [inSize, outSize] = weight.shape;
-  const [packed, packedBack] = [packedMatrix(weight, false), packedMatrix(weight, true)];
+  const readable = { shape: weight.shape, values: () => weight.dataSync<'float32'>() };
+  const [packed, packedBack] = [packedMatrix(readable, false), packedMatrix(readable, true)];
   let transposed: Tensor2D | null = null;
   const goBack = (upstream: Tensor2D): Tensor2D => {
     if (!needsCopies()) return matMul(upstream, weight, false, true);
@@ -93,6 +96,61 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   };
 }
 
+/**
+ * A frozen linear map whose weight is kept in a smaller form and widened for the length of a product: it needs the memory of one float32 matrix at a
+ * time, and a tenth more time at a thousand rows. `kernel()` gives a new tensor at each call. Takes over the bias.
+ */
+export function compactLinear(weight: CompactMatrix, bias: Tensor1D | null): FrozenLinear {
+  const [inSize, outSize] = weight.shape;
+  const readable = { shape: weight.shape, values: () => weight.expand(scratchOf(inSize * outSize)) };
+  const widened = (): Tensor2D => tensor2d(keepsArrays() ? readable.values() : weight.expand(), [inSize, outSize]);
+  const multiply = (x: Tensor2D, added: Tensor1D | null, isTransposed: boolean): Tensor2D => {
+    const canPack = isTransposed ? canBePacked(outSize, inSize) : canBePacked(inSize, outSize);
+    if (canPack) {
+      const packed = packedMatrix(readable, isTransposed);
+      const result = packed.times(x, added);
+      packed.dispose();
+      return result;
+    }
+    const matrix = widened();
+    const result = isTransposed ? timesTransposed(x, matrix) : product(x, matrix, added);
+    matrix.dispose();
+    return result;
+  };
+  const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
+    withGradient([input], (x: Tensor2D) => ({
+      value: multiply(x, added, false),
+      saved: [],
+      backward: (upstream: Tensor2D) => [multiply(upstream, null, true)],
+    }));
+  return {
+    inSize,
+    outSize,
+    apply: (input, changed) => {
+      if (changed === undefined) return frozenProduct(input, bias);
+      const { kernel, bias: ownBias = bias ?? undefined } = changed;
+      const bare = kernel === undefined ? frozenProduct(input, null) : trainableMatMul(input, kernel);
+      return ownBias === undefined ? bare : add(bare, ownBias);
+    },
+    kernel: () => tensor2d(weight.expand(), [inSize, outSize]),
+    bias: () => bias,
+    dispose: () => bias?.dispose(),
+  };
+}
+
+/** Whether tensors compute on the very arrays that they were made of, at once: then one array serves all widened matrices. */
+function keepsArrays(): boolean {
+  return ['native', 'cpu'].includes(getBackend());
+}
+
+let scratch = new Float32Array(0);
+
+/** The array in which matrices are widened, one after the other. */
+function scratchOf(size: number): Float32Array<ArrayBuffer> {
+  if (scratch.length < size) scratch = new Float32Array(size);
+  return scratch.subarray(0, size);
+}
+
 /** {@link tiedOutput}. */
 export interface TiedOutput {
   /** `[rows, hidden]` → `[rows, vocabulary]`; only `input` gets a gradient, and what stands in for the frozen tensors. */
@@ -114,7 +172,8 @@ export interface TiedOutput {
  */
 export function tiedOutput(embedding: Tensor2D, bias: Tensor1D | null): TiedOutput {
   const [vocabularySize, hiddenSize] = embedding.shape;
-  const [packed, packedBack] = [packedMatrix(embedding, true), packedMatrix(embedding, false)];
+  const readable = { shape: embedding.shape, values: () => embedding.dataSync<'float32'>() };
+  const [packed, packedBack] = [packedMatrix(readable, true), packedMatrix(readable, false)];
   let transposed: Tensor2D | null = null;
   const scored = (x: Tensor2D, added: Tensor1D | null): Tensor2D => {
     if (canBePacked(hiddenSize, vocabularySize)) return packed.times(x, added);

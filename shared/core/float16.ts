@@ -29,10 +29,9 @@ function roundedSubnormal(magnitude: number): number {
   return down;
 }
 
-/** The values of binary16 bit patterns of finite numbers, exactly. */
-export function widenFloat16(halves: Uint16Array): Float32Array {
-  const values = new Float32Array(halves.length);
-  const bits = new Uint32Array(values.buffer);
+/** The values of binary16 bit patterns of finite numbers, exactly; written to `values` where that is given. */
+export function widenFloat16(halves: Uint16Array, values = new Float32Array(halves.length)): Float32Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let index = 0; index < halves.length; index++) {
     const half = halves[index]!;
     const magnitude = half & 0x7fff;

@@ -62,8 +62,8 @@ export function decoder(configuration: Configuration, settings: DecoderSettings)
     architecture,
     checkpoint: checkpointOf(architecture, settings, isTied),
     headTensor: isTied ? null : 'lm_head.weight',
-    build: (tensors, description) => {
-      const weights = weightsOf(tensors);
+    build: (tensors, description, precision) => {
+      const weights = weightsOf(tensors, precision);
       const words = weights.table('embed_tokens');
       return createTransformer({
         description,

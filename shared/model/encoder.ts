@@ -95,8 +95,8 @@ export function encoder(settings: EncoderSettings): ReadModel {
     architecture,
     checkpoint: checkpointOf(architecture, settings),
     headTensor: settings.names.head.bias,
-    build: (tensors, description) => {
-      const weights = weightsOf(tensors);
+    build: (tensors, description, precision) => {
+      const weights = weightsOf(tensors, precision);
       const words = weights.table(tables.words);
       const positions = weights.table(tables.positions);
       const types = settings.typeCount === 0 ? null : weights.table(tables.types);

@@ -1,5 +1,6 @@
 /** What a family of base models is: how to read its configuration and tensors, and how to build the network from them. */
 
+import type { FrozenPrecision } from '../compute/compact-matrix.ts';
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
 import { bert } from './bert.ts';
@@ -22,7 +23,7 @@ export interface ReadModel {
   /** The tensor without which the checkpoint has no language-model head; null where the word embeddings are one. */
   readonly headTensor: string | null;
   /** Puts the tensors on the current back end. */
-  build(tensors: CheckpointTensors, description: BaseDescription): BaseModel;
+  build(tensors: CheckpointTensors, description: BaseDescription, precision?: FrozenPrecision): BaseModel;
 }
 
 /** Reads a configuration. @throws FormatError for what the family's code here cannot compute. */

@@ -60,8 +60,8 @@ export const gpt2: Family = (configuration) => {
     architecture,
     checkpoint: checkpointOf(architecture),
     headTensor: null,
-    build: (tensors, description) => {
-      const weights = weightsOf(tensors);
+    build: (tensors, description, precision) => {
+      const weights = weightsOf(tensors, precision);
       const words = weights.table('wte');
       const positions = weights.table('wpe');
       return createTransformer({

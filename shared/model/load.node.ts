@@ -19,6 +19,7 @@ import {
   type ExaminedBase,
   examineBase,
   type LoadedBase,
+  type LoadSettings,
   settingsNames,
   tokenizerOf,
 } from './load.ts';
@@ -33,7 +34,7 @@ const threadBytesMin = 64 * 1024 * 1024;
  * Puts the base in `folder` on the current back end.
  * @throws UsageError `no-base` when there is no checkpoint or it cannot be read; FormatError that names the file and what is wrong with it.
  */
-export async function loadBase(folder: string): Promise<LoadedBase> {
+export async function loadBase(folder: string, { frozenWeights }: LoadSettings = {}): Promise<LoadedBase> {
   return withFolder(folder, async (content) => {
     const examined = examineBase(content);
     const tokenizer = tokenizerOf(examined);
@@ -41,7 +42,7 @@ export async function loadBase(folder: string): Promise<LoadedBase> {
     try {
       // The digest is filled in before anyone sees the model.
       const description: BaseDescription & { digest: Digest } = { ...examined.facts, digest: '' as Digest };
-      const model = examined.read.build(examined.tensors, description);
+      const model = examined.read.build(examined.tensors, description, frozenWeights);
       assert(model.description === description, 'a model carries the description that it was built with');
       try {
         description.digest = await hashing.digest;

@@ -2,6 +2,7 @@
  * From the files of a checkpoint to a base model: checks first, tensors last. Files are in memory, as in browsers, or wherever they can be
  * read in ranges; folders are read by `load.node.ts`.
  */
+import type { FrozenPrecision } from '../compute/compact-matrix.ts';
 import { FormatError } from '../core/errors.ts';
 import type { BaseDescription, BaseModel } from './base-model.ts';
 import { type ByteSource, sourceOf } from './byte-source.ts';
@@ -25,6 +26,12 @@ export interface LoadedBase {
   readonly tokenizer: Tokenizer;
 }
 
+/** How a base is held. */
+export interface LoadSettings {
+  /** How the weights of its linear maps are kept; float32 by default, which changes nothing. */
+  readonly frozenWeights?: FrozenPrecision | undefined;
+}
+
 /** A checkpoint whose files fit together; no weight was read yet. */
 export interface ExaminedBase {
   readonly configuration: Configuration;
@@ -42,15 +49,15 @@ export interface ExaminedBase {
  * Checks the files and puts the base on the current back end. Weights are copied: whoever does not need `files` any longer lets go of them.
  * @throws FormatError that names the file and what is wrong with it.
  */
-export async function baseModelFrom(files: BaseFiles): Promise<LoadedBase> {
+export async function baseModelFrom(files: BaseFiles, settings: LoadSettings = {}): Promise<LoadedBase> {
   const examined = examineBase(contentOf(files));
   const tokenizer = tokenizerOf(examined);
-  return { model: build(examined), tokenizer };
+  return { model: build(examined, settings), tokenizer };
 }
 
 /** Like {@link baseModelFrom} without a tokenizer, for checkpoints that come with none. @throws FormatError. */
-export function networkFrom(files: BaseFiles): BaseModel {
-  return build(examineBase(contentOf(files)));
+export function networkFrom(files: BaseFiles, settings: LoadSettings = {}): BaseModel {
+  return build(examineBase(contentOf(files)), settings);
 }
 
 /** What a base is, without a tensor on any back end. Reads every byte, since the digest binds them. @throws FormatError. */
@@ -106,8 +113,8 @@ export function tokenizerOf({ configuration, facts, tokenizerFiles }: ExaminedBa
   return createTokenizer({ tokenizer, settings, configuration, vocabularySize: facts.vocabularySize });
 }
 
-function build(examined: ExaminedBase): BaseModel {
-  return examined.read.build(examined.tensors, describe(examined));
+function build(examined: ExaminedBase, { frozenWeights }: LoadSettings): BaseModel {
+  return examined.read.build(examined.tensors, describe(examined), frozenWeights);
 }
 
 function contentOf(files: BaseFiles): BaseContent {

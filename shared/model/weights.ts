@@ -1,8 +1,9 @@
 /** Puts tensors of a checkpoint on the back end, each from where it lies to where it computes. */
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import { type CompactMatrix, compactMatrix, type FrozenPrecision } from '../compute/compact-matrix.ts';
 import { filledTensor } from '../compute/filled-tensor.ts';
 import { frozenNorm } from '../compute/layer-norm.ts';
-import { frozenLinear } from '../compute/products.ts';
+import { compactLinear, frozenLinear } from '../compute/products.ts';
 import { frozenRmsNorm } from '../compute/rms-norm.ts';
 import { assert } from '../core/assert.ts';
 import type { CheckpointTensors } from './checkpoint.ts';
@@ -14,6 +15,7 @@ import {
   namedNorm,
   namedTable,
 } from './named-weights.ts';
+import type { StoredTensor } from './safetensors-header.ts';
 import { fillTransposed, fillValues } from './stored-tensor.ts';
 
 /** Reads weights by name; every call allocates. */
@@ -33,8 +35,8 @@ export interface Weights {
   table(name: string): NamedTable;
 }
 
-/** Reads from matched tensors. */
-export function weightsOf(tensors: CheckpointTensors): Weights {
+/** Reads from matched tensors. @param precision how the weights of linear maps are kept; embeddings and norms stay as they are. */
+export function weightsOf(tensors: CheckpointTensors, precision: FrozenPrecision = 'float32'): Weights {
   const made: Tensor[] = [];
   /** Makes a tensor; when it cannot be made, the model cannot either, and nothing of it stays. */
   const make = (shape: readonly number[], fill: (values: Float32Array) => void): Tensor => {
@@ -64,6 +66,12 @@ export function weightsOf(tensors: CheckpointTensors): Weights {
       return make([...stored.shape].reverse(), (values) => fillTransposed(stored, values)) as Tensor2D;
     },
     linear: (name, layout) => {
+      const compact = precision === 'float32' ? null : compactWeight(storedOf(`${name}.weight`), layout, precision);
+      if (compact !== null)
+        return namedLinear(
+          name,
+          compactLinear(compact, weights.has(`${name}.bias`) ? weights.vector(`${name}.bias`) : null),
+        );
       const weight = layout === 'in-out' ? weights.matrix(`${name}.weight`) : weights.transposed(`${name}.weight`);
       const bias = weights.has(`${name}.bias`) ? weights.vector(`${name}.bias`) : null;
       return namedLinear(name, frozenLinear(weight, bias));
@@ -76,4 +84,17 @@ export function weightsOf(tensors: CheckpointTensors): Weights {
     table: (name) => namedTable(name, weights.matrix(`${name}.weight`)),
   };
   return weights;
+}
+
+/** W `[in, out]` of a linear map in a smaller form; only this matrix is ever whole in float32. Null where it cannot be. */
+function compactWeight(
+  stored: StoredTensor,
+  layout: 'in-out' | 'out-in',
+  precision: Exclude<FrozenPrecision, 'float32'>,
+): CompactMatrix | null {
+  const [rows, columns] = stored.shape as [number, number];
+  const values = new Float32Array(rows * columns);
+  if (layout === 'in-out') fillValues(stored, values);
+  else fillTransposed(stored, values);
+  return compactMatrix(values, layout === 'in-out' ? [rows, columns] : [columns, rows], precision);
 }

@@ -1,0 +1,93 @@
+import { strict as assert } from 'node:assert';
+import { grad, memory, mul, sum, type Tensor, type Tensor2D, tensor1d, tensor2d, tidy } from '@tensorflow/tfjs-core';
+import { useBackend } from '../../../shared/compute/backend.ts';
+import { compactMatrix } from '../../../shared/compute/compact-matrix.ts';
+import { compactLinear, frozenLinear } from '../../../shared/compute/products.ts';
+import { seededRandom } from '../../../shared/core/random.ts';
+
+const [inSize, outSize] = [24, 20];
+const shape = [inSize, outSize] as const;
+
+function drawn(name: string, size: number): Float32Array {
+  const random = seededRandom(2, name);
+  return Float32Array.from({ length: size }, () => random.normal());
+}
+
+/** Columns of very different sizes, one of zeros. */
+function weights(): Float32Array {
+  const factors = Array.from({ length: outSize }, (_, column) => (column === 3 ? 0 : 10 ** ((column % 5) - 2)));
+  return drawn('weights', inSize * outSize).map((value, place) => value * factors[place % outSize]!);
+}
+
+function largestOf(values: Float32Array, column: number): number {
+  return Math.max(...Array.from({ length: inSize }, (_, row) => Math.abs(values[row * outSize + column]!)));
+}
+
+describe('matrices in a smaller form', () => {
+  it('[CPM-1] int8 takes a quarter, and is off by at most a 254th of the largest of a channel', () => {
+    const values = weights();
+    const compact = compactMatrix(values, shape, 'int8')!;
+    assert.equal(compact.bytes, inSize * outSize + 4 * outSize);
+    const found = compact.expand();
+    let largest = 0;
+    for (const [place, value] of values.entries()) {
+      const bound = largestOf(values, place % outSize) / 254;
+      const error = Math.abs(found[place]! - value);
+      assert.ok(error <= bound * (1 + 1e-5), `${error} at ${place}, bound ${bound}`);
+      if (bound > 0) largest = Math.max(largest, error / bound);
+    }
+    // The bound is no idle one.
+    assert.ok(largest > 0.9);
+    assert.deepEqual(compact.expand(new Float32Array(inSize * outSize)), found);
+  });
+
+  it('[CPM-2] float16 takes half, is off by at most 2^-11 of a value, and by nothing for values that are float16', () => {
+    const values = weights();
+    const compact = compactMatrix(values, shape, 'float16')!;
+    assert.equal(2 * compact.bytes, values.byteLength);
+    const found = compact.expand();
+    for (const [place, value] of values.entries())
+      assert.ok(Math.abs(found[place]! - value) <= Math.max(2 ** -25, 2 ** -11 * Math.abs(value)));
+    assert.deepEqual(compactMatrix(found, shape, 'float16')!.expand(), found);
+  });
+
+  it('[CPM-3] is refused for values that it cannot hold', () => {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const values = weights();
+      values[7] = value;
+      for (const precision of ['float16', 'int8'] as const) assert.equal(compactMatrix(values, shape, precision), null);
+    }
+    assert.equal(compactMatrix(new Float32Array(8).fill(70_000), [2, 4], 'float16'), null);
+    assert.notEqual(compactMatrix(new Float32Array(8).fill(70_000), [2, 4], 'int8'), null);
+  });
+});
+
+describe('a map with a smaller weight', () => {
+  for (const backend of ['native', 'wasm', 'cpu'] as const) {
+    it(`[CPM-4] multiplies, and goes back, as a map with the widened weight; leaves no tensor behind: ${backend}`, async () => {
+      await useBackend(backend);
+      const before = memory().numTensors;
+      const bias = tensor1d(drawn('bias', outSize));
+      const compact = compactMatrix(weights(), shape, 'int8')!;
+      const small = compactLinear(compact, bias.clone());
+      const whole = frozenLinear(tensor2d(compact.expand(), [...shape]), bias.clone());
+      for (const rowCount of [2, 9]) {
+        tidy(() => {
+          const x = tensor2d(drawn('x', rowCount * inSize), [rowCount, inSize]);
+          const upstream = tensor2d(drawn('g', rowCount * outSize), [rowCount, outSize]);
+          const both = [small, whole].map((map) => {
+            const slope = grad((input: Tensor) => sum(mul(map.apply(input as Tensor2D), upstream)))(x);
+            return [map.apply(x), map.apply(x, { bias }), slope, map.kernel()].map((one) => one.dataSync<'float32'>());
+          });
+          for (const [index, found] of both[0]!.entries()) {
+            const known = both[1]![index]!;
+            const error = found.reduce((most, value, place) => Math.max(most, Math.abs(value - known[place]!)), 0);
+            assert.ok(error < 1e-3, `result ${index}: off by ${error}`);
+          }
+        });
+      }
+      for (const one of [small, whole, bias]) one.dispose();
+      assert.equal(memory().numTensors, before);
+    });
+  }
+});

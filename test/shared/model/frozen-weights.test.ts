@@ -1,0 +1,64 @@
+import { strict as assert } from 'node:assert';
+import { type Tensor2D, tensor2d, tidy } from '@tensorflow/tfjs-core';
+import { parseAdapter } from '../../../shared/adapters/registry.ts';
+import { useBackend } from '../../../shared/compute/backend.ts';
+import { frozenPrecisions } from '../../../shared/compute/compact-matrix.ts';
+import { memorySource } from '../../../shared/data/example-source.ts';
+import type { BaseModel } from '../../../shared/model/base-model.ts';
+import { loadBase, pretrainedFolder } from '../../../shared/model/load.node.ts';
+import { defaultTraining } from '../../../shared/training/configuration.ts';
+import { createTaskModel } from '../../../shared/training/task-model.ts';
+import { trainLocally } from '../../../shared/training/train.ts';
+
+const task = { kind: 'classification', labels: ['a', 'b'], pooling: 'mean', lengthMax: 8 } as const;
+const ids = Int32Array.of(5, 9, 30, 200, 40, 7, 2, 11);
+
+async function statesOf(model: BaseModel): Promise<Float32Array> {
+  const states = tidy(() => {
+    const inputIds: Tensor2D = tensor2d(ids, [1, ids.length], 'int32');
+    return model.encode({
+      inputIds,
+      attentionMask: tensor2d(new Int32Array(ids.length).fill(1), [1, ids.length], 'int32'),
+    });
+  });
+  const values = (await states.data()) as Float32Array;
+  states.dispose();
+  return values;
+}
+
+describe('frozen weights in a smaller form', () => {
+  it('[FRW-1] give the states of the pretrained base, whose file is float16, exactly in float16 and within 5 % in int8', async () => {
+    await useBackend('wasm');
+    const found = [];
+    for (const frozenWeights of frozenPrecisions) {
+      const { model } = await loadBase(pretrainedFolder(), { frozenWeights });
+      found.push({ digest: model.description.digest, states: await statesOf(model) });
+      model.dispose();
+    }
+    const [whole, half, quarter] = found as [(typeof found)[0], (typeof found)[0], (typeof found)[0]];
+    const length = Math.hypot(...whole.states);
+    const errorOf = ({ states }: typeof whole) =>
+      Math.hypot(...states.map((value, index) => value - whole.states[index]!)) / length;
+    assert.deepEqual(half.states, whole.states);
+    assert.ok(errorOf(quarter) > 0 && errorOf(quarter) < 0.05, `int8 ${errorOf(quarter)}`);
+    assert.equal(new Set(found.map(({ digest }) => digest)).size, 1);
+  });
+
+  it('[FRW-2] train adapters of methods that read the weights too', async () => {
+    await useBackend('wasm');
+    const { model: base } = await loadBase(pretrainedFolder(), { frozenWeights: 'int8' });
+    const source = memorySource([0, 1].map((label) => ({ ids, targets: Int32Array.of(label) })));
+    for (const settings of [
+      { method: 'lora', rank: 2 },
+      { method: 'dora', rank: 2 },
+      { method: 'bottleneck', size: 4 },
+    ]) {
+      const adapter = parseAdapter(settings, base.description);
+      const model = createTaskModel({ base, adapter, task });
+      const configuration = { ...defaultTraining, localEpochs: undefined, localSteps: 2, batchSize: 2 };
+      const { delta } = await trainLocally({ model, start: model.initialise(1), source, configuration, seed: 1 });
+      assert.ok(delta.some((value) => value !== 0) && delta.every(Number.isFinite), settings.method);
+    }
+    base.dispose();
+  });
+});
