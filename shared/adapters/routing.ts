@@ -94,15 +94,18 @@ export function balanceLoss(
 ): Tensor1D {
   const sizes = countsOf(groups);
   const groupCount = sizes.filter((size) => size > 0).length;
-  const shares = sizes.map(() => new Float64Array(expertCount));
-  for (const [token, group] of groups.entries()) {
-    for (let expert = 0; expert < expertCount; expert++)
-      shares[group]![expert]! += chosen[token * expertCount + expert]! / (choices * sizes[group]!);
+  const counts = new Float64Array(sizes.length * expertCount);
+  for (let token = 0; token < groups.length; token++) {
+    const [from, to] = [token * expertCount, groups[token]! * expertCount];
+    for (let expert = 0; expert < expertCount; expert++) counts[to + expert]! += chosen[from + expert]!;
   }
-  const weights = Float32Array.from(chosen, (_, index) => {
-    const group = groups[Math.floor(index / expertCount)]!;
-    return (expertCount * shares[group]![index % expertCount]!) / (groupCount * sizes[group]!);
-  });
+  const weights = new Float32Array(chosen.length);
+  for (let token = 0; token < groups.length; token++) {
+    const group = groups[token]!;
+    const factor = expertCount / (groupCount * choices * sizes[group]! ** 2);
+    for (let expert = 0; expert < expertCount; expert++)
+      weights[token * expertCount + expert] = counts[group * expertCount + expert]! * factor;
+  }
   return sum(mul(probabilities, tensor2d(weights, probabilities.shape)));
 }
 

@@ -8,6 +8,7 @@ import {
   matMul,
   ones,
   reshape,
+  slice,
   type Tensor,
   type Tensor1D,
   type Tensor2D,
@@ -15,7 +16,6 @@ import {
 } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { withGradient } from './custom-gradient.ts';
-import { copyRows } from './rows.ts';
 
 /** The next `count` rows, at least one, with their map. */
 export interface RowGroup {
@@ -30,13 +30,9 @@ export function groupedLinear(input: Tensor2D, groups: readonly RowGroup[]): Ten
   const starts = groups.map((_, index) => groups.slice(0, index).reduce((sum, { count }) => sum + count, 0));
   const total = groups.reduce((sum, { count }) => sum + count, 0);
   assert(total === input.shape[0], `the groups have ${total} rows, the input ${input.shape[0]}`);
-  const ofGroup = (matrix: Tensor2D, group: number): Tensor2D => {
-    const { count } = groups[group]!;
-    return copyRows(
-      matrix,
-      Array.from({ length: count }, (_, index) => starts[group]! + index),
-    );
-  };
+  // Rows of a group stand together, so that they are one piece of memory.
+  const ofGroup = (matrix: Tensor2D, group: number): Tensor2D =>
+    groups.length === 1 ? matrix : slice(matrix, [starts[group]!, 0], [groups[group]!.count, matrix.shape[1]]);
   const tensors: Tensor[] = [input, ...groups.map(({ weight }) => weight), ...groups.map(({ bias }) => bias)];
   return withGradient<readonly Tensor[], Tensor2D>(tensors, (...all) => {
     const [x, ...rest] = all as [Tensor2D, ...Tensor[]];

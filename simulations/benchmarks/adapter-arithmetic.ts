@@ -19,9 +19,12 @@ export function stepArithmetic(adapter: BoundAdapter, base: BaseDescription, sha
   const halves = { attention: rows * 4 * width * width + attention, feedForward: rows * 2 * width * feedForward };
   const layer = halves.attention + halves.feedForward;
   const { lowestLayerIndex = 0, below } = lowestPlace(adapter, base, { rows, width, feedForward, attention, halves });
-  const back = (layers - 1 - lowestLayerIndex) * (layer + attention) + below;
+  // Side by side, every adapter has its own copy of the batch from its lowest layer on.
+  const copies = adapter.sideBySide?.length ?? 1;
+  const back = copies * ((layers - 1 - lowestLayerIndex) * (layer + attention) + below);
+  const forward = (lowestLayerIndex + copies * (layers - lowestLayerIndex)) * layer;
   const whole = adapter.method === 'full' ? layers * (layer - attention) : 0;
-  return layers * layer + back + whole + adapterArithmetic(adapter, shape, rows);
+  return forward + back + whole + adapterArithmetic(adapter, shape, rows);
 }
 
 interface Parts {

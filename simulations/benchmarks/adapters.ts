@@ -1,7 +1,9 @@
 /**
  * `adapters`: one training step of every adapter method, relative to a step of the frozen base (forward, and back to the word vectors, to which one
  * vector is added that trains) in the same run, beside the ratio of their arithmetic: a method is within its bar where its step takes at most
- * twice that ratio. And what placement and sparsity save: adapters in the upper half of the layers alone, and mixtures by how many experts they ask.
+ * twice that ratio. And what placement and sparsity save: adapters in the upper half of the layers alone, and mixtures by how many of their experts
+ * they ask, so large that experts are most of the step. What the optimiser does with the parameters of experts depends on how many there are and
+ * not on how many are asked: `mixture-0-of-8` has all of them and asks none, and shares are those of what comes on top of it.
  *
  * Steps of the base and of a method are taken in turns, so that a busy machine slows both; the fastest of each counts.
  *
@@ -21,8 +23,11 @@ import { randomEncoderFiles, type StepShape } from './random-encoder.ts';
 
 type Settings = { readonly method: string; readonly [setting: string]: unknown };
 
+/** A mixture that has all experts and asks none. */
+const idleMixture = 'mixture-0-of-8';
+
 /** What is measured by name: every method, and what shows placement and sparsity. */
-function contenders({ rank, layers }: StepShape): ReadonlyMap<string, Settings> {
+function contenders({ rank, layers, width }: StepShape): ReadonlyMap<string, Settings> {
   const members = ['a', 'b'].map((id) => ({ id, method: 'bottleneck', size: rank }));
   const further: Readonly<Record<string, object>> = {
     bottleneck: { size: rank },
@@ -40,10 +45,11 @@ function contenders({ rank, layers }: StepShape): ReadonlyMap<string, Settings> 
   // A head alone has its states kept: it takes no step through the base.
   const methods = methodNames.filter((method) => method !== 'none');
   const top = { method: 'bottleneck', size: rank, topLayers: Math.max(1, Math.floor(layers / 2)) };
-  const mixture = { method: 'mixture', size: 8 * rank, experts: 8, placement: 'houlsby' };
+  const mixture = { method: 'mixture', size: Math.max(8 * rank, width), experts: 8, placement: 'houlsby' };
   return new Map<string, Settings>([
     ...methods.map((method) => [method, { method, ...further[method] }] as const),
     ['bottleneck-top-half', top],
+    [idleMixture, mixture],
     ['mixture-1-of-8', { ...mixture, choices: 1 }],
     ['mixture-2-of-8', { ...mixture, choices: 2 }],
     ['mixture-8-of-8', { ...mixture, choices: 8 }],
@@ -63,7 +69,9 @@ export const bench: Benchmark = async (flags, progress) => {
   const examples = randomExamples(shape);
   for (const [name, settings] of wantedOf(flags, contenders(shape))) {
     const split = settings.method === 'batch-split' ? { sizes: halvesOf(shape.batch) } : {};
-    const adapter = parseAdapter({ ...settings, ...split }, base.description);
+    const isIdle = name === idleMixture;
+    const bound = parseAdapter({ ...settings, ...split }, base.description);
+    const adapter = isIdle ? idle(bound, base) : bound;
     const room = shape.sequence - (adapter.virtualTokens ?? 0);
     const heads = adapter.sideBySide ?? [];
     const texts = examples.map(({ ids, targets }) => ({
@@ -79,7 +87,7 @@ export const bench: Benchmark = async (flags, progress) => {
     }
     const read = { ...shape, sequence: room };
     const ratio = own.ms / own.baseMs;
-    const arithmetic = stepArithmetic(adapter, base.description, read) / bareArithmetic(base, read);
+    const arithmetic = isIdle ? 1 : stepArithmetic(adapter, base.description, read) / bareArithmetic(base, read);
     const bar = 2 * arithmetic;
     figures.set(name, { ratio, arithmetic });
     Object.assign(results, {
@@ -87,20 +95,18 @@ export const bench: Benchmark = async (flags, progress) => {
       [`${name}.ratio`]: rounded(ratio),
       [`${name}.arithmetic`]: rounded(arithmetic),
     });
-    if (ratio > bar) missed.push(name);
+    if (ratio > bar && !isIdle) missed.push(name);
     progress(`${name}: ${rounded(ratio)} of the base's ${own.baseMs.toFixed(0)} ms, arithmetic ${rounded(arithmetic)}`);
   }
   base.dispose();
   const [whole, top] = [figures.get('bottleneck'), figures.get('bottleneck-top-half')];
   if (whole !== undefined && top !== undefined) results.topHalfOverAll = rounded(top.ratio / whole.ratio);
-  const [one, every] = [figures.get('mixture-1-of-8'), figures.get('mixture-8-of-8')];
-  if (one !== undefined && every !== undefined) {
-    // What is left without any expert: arithmetic is a constant and a part for each.
-    const none = one.arithmetic - (every.arithmetic - one.arithmetic) / 7;
+  const [none, every] = [figures.get(idleMixture), figures.get('mixture-8-of-8')];
+  if (none !== undefined && every !== undefined) {
     for (const count of [1, 2]) {
       const some = figures.get(`mixture-${count}-of-8`);
       if (some !== undefined)
-        results[`mixture${count}Of8OverAll`] = rounded((some.ratio - none) / (every.ratio - none));
+        results[`mixture${count}Of8OverAll`] = rounded((some.ratio - none.ratio) / (every.ratio - none.ratio));
     }
   }
   results.aboveTwiceTheArithmetic = missed.join(' ');
@@ -154,6 +160,18 @@ function bareModel(base: BaseModel, { width, sequence }: StepShape): TaskModel {
     }),
   };
   return modelOf(base, adapter, sequence);
+}
+
+/** The tensors of `adapter`, which train and do nothing, beside bottlenecks of one unit at the same places: gradients go as far down. */
+function idle(adapter: BoundAdapter, base: BaseModel): BoundAdapter {
+  const small = parseAdapter({ method: 'bottleneck', size: 1, placement: 'houlsby' }, base.description);
+  const own = new Set(small.tensors.map(({ name }) => name));
+  return {
+    ...adapter,
+    tensors: [...small.tensors, ...adapter.tensors],
+    initialise: (tensor, random) => (own.has(tensor.name) ? small : adapter).initialise(tensor, random),
+    hooks: small.hooks,
+  };
 }
 
 function bareArithmetic({ description }: BaseModel, shape: StepShape): number {
