@@ -125,6 +125,8 @@ async function take(file: string, state: string, context: CommandContext): Promi
     if (!read.ok || !equalBytes(read.value.member.publicKey, next.publicKey))
       throw new UsageError('wrong-certificate', `${file} is not the certificate of the new key of this site`);
     const { certificate, member } = read.value;
+    if (member.consortium !== credentials.consortium)
+      throw new UsageError('wrong-certificate', `${file} is of another consortium than the one that this site pinned`);
     if (certificate.signatures.length === 0)
       throw new UsageError('wrong-certificate', `${file} is not signed by the consortium yet`);
     await useNextSeed(state);

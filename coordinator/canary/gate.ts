@@ -6,11 +6,12 @@
 import type { Happening } from '../../shared/audit/entry.ts';
 import { assert } from '../../shared/core/assert.ts';
 import { float32Of, toHex } from '../../shared/core/bytes.ts';
+import { FederationError, StoreError } from '../../shared/core/errors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import type { Canary } from '../../shared/plan/canary.ts';
 import { type CanaryRecord, sealCanaryRecord } from '../../shared/protocol/canary-record.ts';
-import type { Metrics } from '../../shared/training/metrics.ts';
+import type { MetricName, Metrics } from '../../shared/training/metrics.ts';
 import { saidOfLatest } from '../library/measures.ts';
 import type { VersionRow } from '../store/store.ts';
 import { judgeCandidate, type Measured } from './judge.ts';
@@ -54,7 +55,7 @@ export function createGate(
     assert(operator !== null, 'a gate of the operator has rows');
     const found = known.get(modelHash);
     if (found !== undefined) return found;
-    const value = (await operator.measure(float32Of(bytes)))[metric];
+    const value = await measureWith(operator, bytes, metric);
     known.clear();
     known.set(modelHash, value);
     return value;
@@ -77,6 +78,16 @@ export function createGate(
       return { candidate, before, reason };
     },
   };
+}
+
+/** Null where the values of an adapter cannot be measured, as values near the largest numbers cannot. */
+async function measureWith(operator: OperatorModel, bytes: Uint8Array, metric: MetricName): Promise<number | null> {
+  try {
+    return (await operator.measure(float32Of(bytes)))[metric];
+  } catch (thrown) {
+    if (!(thrown instanceof FederationError) || thrown instanceof StoreError) throw thrown;
+    return null;
+  }
 }
 
 /** The entry of the log about a refused candidate, with its signed record. */
