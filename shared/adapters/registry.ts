@@ -14,6 +14,7 @@ import { bindBatchSplit } from './composition/batch-split.ts';
 import { bindFuse } from './composition/fuse.ts';
 import { bindGate } from './composition/gate.ts';
 import type { CompositionBinder } from './composition/members.ts';
+import { bindParallel } from './composition/parallel.ts';
 import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
 import { dora } from './dora.ts';
@@ -110,6 +111,7 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   composing('gate', bindGate),
   composing('split', bindSplit),
   composing('batch-split', bindBatchSplit),
+  composing('parallel', bindParallel),
 ]);
 
 /** Names of the methods, as plans and command lines have them. */

@@ -3,6 +3,8 @@
  * one flat layout: first the adapter's tensors in their order, then those of the head.
  */
 import {
+  add,
+  concat,
   mul,
   reshape,
   type Scalar,
@@ -38,7 +40,7 @@ import { initialValues, taskLayout } from './initial-adapter.ts';
 import { binaryCrossEntropy, crossEntropy } from './loss.ts';
 import { statesBelow } from './states-below.ts';
 import { bindTask } from './tasks/registry.ts';
-import type { Arranged, BoundTask, Draw } from './tasks/task.ts';
+import type { Arranged, BoundTask, Draw, LabelBlock } from './tasks/task.ts';
 import {
   countVocabulary,
   frozenVocabularyLoss,
@@ -58,6 +60,8 @@ export interface TaskAdapter {
   readonly virtualTokens?: number;
   /** Whether its hooks take the parameters of several clients in one, as `AdapterMethod.stacks` says. Absent means no. */
   readonly stacks?: boolean;
+  /** Names of adapters in it that stand side by side, each with a head: those of the tasks of a task of kind `several`. */
+  readonly sideBySide?: readonly string[];
   /** Its settings, where it has some. */
   readonly configuration?: Readonly<Record<string, unknown>>;
 }
@@ -98,7 +102,7 @@ export interface ScoredStates {
 export interface TaskModel {
   readonly task: BoundTask;
   readonly layout: AdapterLayout;
-  /** True when only the head trains, on one state per text: then the states are the same in every epoch and are kept in `textStates`. */
+  /** True when only one head trains, on one state per text: then the states are the same in every epoch and are kept in `textStates`. */
   readonly isHeadAlone: boolean;
   /** States `[count * hidden]` by source, filled by `features.ts` where only the head trains. */
   readonly textStates: WeakMap<ExampleSource, Float32Array>;
@@ -159,20 +163,29 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     const own = adapter.hooks({ parameters, attentionMask, ...mode, ...dropped });
     const hooks = wordChange === undefined ? own : withWordChange(own, wordChange);
     const all = base.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks);
+    const copies = hooks.copies ?? 1;
+    assert(all.shape[0] === copies * batch.rowCount, 'a result for every text and every copy of it');
     // What an adapter puts in front of the text is not scored.
-    assert(
-      all.shape[0] === batch.rowCount,
-      'an adapter that gives several results for a text cannot be trained or measured as one',
-    );
     const added = all.shape[1] - sequenceLength;
-    const hidden: Tensor3D = added === 0 ? all : slice(all, [0, added, 0], [...shape, hiddenSize]);
-    return { states: read(hidden, batch.lengths, places), hooks };
+    const hidden: Tensor3D =
+      added === 0 ? all : slice(all, [0, added, 0], [copies * batch.rowCount, sequenceLength, hiddenSize]);
+    const lengths =
+      copies === 1
+        ? batch.lengths
+        : Int32Array.from({ length: copies * batch.rowCount }, (_, row) => batch.lengths[row % batch.rowCount]!);
+    return { states: read(hidden, lengths, copies === 1 ? places : placesOfCopies(places, batch.rowCount)), hooks };
   };
   /** The scored states of hidden states `[rows, sequence, hidden]`. */
   const read = (hidden: Tensor3D, lengths: Int32Array, places: Arranged['places']): Tensor2D => {
     const [rowCount, sequenceLength] = hidden.shape;
-    if (readout.kind === 'text-head')
-      return sum(mul(hidden, poolingWeights(lengths, sequenceLength, readout.pooling)), 1) as Tensor2D;
+    if (readout.kind === 'text-head') {
+      const pooled = sum(mul(hidden, poolingWeights(lengths, sequenceLength, readout.pooling)), 1) as Tensor2D;
+      if (readout.blocks === undefined || isEachRow(places, rowCount)) return pooled;
+      return takeRows(
+        pooled,
+        places.map(({ row }) => row),
+      );
+    }
     const rows = places.map(({ row, token }) => row * sequenceLength + token);
     return takeRows(reshape(hidden, [rowCount * sequenceLength, hiddenSize]), rows);
   };
@@ -203,6 +216,10 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     }
     const kernel = (name: string) => named(parameters, `${name}.kernel`) as Tensor2D;
     const bias = (name: string) => named(parameters, `${name}.bias`) as Tensor1D;
+    if (readout.blocks !== undefined) {
+      const names = readout.blocks.map(({ name }) => `heads.${name}`);
+      return trainableLinear(found, concat<Tensor2D>(names.map(kernel), 1), concat<Tensor1D>(names.map(bias), 0));
+    }
     const { hidden, bias: hasBias = true } = ('head' in settings ? settings.head : undefined) ?? {};
     const state =
       hidden === undefined
@@ -220,7 +237,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     hiddenSize,
     stacks: adapter.stacks === true,
     adapterTasks: tasksIn(adapter.configuration ?? {}),
-    isHeadAlone: adapter.tensors.length === 0 && readout.kind === 'text-head',
+    isHeadAlone: adapter.tensors.length === 0 && readout.kind === 'text-head' && readout.blocks === undefined,
     textStates: new WeakMap(),
     initialise: (seed) => initialValues(layout, adapter, seed),
     arrange: (examples, draw) => {
@@ -243,8 +260,12 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     scores,
     loss: (parameters, scored, arranged) => {
       const targets = arranged.targets as readonly number[] & readonly Int32Array[];
-      if (readout.kind !== 'vocabulary')
-        return headLosses[readout.loss](scores(parameters, scored), targets, readout.weights);
+      if (readout.kind !== 'vocabulary') {
+        const all = scores(parameters, scored);
+        const { blocks, outputCount } = readout;
+        const compared = blocks === undefined ? all : add<Tensor2D>(all, otherTasks(blocks, targets, outputCount));
+        return headLosses[readout.loss](compared, targets, readout.weights);
+      }
       const { states: found, hooks } = scored;
       // Where the adapter trains something at the output, its gradient has to be recorded with the rest.
       const isFrozen = hooks.output === undefined && hooks.weight === undefined;
@@ -265,6 +286,26 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
       return counts;
     },
   };
+}
+
+/** 0 at the labels of a target's own task and as good as −∞ at all others, `[targets, labels]`. */
+function otherTasks(blocks: readonly LabelBlock[], targets: readonly number[], labelCount: number): Tensor2D {
+  const values = new Float32Array(targets.length * labelCount).fill(-1e9);
+  for (const [row, target] of targets.entries()) {
+    const { start, size } = blocks.findLast((block) => block.start <= target)!;
+    values.fill(0, row * labelCount + start, row * labelCount + start + size);
+  }
+  return tensor2d(values, [targets.length, labelCount]);
+}
+
+/** Whether the places are the rows one after the other. */
+function isEachRow(places: Arranged['places'], rowCount: number): boolean {
+  return places.length === rowCount && places.every(({ row }, index) => row === index);
+}
+
+/** Places in a batch that was repeated for members side by side: the token of a place says which of them scores it. */
+function placesOfCopies(places: Arranged['places'], rowCount: number): Arranged['places'] {
+  return places.map(({ row, token }) => ({ row: token * rowCount + row, token: 0 }));
 }
 
 function requireTaskFit(task: BoundTask, base: BaseModel['description']): void {
