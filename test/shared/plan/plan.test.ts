@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { UsageError } from '../../../shared/core/errors.ts';
 import { parsePlan, planBytes, planHashOf } from '../../../shared/plan/plan.ts';
+import { describeMasking } from '../../../shared/plan/secure-aggregation.ts';
 import { minimalPlan } from './minimal-plan.ts';
 
 /** The lines of the error for a plan with one part replaced. */
@@ -175,6 +176,31 @@ describe('parsePlan', () => {
     assert.equal(masked({ aggregation: { lowRank: 'svd' } }, { mode: 'off' }), '');
     assert.equal(masked({ rounds: { count: 1, quorum: 2 }, aggregation: { lowRank: 'svd' } }, { mode: 'auto' }), '');
     assert.match(masked({ aggregation: { lowRank: 'svd' } }, { mode: 'auto' }), /single updates/);
+  });
+
+  it('[PLN-15] says of masked rounds what is seen, how many may vanish and among whom one is hidden, by groups where there are some', () => {
+    const described = (rounds: object, secureAggregation: object = {}): string =>
+      describeMasking(
+        parsePlan(
+          {
+            ...minimalPlan(),
+            rounds: { count: 1, ...rounds },
+            secureAggregation: { mode: 'on', ...secureAggregation },
+          },
+          'the test',
+        ),
+      );
+    assert.match(
+      described({ quorum: 10 }),
+      /sees sums alone; of 10 clients 0 may vanish, each is hidden among at least 7 honest ones if 3 collude/,
+    );
+    const groups = described({ quorum: 60, cohortSize: 100 }, { groupSize: 10 });
+    assert.match(
+      groups,
+      /sees the sums of groups of 10 to 19 alone; of 10 clients 3 may vanish, each is hidden among at least 4 honest ones if 3/,
+    );
+    assert.match(groups, /a group that more leave is left out, and the round goes on/);
+    assert.match(described({ quorum: 120, cohortSize: 130 }), /the sums of groups of 64 to 127 alone/);
   });
 
   it("[PLN-10] leaves an adapter's own settings open but plain", () => {
