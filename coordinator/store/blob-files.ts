@@ -46,13 +46,13 @@ export async function openFileBlobs(
   };
   /** Flushes the file at `path` and moves it to its place. */
   const settle = async (handle: FileHandle, path: string, digest: Digest): Promise<void> => {
+    const target = pathOf(digest);
     try {
-      await handle.datasync();
+      // Both wait for the disk, which does both at once.
+      await Promise.all([handle.datasync(), makeFolder(dirname(target))]);
     } finally {
       await handle.close();
     }
-    const target = pathOf(digest);
-    await makeFolder(dirname(target));
     await rename(path, target);
     await syncFolder(dirname(target));
   };
