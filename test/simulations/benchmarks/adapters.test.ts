@@ -7,7 +7,8 @@ import { bertLike } from '../../shared/adapters/bases.ts';
 const small = { layers: '2', width: '16', heads: '2', 'feed-forward': '32', sequence: '16', batch: '4', rank: '2' };
 
 describe('benchmark adapters', () => {
-  it('[BAD-1] reports steps, their ratio to that of the base, and the ratio of their arithmetic', async () => {
+  it('[BAD-1] reports steps, their ratio to that of the base, and the ratio of their arithmetic', async function () {
+    this.timeout(60_000);
     const mixtures = 'mixture-0-of-8,mixture-1-of-8,mixture-2-of-8,mixture-8-of-8';
     const only = `bottleneck,bottleneck-top-half,${mixtures},parallel`;
     const lines: string[] = [];
