@@ -1,13 +1,17 @@
 /** Whole federations without sockets whose masked rounds have groups: real coordinator, real clients, learners of the test. */
 import { strict as assert } from 'node:assert';
+import { keysOf, replayRound } from '../../coordinator/audit/replay.ts';
+import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import { maskedFormat } from '../../shared/secure-aggregation/messages.ts';
+import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
+import { exchangeOf } from '../../shared/update/exchange.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
-import { closeWorlds, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
+import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
 const dim = 9;
@@ -47,6 +51,7 @@ async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggr
         rounds: { count: 1, cohortSize: clientCount, quorum: clientCount - 3, voidsMax: 1, ...rounds },
         aggregation: { weighting: 'equal', ...aggregation },
         evaluation: { everyRounds: 1 },
+        audit: { retainUpdates: true },
         secureAggregation: { mode: 'on', groupSize: 5, ...secureAggregation },
       }),
       base: { digest: fixedBaseDigest(fixedBase) },
@@ -54,8 +59,10 @@ async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggr
     },
     'the test',
   );
+  const state = memoryState(seededEntropy(19));
   const world = await startWorld({
     plan,
+    state,
     baseFiles: fixedBase,
     baseDigest: fixedBaseDigest(fixedBase),
     layout: fixedLayout(dim),
@@ -76,7 +83,7 @@ async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggr
   await Promise.all(clients.map(({ ended }) => ended));
   const library = await world.coordinator.library();
   const adapters = await Promise.all(library.map(async ({ row }) => float32Of(await world.coordinator.adapter(row))));
-  return { world, library, adapters, problems: clients.flatMap(({ problems }) => problems) };
+  return { plan, state, world, library, adapters, problems: clients.flatMap(({ problems }) => problems) };
 }
 
 describe('masked federation in groups', () => {
@@ -148,5 +155,31 @@ describe('masked federation in groups', () => {
     const { library, problems } = await federate({ clientCount: 10, rounds: { quorum: 10 }, privacy });
     assert.deepEqual(problems, []);
     assert.match(library[1]!.record.privacy, /fewer than a third of the clients of a group collude/);
+  });
+
+  it('[GFD-6] an auditor opens the groups of a retained round again and gets the version; one message less, and it does not', async () => {
+    const { plan, state, library } = await federate({
+      clientCount: 15,
+      rounds: { quorum: 15 },
+      aggregation: { robust: 'median', hostileMax: 1 },
+    });
+    const { federationId } = (await state.store.federation())!;
+    const source = {
+      plan,
+      exchange: exchangeOf(plan.aggregation, fixedLayout(dim)),
+      transcript: (await state.store.log.transcript(0))!,
+      versions: library,
+      keys: keysOf(await state.store.clients()),
+      blobs: state.blobs,
+      judgeAt: () => judgeVouchers(state.identity.publicKey, federationId),
+    };
+    assert.deepEqual((await replayRound(source)).faults, []);
+    const { transcript } = source;
+    const cut = { ...transcript, messages: transcript.messages.slice(0, -3) };
+    const { faults } = await replayRound({ ...source, transcript: cut });
+    assert.deepEqual(
+      faults.map(({ code }) => code),
+      ['transcript-damaged'],
+    );
   });
 });
