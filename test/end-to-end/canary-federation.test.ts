@@ -21,6 +21,7 @@ import { parsePlan, planHashOf } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { openCanaryRecord } from '../../shared/protocol/canary-record.ts';
 import { replacement } from '../../simulations/attacks/attacks.ts';
+import { manualClock } from '../coordinator/harness.ts';
 import { tinyBaseFiles, writeTinyBase } from '../helpers/tiny-base.ts';
 
 const policy = parsePolicy({ cohortMin: 1, quorumMin: 1, organisationsMin: 1, discloseMetrics: true }, 'the test');
@@ -100,11 +101,17 @@ async function federate(options: Federation) {
   );
   const prepared = await prepareFederation(plan, basePath, planFile);
   const heard: CoordinatorProgress[] = [];
+  const clock = manualClock();
   const coordinator = await startCoordinator({
     ...prepared,
     openOperator: openOperatorModel({ planFile, baseFolder: basePath, backend: 'cpu' }),
     stateFolder: join(own, 'coordinator'),
-    onEvent: (event) => heard.push(event),
+    clock,
+    onEvent: (event) => {
+      heard.push(event);
+      // After a void round the next one gathers for some seconds of a clock that only the test moves.
+      if (event.type === 'void') setImmediate(() => void clock.advance(5_000));
+    },
   }).finally(prepared.closeBase);
   const said: ClientEvent[][] = [];
   const ended = [];

@@ -68,7 +68,10 @@ describe('client rotate', () => {
     const { coordinator } = await startWorld({
       onEvent: ({ type }) => type === 'published' && first.resolve(),
       plan: {
-        ...testPlan({ rounds: { count: 2, cohortSize: 1, quorum: 1 }, evaluation: { everyRounds: 0 } }),
+        ...testPlan({
+          rounds: { count: 2, cohortSize: 1, quorum: 1, recruitSeconds: 1, trainSeconds: 1, voidsMax: 1000 },
+          evaluation: { everyRounds: 0 },
+        }),
         base: { digest: fixedBaseDigest(fixedBase) },
       },
       state,
@@ -104,7 +107,7 @@ describe('client rotate', () => {
         platform: await nodePlatform(at('site')),
         learner: fixedLearner({
           dim,
-          // The second round is left open until the key is another.
+          // Further rounds get no update until the key is another: they are void after a second.
           delta: async (round, _start, signal) => {
             if (round === 0 || !isSecondRoundOpen) return new Float32Array(dim).fill(1);
             return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
