@@ -7,6 +7,7 @@ import type { BackendName } from '../../../shared/compute/backend-names.ts';
 import { describeBase, pretrainedFolder } from '../../../shared/model/load.node.ts';
 import { parsePlan } from '../../../shared/plan/plan.ts';
 import { readSources, type Source } from '../../house-rules/sources.ts';
+import { requireNative } from '../../shared/compute/native/available.ts';
 
 /** What belongs to the thread of learning alone. */
 const heavy =
@@ -98,7 +99,8 @@ describe('thread of the socket', function () {
   });
 
   for (const backend of ['wasm', 'native'] satisfies BackendName[])
-    it(`[STH-2] has loaded none of them while it trains, and a process that exits then exits in order: ${backend}`, async () => {
+    it(`[STH-2] has loaded none of them while it trains, and a process that exits then exits in order: ${backend}`, async function () {
+      if (backend === 'native') requireNative(this);
       const { code, killedBy, out, error } = await exitWhileTraining(backend);
       assert.deepEqual([code, killedBy], [3, null], error);
       const loaded = JSON.parse(out) as string[];

@@ -10,6 +10,7 @@ import { describeFiles } from '../../../shared/model/load.ts';
 import { parsePlan } from '../../../shared/plan/plan.ts';
 import { until } from '../../coordinator/harness.ts';
 import { tinyBaseFiles } from '../../helpers/tiny-base.ts';
+import { requireNative } from '../../shared/compute/native/available.ts';
 import { coordinatorDouble, dim } from '../coordinator-double.ts';
 import { ones, startClient, stopClients } from '../running-client.ts';
 import type { Script } from './scripted-learner.ts';
@@ -51,7 +52,8 @@ describe('learner in a thread', function () {
   });
 
   for (const backend of ['cpu', 'wasm', 'native'] satisfies BackendName[])
-    it(`[LTH-1] gives what the same learner gives on this thread: ${backend}`, async () => {
+    it(`[LTH-1] gives what the same learner gives on this thread: ${backend}`, async function () {
+      if (backend === 'native') requireNative(this);
       const notes: LearningNote[] = [];
       const onNote = (note: LearningNote): void => void notes.push(note);
       const there = await opened(siteLearner({ records, backend, onNote }));

@@ -3,10 +3,12 @@ import { getKernel, memory, registerKernel, type TensorInfo, unregisterKernel } 
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { checkDevice } from '../../../shared/compute/canary.ts';
 import { FederationError } from '../../../shared/core/errors.ts';
+import { requireNative } from './native/available.ts';
 
 describe('checkDevice', () => {
   for (const backend of ['cpu', 'wasm', 'native'] as const) {
-    it(`[CNY-1] passes where the back end computes right, and leaves nothing behind: ${backend}`, async () => {
+    it(`[CNY-1] passes where the back end computes right, and leaves nothing behind: ${backend}`, async function () {
+      if (backend === 'native') requireNative(this);
       await useBackend(backend);
       const { numTensors } = memory();
       await checkDevice();

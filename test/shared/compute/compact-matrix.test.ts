@@ -4,6 +4,7 @@ import { useBackend } from '../../../shared/compute/backend.ts';
 import { compactMatrix } from '../../../shared/compute/compact-matrix.ts';
 import { compactLinear, frozenLinear } from '../../../shared/compute/products.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
+import { requireNative } from './native/available.ts';
 
 const [inSize, outSize] = [24, 20];
 const shape = [inSize, outSize] as const;
@@ -64,7 +65,8 @@ describe('matrices in a smaller form', () => {
 
 describe('a map with a smaller weight', () => {
   for (const backend of ['native', 'wasm', 'cpu'] as const) {
-    it(`[CPM-4] multiplies, and goes back, as a map with the widened weight; leaves no tensor behind: ${backend}`, async () => {
+    it(`[CPM-4] multiplies, and goes back, as a map with the widened weight; leaves no tensor behind: ${backend}`, async function () {
+      if (backend === 'native') requireNative(this);
       await useBackend(backend);
       const before = memory().numTensors;
       const bias = tensor1d(drawn('bias', outSize));

@@ -32,6 +32,7 @@ import { trainableRows } from '../../../shared/compute/table.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { attentionMaskOf } from '../../../shared/model/attention-mask.ts';
 import { checkGradients, largestDifference, randomTensor } from './finite-differences.ts';
+import { requireNative } from './native/available.ts';
 
 const random = seededRandom(17, 'decoder-operations');
 
@@ -58,7 +59,10 @@ describe('rotaryFrequencies', () => {
 for (const backend of ['cpu', 'wasm', 'native'] as const) {
   describe(`operations of decoders on ${backend}`, () => {
     let tensorCount = 0;
-    before(() => useBackend(backend));
+    before(async function () {
+      if (backend === 'native') requireNative(this);
+      await useBackend(backend);
+    });
     beforeEach(() => {
       tensorCount = memory().numTensors;
     });

@@ -32,6 +32,7 @@ import { frozenLinear, tiedOutput, trainableLinear, trainableMatMul } from '../.
 import { seededRandom } from '../../../shared/core/random.ts';
 import { attentionMaskOf } from '../../../shared/model/attention-mask.ts';
 import { checkGradients, largestDifference, randomTensor } from './finite-differences.ts';
+import { requireNative } from './native/available.ts';
 
 const random = seededRandom(7, 'operations');
 const shape = { batchSize: 2, sequenceLength: 5, headCount: 3, keyValueHeadCount: 3 };
@@ -72,7 +73,10 @@ for (const backend of ['cpu', 'wasm', 'native'] as const) {
       return mask;
     };
 
-    before(() => useBackend(backend));
+    before(async function () {
+      if (backend === 'native') requireNative(this);
+      await useBackend(backend);
+    });
     beforeEach(() => {
       tensorCount = memory().numTensors;
     });

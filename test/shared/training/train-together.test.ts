@@ -12,6 +12,7 @@ import { defaultTraining } from '../../../shared/training/configuration.ts';
 import { createTaskModel } from '../../../shared/training/task-model.ts';
 import { type TrainingResult, trainLocally } from '../../../shared/training/train.ts';
 import { trainTogether } from '../../../shared/training/train-together.ts';
+import { requireNative } from '../compute/native/available.ts';
 import { fixtureBase, largestError } from '../model/fixtures.ts';
 
 const tasks: readonly Task[] = [
@@ -40,7 +41,10 @@ function modelOf(task: Task, adapter: Plan['adapter'], room = 0) {
 
 for (const backend of ['cpu', 'wasm', 'native'] as const) {
   describe(`training of several clients together on ${backend}`, () => {
-    before(() => useBackend(backend));
+    before(async function () {
+      if (backend === 'native') requireNative(this);
+      await useBackend(backend);
+    });
 
     for (const task of backend === 'cpu' ? tasks : tasks.slice(0, 1))
       for (const adapter of [

@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import * as tf from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../../shared/compute/backend.ts';
 import { type SeededRandom, seededRandom } from '../../../../shared/core/random.ts';
+import { requireNative } from './available.ts';
 
 type Shape = readonly number[];
 type Operation = (...tensors: tf.Tensor[]) => tf.Tensor;
@@ -99,6 +100,9 @@ async function agree(what: string, operation: Operation, operands: readonly Oper
 }
 
 describe('kernels of the native back end', () => {
+  before(function () {
+    requireNative(this);
+  });
   const random = seededRandom(11, 'native-kernels');
   after(() => useBackend('cpu'));
 

@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import * as tf from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../../shared/compute/backend.ts';
 import { createBufferPool } from '../../../../shared/compute/native/buffer-pool.ts';
+import { requireNative } from './available.ts';
 import { runSteps } from './steps.ts';
 
 describe('the pool of the native back end', () => {
@@ -34,7 +35,8 @@ describe('the pool of the native back end', () => {
 });
 
 describe('memory of the native back end', () => {
-  it('[NAP-3] holds as many tensors, bytes and compiled graphs after 300 steps as after 20', async () => {
+  it('[NAP-3] holds as many tensors, bytes and compiled graphs after 300 steps as after 20', async function () {
+    requireNative(this);
     await useBackend('native');
     await runSteps(20);
     const before = { ...tf.memory(), ...stateOf() };
