@@ -38,8 +38,21 @@ export async function checkBackend(name: BackendName): Promise<PageResult> {
           ] as const,
         ]
       : []),
+    ...(name === 'wasm' ? [['[BRW-10] auto passes by graphics in software, with the reason', checkAuto] as const] : []),
   ]);
   return { kind: 'run', device, checks };
+}
+
+/** The browser of these tests has no graphics card, whatever the machine has. */
+async function checkAuto(): Promise<void> {
+  const { name, rejected } = await useBackend('auto');
+  assert.equal(name, 'wasm', JSON.stringify(rejected));
+  assert.deepEqual(
+    rejected.map((miss) => miss.name),
+    ['webgpu', 'webgl'],
+  );
+  for (const { reason } of rejected)
+    assert.match(reason, /^there is no graphics card, only software in place of one \(/);
 }
 
 async function checkCanary(): Promise<void> {
