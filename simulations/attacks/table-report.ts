@@ -48,7 +48,7 @@ export function attackMarkdown(results: readonly AttackResult[], command: string
       const own = of(name, attack).map((one) => one.accuracy);
       return own.length > 0 && clean.length > 0 && 100 * (meanOf(clean) - meanOf(own)) > acceptedDrop;
     });
-    const verdict = lost.length === 0 ? 'none' : lost.join(', ');
+    const verdict = lost.length === 0 ? 'nothing' : lost.join(', ');
     return `- ${name === 'none' ? 'mean' : name}: loses more than ${acceptedDrop} points under: ${verdict}.`;
   });
   const { clients, hostile, labels, rowsPerClient, rounds, localEpochs, batchSize } = sizes;
@@ -70,7 +70,7 @@ export function attackMarkdown(results: readonly AttackResult[], command: string
     '',
     `Setting: ${labels} of the 150 intents, ${rowsPerClient} rows for every client, dealt evenly; the base that ships with an adapter in its last block; ${rounds} rounds of ${localEpochs} local epochs, batches of ${batchSize}, AdamW at ${tuned.learningRate}. Norm of \`norm-clip\` and radius of \`centred-clip\`: ${tuned.normFactor} times the median norm of honest first updates. These were chosen on validation rows with a seed of their own (\`--tune\`, \`tuning.jsonl\`); the test rows were drawn by nothing else.`,
     '',
-    `\`gate\` is the mean behind a canary gate with ${sizes.canaryRows} rows of the operator and a drop of at most ${100 * gateDrop} points: what it refuses is not published, so under an attack in every round nothing may be learned at all, and a backdoor that leaves those rows alone passes. \`fltrust\` has ${sizes.rootRows} clean rows of the operator. \`centred-clip\` is told of ${clients / 10} hostile clients, the most that its condition n >= 10f allows, and meets ${hostile}. \`(k void)\`: so many rounds of all seeds made no version. With so few rows and rounds differences of two or three points mean nothing.`,
+    `\`gate\` is the mean behind a canary gate with ${sizes.canaryRows} rows of the operator and a drop of at most ${100 * gateDrop} points: what it refuses is not published, so under an attack in every round nothing may be learned at all; an adapter that has learned nothing yet has nothing to lose, so attacks from the first round on pass as long as they only keep it there; and a backdoor that leaves those rows alone passes. \`fltrust\` has ${sizes.rootRows} clean rows of the operator. \`centred-clip\` is told of ${clients / 10} hostile clients, the most that its condition n >= 10f allows, and meets ${hostile}. \`(k void)\`: so many rounds of all seeds made no version. With so few rows and rounds differences of two or three points mean nothing.`,
     '',
     `Reproduce: \`${command}\` (the data are not part of the repository: \`--data DIR\` or \`TRIBUTARY_DATA\`).`,
     '',
