@@ -54,7 +54,7 @@ interface Turn {
  * Why clients of this model cannot be trained together, or null. Whoever asks trains them one by one instead, which gives the same
  * ({@link trainClients} does).
  */
-export function apartReason(model: TaskModel, configuration: TrainingConfiguration): string | null {
+function apartReason(model: TaskModel, configuration: TrainingConfiguration): string | null {
   const { layout, stacks, isHeadAlone } = model;
   if (configuration.adversarial !== undefined) return 'training.adversarial';
   if (freezeScheduleOf(layout, configuration) !== null) return 'training that freezes tensors for a stretch';

@@ -132,6 +132,17 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     },
     load: () => import('./heartbeat.ts'),
   },
+  workers: {
+    summary: 'memory of threads that have one base ready, over the same memory and each with its own weights',
+    flags: {
+      backend: 'name of a back end, default native',
+      workers: 'threads, at least 2, default 4',
+      layers: 'layers of the base, default 12',
+      width: 'width of the base, default 768',
+      'feed-forward': 'inner width of the feed-forward part, default 3072',
+    },
+    load: () => import('./workers.ts'),
+  },
   round: {
     summary: 'a whole round without training, beside the same bytes over bare socket.io',
     flags: {

@@ -1,15 +1,22 @@
 /** A site's process: takes part in one federation after the other with its own rows, policy and key, as `tributary client` does. */
 import { createClient } from '../../client/client.ts';
 import { siteLearner } from '../../client/learning-thread/site-learner.node.ts';
+import type { ThreadLearner } from '../../client/learning-thread/thread-learner.node.ts';
 import { nodePlatform } from '../../client/platform/node.node.ts';
-import type { FinishReason } from '../../client/session/machine.ts';
 import { readPolicy } from '../../shared/plan/read-plan.node.ts';
 import type { FromSite, ToSite } from './messages.ts';
-import { serveParent } from './processes.ts';
+import { type ParentLink, serveParent } from './processes.ts';
 
-serveParent<ToSite, FromSite>(async (message, parent) => {
-  if (message.type === 'quit') return true;
-  const { siteName, trainFile, heldOutFile, policyFile, stateFolder, invite, compute } = message;
+/** The learner of this site and what it was made from: federations of a run, one after the other, share its thread and its records. */
+let known: { readonly key: string; readonly learner: ThreadLearner } | null = null;
+
+async function learnerOf(
+  { trainFile, heldOutFile, compute }: Extract<ToSite, { type: 'start' }>,
+  parent: ParentLink<FromSite>,
+): Promise<ThreadLearner> {
+  const key = JSON.stringify([trainFile, heldOutFile, compute]);
+  if (known?.key === key) return known.learner;
+  await known?.learner.close();
   const learner = await siteLearner({
     records: {
       train: trainFile,
@@ -22,23 +29,24 @@ serveParent<ToSite, FromSite>(async (message, parent) => {
       else if (note.about === 'encoded') parent.send({ ...note, type: 'encoded' });
     },
   });
-  const takePart = async (): Promise<FinishReason> => {
-    const client = await createClient({
-      platform: await nodePlatform(stateFolder),
-      learner,
-      policy: await readPolicy(policyFile),
-      invite,
-      name: siteName,
-      onEvent: (event) => parent.send({ type: 'event', event }),
-    });
-    return client.run();
-  };
-  let reason: FinishReason;
-  try {
-    reason = await takePart();
-  } finally {
-    await learner.close();
+  known = { key, learner };
+  return learner;
+}
+
+serveParent<ToSite, FromSite>(async (message, parent) => {
+  if (message.type === 'quit') {
+    await known?.learner.close();
+    return true;
   }
-  parent.send({ type: 'finished', reason });
+  const { siteName, policyFile, stateFolder, invite } = message;
+  const client = await createClient({
+    platform: await nodePlatform(stateFolder),
+    learner: await learnerOf(message, parent),
+    policy: await readPolicy(policyFile),
+    invite,
+    name: siteName,
+    onEvent: (event) => parent.send({ type: 'event', event }),
+  });
+  parent.send({ type: 'finished', reason: await client.run() });
   return false;
 });
