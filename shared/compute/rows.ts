@@ -38,7 +38,7 @@ export function addRows(matrix: Tensor2D, indices: readonly number[], rowCount: 
 }
 
 /** {@link takeRows} without a gradient, for use inside operations that bring their own. */
-export function copyRows(matrix: Tensor2D, indices: readonly number[]): Tensor2D {
+function copyRows(matrix: Tensor2D, indices: readonly number[]): Tensor2D {
   if (getKernel(takeRowsKernel, getBackend()) !== undefined)
     return engine().runKernel(takeRowsKernel, { x: matrix }, { rows: [...indices] }) as Tensor as Tensor2D;
   const [first] = indices;

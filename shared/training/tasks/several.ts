@@ -24,7 +24,7 @@ export const severalRows: RowForm<SeveralRow> = {
 };
 
 /** The labels of every task as a stretch of all labels. */
-export function blocksOf({ tasks }: SeveralTask): LabelBlock[] {
+function blocksOf({ tasks }: SeveralTask): LabelBlock[] {
   let start = 0;
   return tasks.map(({ name, labels }) => {
     const block = { name, start, size: labels.length };
