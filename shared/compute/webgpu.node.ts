@@ -120,7 +120,7 @@ function waitForMapping(buffer: GPUBuffer): void {
     failure = thrown;
   });
   while (buffer.mapState === 'pending' && eventsWaiting !== null) eventsWaiting();
-  if (buffer.mapState !== 'mapped') {
-    throw new Error('WebGPU gives no values back: its device was lost', { cause: failure });
-  }
+  if (buffer.mapState === 'mapped') return;
+  const reason = buffer.mapState === 'pending' ? 'this version of Dawn answers later only' : 'its device was lost';
+  throw new Error(`WebGPU gives no values back: ${reason}`, { cause: failure });
 }
