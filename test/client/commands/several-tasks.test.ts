@@ -39,7 +39,7 @@ describe('several tasks on the command line', () => {
     return JSON.parse(output);
   };
 
-  it('[SEC-1] rows by part, sampled by temperature: one adapter with two heads, and what each task reached', async () => {
+  it('[STC-1] rows by part, sampled by temperature: one adapter with two heads, and what each task reached', async () => {
     const out = at('adapter');
     const strategy = '{"samplingTemperature":5}';
     const settings = ['--part-column', 'task', '--adapter', 'bottleneck', '--adapter-config', '{"size":4}'];
@@ -64,7 +64,7 @@ describe('several tasks on the command line', () => {
     assert.match(people.output, /tone: accuracy [\d.]+ %, macro-F1 [\d.]+ % of 16/);
   });
 
-  it('[SEC-2] rows that name no task are refused with what names one', async () => {
+  it('[STC-2] rows that name no task are refused with what names one', async () => {
     const { code, errors } = await train('--adapter', 'lora', '--out', at('none'));
     assert.equal(code, 2);
     assert.match(
