@@ -55,7 +55,7 @@ describe('WebGPU in Node', () => {
   });
 
   it('[WGP-2] computes right, reads values at once and later, and says when its device is lost', async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     const graphics = softwareGraphics();
     if (!graphics.ok && !hasGraphicsCard()) {
       console.error(`      not run: WebGPU in Node: no graphics card, and ${graphics.error}`);
@@ -63,7 +63,7 @@ describe('WebGPU in Node', () => {
     }
     const env = { ...process.env, ...(graphics.ok && !hasGraphicsCard() ? graphics.value : {}) };
     const script = join(import.meta.dirname, 'webgpu-process.ts');
-    const { stdout } = await promisify(execFile)(process.execPath, [script], { env, timeout: 100_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [script], { env, timeout: 280_000 });
     const seen = JSON.parse(stdout.trim().split('\n').at(-1)!) as Seen;
     assert.equal(seen.name, 'webgpu');
     // 64 products of 2 and 2; the sum of 4096 times 6; twice the first.
