@@ -17,7 +17,7 @@ const pages = 4;
 let stage: Stage | null | undefined;
 
 /** The stage of this thread; null where WebAssembly has no vector instructions. */
-export function theStage(): Stage | null {
+function theStage(): Stage | null {
   if (stage === undefined) {
     const memory = new WebAssembly.Memory({ initial: pages });
     const kernels = vectorKernels(memory);

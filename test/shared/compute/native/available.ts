@@ -5,7 +5,7 @@ import { errorMessage } from '../../../../shared/core/errors.ts';
 let reason: string | null | undefined;
 
 /** Why the native engine does not work on this machine; null where it does. */
-export function whyNoNative(): string | null {
+function whyNoNative(): string | null {
   if (reason === undefined) {
     try {
       openEngine({ threads: 1 }).dispose();
