@@ -6,7 +6,7 @@ import { type StepProblem, withStepFiles } from './step-files.ts';
 import { type StepProcess, startTraining } from './step-process.ts';
 
 /** Steps of each that count, in turns; before them some that do not, in which graphs are compiled and memory is found. */
-const [stepsPerTurn, warmUpSteps] = [3, 3];
+const [stepsPerTurn, warmUpSteps] = [3, 8];
 
 /** What the comparison needs. */
 export interface AgainstOptions {
