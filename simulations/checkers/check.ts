@@ -13,7 +13,11 @@ export type Rule =
   | 'survivors-dealt'
   | 'wiped'
   | 'bounded-queues'
-  | 'liveness';
+  | 'liveness'
+  | 'linear-history'
+  | 'quorum'
+  | 'one-contribution'
+  | 'receipt-counts';
 
 /** A rule that did not hold. */
 export class RuleBroken extends Error {

@@ -2,7 +2,9 @@
 import process from 'node:process';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
 import type { CoordinatorProgress } from '../../coordinator/events.ts';
+import { openState } from '../../coordinator/store/state.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout } from '../client/fixed-learner.ts';
+import { type Doom, doomedState } from './doom.ts';
 import { dim, federationPlan } from './world.ts';
 
 /** What the parent asks for. */
@@ -11,6 +13,8 @@ export interface Request {
   readonly stateFolder: string;
   readonly port: number;
   readonly inviteCount: number;
+  /** Rounds are masked, and the coordinator notes and dies as told. */
+  readonly masked?: { readonly noteFile: string; readonly doom: Doom | null };
 }
 
 /** What the parent hears. */
@@ -20,14 +24,16 @@ export type Said =
 
 const say = (said: Said): void => void process.send?.(said);
 
-async function run({ rounds, stateFolder, port, inviteCount }: Request): Promise<void> {
+async function run({ rounds, stateFolder, port, inviteCount, masked }: Request): Promise<void> {
+  const evaluation = { everyRounds: masked === undefined ? 1 : 0 };
   const coordinator = await startCoordinator({
-    plan: federationPlan(rounds),
+    plan: federationPlan(rounds, evaluation, { mode: masked === undefined ? 'off' : 'on' }),
     baseFiles: fixedBase,
     baseDigest: fixedBaseDigest(fixedBase),
     layout: fixedLayout(dim),
     initialAdapter: new Float32Array(dim),
     stateFolder,
+    ...(masked === undefined ? {} : { state: doomedState(await openState(stateFolder), masked.noteFile, masked.doom) }),
     port,
     onEvent: (event) => say({ type: 'event', event }),
   });

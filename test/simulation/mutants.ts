@@ -4,6 +4,9 @@
  */
 import { strict as assert } from 'node:assert';
 import { registerHooks } from 'node:module';
+import type * as SessionMachine from '../../client/session/machine.ts';
+import type * as RoundMachine from '../../coordinator/rounds/machine.ts';
+import type { FederationMachines } from '../../simulations/world/federation-machines.ts';
 import type { Machines } from '../../simulations/world/machines.ts';
 
 interface Mutant {
@@ -17,6 +20,7 @@ const server = 'shared/secure-aggregation/server-machine.ts';
 const members = 'shared/secure-aggregation/members.ts';
 const grouped = 'shared/secure-aggregation/grouped-client.ts';
 const trust = 'client/trust.ts';
+const rounds = 'coordinator/rounds';
 
 /** Every broken machine, by what it leaves out. */
 const mutants = {
@@ -163,6 +167,21 @@ const mutants = {
     find: 'if (found < organisationCountMin) {',
     put: 'if (found < 0) {',
   },
+  'number-again': {
+    file: `${rounds}/ending.ts`,
+    find: 'return { ...state, roundIndex: state.roundIndex + 1, outcomes',
+    put: 'return { ...state, roundIndex: state.roundIndex, outcomes',
+  },
+  'endless-recruiting': {
+    file: `${rounds}/opening.ts`,
+    find: "name: 'recruit', ...work, deadlineMs: atMs + settings.recruitMs }",
+    put: "name: 'recruit', ...work, deadlineMs: Number.MAX_SAFE_INTEGER }",
+  },
+  'forgets-contribution': {
+    file: 'client/session/round-steps.ts',
+    find: 'const remembered = { ...memory, lastRoundIndex: offer.roundParams.roundIndex };',
+    put: 'const remembered = memory;',
+  },
   'unproven-dealer': { file: 'shared/secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
 } as const satisfies Record<string, Mutant>;
 /** Name of a broken machine. */
@@ -170,9 +189,13 @@ export type MutantName = keyof typeof mutants;
 
 const root = new URL('../../', import.meta.url).href;
 /** Where mutants change things. */
-const changing = ['shared/secure-aggregation/', 'shared/crypto/', 'client/session/', 'client/trust.ts'].map(
-  (path) => `${root}${path}`,
-);
+const changing = [
+  'shared/secure-aggregation/',
+  'shared/crypto/',
+  'client/session/',
+  'client/trust.ts',
+  `${rounds}/`,
+].map((path) => `${root}${path}`);
 
 let isHooked = false;
 
@@ -217,4 +240,18 @@ export async function loadMutant(name: MutantName): Promise<Machines> {
     load('opening.ts'),
   ]);
   return { ...clients, ...servers, ...opening } as unknown as Machines;
+}
+
+/** The machines of rounds and sessions with one of them broken. */
+export async function loadFederationMutant(name: MutantName): Promise<FederationMachines> {
+  const [session, federation] = await Promise.all([
+    loadModule<typeof SessionMachine>(name, 'client/session/machine.ts'),
+    loadModule<typeof RoundMachine>(name, `${rounds}/machine.ts`),
+  ]);
+  return {
+    startSession: session.startSession,
+    receiveSession: session.receive,
+    startFederation: federation.startFederation,
+    receiveFederation: federation.receive,
+  };
 }
