@@ -65,7 +65,7 @@ const restartMs = 700;
 const constant = (name: string): Digest => digestOf(utf8(name));
 
 /** What every round is about. */
-export const roundFacts = {
+const roundFacts = {
   planHash: constant('plan'),
   baseDigest: constant('base'),
   layoutHash: constant('layout'),
