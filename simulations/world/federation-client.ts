@@ -211,7 +211,8 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
       isConnected = false;
       step({ type: 'connection-lost', detail: 'it broke' });
     } else if (chosen < 0.7 && roundHash !== null) step({ type: 'work-failed', roundHash, detail: 'something broke' });
-    else if (chosen < 0.9 && roundHash !== null) step({ type: 'stage', stage: { roundHash, event: { type: 'open' } } });
+    else if (chosen < 0.9)
+      step({ type: 'stage', stage: { roundHash: roundHash ?? ('' as Digest), event: { type: 'open' } } });
     else if (chosen < 0.93) step({ type: 'stop' });
     else if (chosen < 0.95) step({ type: 'admission-refused', detail: 'its certificate is old' });
   };
