@@ -218,7 +218,7 @@ export interface TrainerOptions {
 }
 
 /** The tensors of one training: parameters and moments live across steps, all else ends with its step. */
-export function createTrainer({ model, features, start, configuration }: TrainerOptions) {
+function createTrainer({ model, features, start, configuration }: TrainerOptions) {
   const { layout } = model;
   const { gradientClipNorm, proximalMu, adversarial } = configuration;
   const decayMask = tensor1d(decayMaskOf(layout));

@@ -31,7 +31,9 @@ describe('masked federation over sockets', () => {
     const rounds = { count: 1, cohortSize: 10, quorum: 10 };
     const masks = { mode: 'auto', groupSize: 5 };
     const running = await world.startCoordinator(federationPlan(rounds, { everyRounds: 1 }, masks));
-    const learnings = Array.from({ length: 10 }, (_, index) => ({ delta: () => new Float32Array(dim).fill(index / 2) }));
+    const learnings = Array.from({ length: 10 }, (_, index) => ({
+      delta: () => new Float32Array(dim).fill(index / 2),
+    }));
     const clients = await startClients(world, running, learnings);
     const { status } = await running.coordinator.ended;
     assert.equal(status, 'completed');

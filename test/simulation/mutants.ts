@@ -141,8 +141,8 @@ const mutants = {
   },
   'any-log': {
     file: trust,
-    find: 'const fault = proof.ok ? judgeProof(proof.value, result, receipt, identity) : proof.error;\n    if (!proof.ok || fault !== null) return alarm(fault!, answer.value, roundIndex);',
-    put: 'if (!proof.ok) { onEvent({ type: "result", roundIndex, newModelHash: result.newModelHash, contributorCount: 0 }); return; }',
+    find: 'if (!proof.ok || fault !== null) {\n      await alarm(fault!, answer.value, roundIndex);\n      return null;\n    }',
+    put: 'if (!proof.ok || fault === undefined) return null;',
   },
   'any-checkpoints': { file: members, find: 'if (fork !== null)', put: 'if (false)' },
   'big-endian': {

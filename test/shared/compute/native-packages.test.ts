@@ -71,9 +71,11 @@ describe('native packages of TensorFlow', function () {
     const worker = new Worker(new URL('./fake-package-worker.ts', import.meta.url), { workerData });
     const answer = Promise.withResolvers<readonly (Backend | string)[]>();
     worker.once('message', answer.resolve).once('error', answer.reject);
-    return answer.promise.finally(async () => {
+    try {
+      return await answer.promise;
+    } finally {
       await worker.terminate();
-    });
+    }
   }
   const nameOf = (outcome: Backend | string | undefined) => (typeof outcome === 'object' ? outcome.name : outcome);
   const reasonIn = (outcome: Backend | string | undefined, name: BackendName) =>

@@ -63,6 +63,7 @@ describe('settings of families', () => {
       positionsMax: 64,
       norm: 'pre',
       causal: true,
+      hasLanguageModelHead: true,
       parameterCount: 120 * 32 + 32 + 2 * (2 * 32 * 64 + 2 * 32 * 32 + 2 * 16 + 3 * 32 * 48 + 2 * 32),
     });
     assert.deepEqual(Object.keys(linearTargets), ['q', 'k', 'v', 'o', 'gate', 'up', 'down']);

@@ -8,7 +8,7 @@ import { plainVector, runCohort, type Stage } from './cohort.ts';
 
 /** Pearson's statistic of bytes against equal frequency: 255 degrees of freedom, so about 255 with a deviation of 23. */
 function unevenness(bytes: Uint8Array): number {
-  const counts = new Array<number>(256).fill(0);
+  const counts = Array.from({ length: 256 }, () => 0);
   for (const byte of bytes) counts[byte]! += 1;
   const expected = bytes.length / 256;
   return counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);

@@ -69,8 +69,8 @@ describe('benchmarks', () => {
       assert.ok(help.out.includes(name), name);
     }
     for (const [words, message] of [
-      [[], /expected one of step, .*secure-aggregation, .*coordinator, round/],
-      [['rounds'], /expected one of step, .*secure-aggregation, .*coordinator, round, found "rounds"/],
+      [[], /expected one of step, .*secure-aggregation, .*coordinator, .*round/],
+      [['rounds'], /expected one of step, .*secure-aggregation, .*coordinator, .*round/],
       [['round', '--few', '2'], /expected one of --clients, --dim, --turns, --json, found "--few"/],
       [['round', '2'], /found "2"/],
       [['round', '--clients', 'many'], /--clients must be a positive whole number, found "many"/],
