@@ -78,8 +78,9 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
     tearDown(error).then(() => done.reject(error), done.reject);
   };
   const close = async (reason: FinishReason): Promise<void> => {
-    // The last result is looked up while the coordinator is still there to be asked.
-    if (reason.kind === 'completed' || reason.kind === 'federation-stopped') await trust.settled();
+    // The last result is looked up while the coordinator is still there to be asked; one that has left does not come back to answer.
+    if (reason.kind === 'completed' || reason.kind === 'federation-stopped')
+      await Promise.race([trust.settled(), ports.link.lost()]);
     await tearDown(new TransportError('closed', reason.detail));
     onEvent({ type: 'finished', reason });
     done.resolve(reason);

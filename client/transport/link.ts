@@ -21,6 +21,8 @@ export interface Link {
   up(): void;
   /** Tells calls to wait. */
   down(): void;
+  /** Resolves when there is no connection, which may be at once. */
+  lost(): Promise<void>;
   /** Sends until an answer comes. @throws the abort reason, or TransportError when the coordinator stays silent. */
   call(call: Call, signal: AbortSignal): Promise<Answer>;
   /** What went over the link so far; a call that is sent again counts again. */
@@ -30,6 +32,8 @@ export interface Link {
 /** Wraps `transport`; it starts disconnected. */
 export function createLink(transport: Transport): Link {
   let gate = Promise.withResolvers<void>();
+  let loss = Promise.withResolvers<void>();
+  loss.resolve();
   let isUp = false;
   let [bytesUp, bytesDown] = [0, 0];
   const send = async (call: Call): Promise<Answer> => {
@@ -41,13 +45,16 @@ export function createLink(transport: Transport): Link {
   const down = (): void => {
     if (isUp) gate = Promise.withResolvers<void>();
     isUp = false;
+    loss.resolve();
   };
   return {
     up: () => {
+      if (!isUp) loss = Promise.withResolvers<void>();
       isUp = true;
       gate.resolve();
     },
     down,
+    lost: () => loss.promise,
     call: async (call, signal) => {
       for (let silent = 0; ; ) {
         const current = gate;

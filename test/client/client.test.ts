@@ -40,6 +40,21 @@ describe('client', () => {
     assert.equal(double.isConnected(), false);
   });
 
+  it('[CLI-97] ends with a coordinator that leaves before it answers about its log', async () => {
+    const double = coordinatorDouble();
+    double.meddle('prove', new Promise(() => undefined));
+    const client = await startClient(double);
+    const offer = double.offer(0);
+    await until(() => client.of('uploaded').length === 1);
+    double.result(offer, 1);
+    double.finish();
+    await settled();
+    assert.equal(client.outcome(), null, 'it asks while the coordinator is there');
+    double.drop(false);
+    await client.ended;
+    assert.deepEqual(client.outcome(), { kind: 'completed', detail: 'the test is over' });
+  });
+
   it('[CLI-42] goes on training without a connection, and sends its update when it is back', async () => {
     const double = coordinatorDouble();
     const trained = Promise.withResolvers<Float32Array>();

@@ -144,7 +144,7 @@ export function coordinatorDouble() {
   const prove = async (frame: Uint8Array): Promise<Answer> => {
     const asked = decodeMessage(plainCalls.prove, frame);
     assert.ok(asked.ok);
-    await Promise.all(logged);
+    await Promise.all([...logged, ...(meddle.get('prove') ?? [])]);
     const { size, roundIndex, receipt } = asked.value;
     const wanted = [
       { type: 'round-published', subject: String(roundIndex) },
