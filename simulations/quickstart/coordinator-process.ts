@@ -36,6 +36,8 @@ serveParent<ToCoordinator, FromCoordinator>(async (message, parent) => {
   const last = (await coordinator.versions()).at(-1);
   assert(last !== undefined, 'a federation has at least its initial version');
   const values = float32Of(await coordinator.adapter(last));
+  // Sites look up what they were told in the log before they go.
+  await coordinator.vacated(5_000);
   await coordinator.close();
   // Read after the end: clients were told of the last round only then.
   const { bytesUp: up, bytesDown: down } = coordinator.traffic();
