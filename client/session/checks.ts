@@ -19,7 +19,15 @@ export interface SessionMemory {
   readonly lastRoundIndex: number;
   /** The adapter that the last verified result or void round announced, with its round; null before the first. */
   readonly lastResult: { readonly roundIndex: number; readonly modelHash: Digest } | null;
+  /** Masked attempts that were taken on under the newest round number; absent before the first. */
+  readonly attempts?: { readonly roundIndex: number; readonly count: number };
 }
+
+/**
+ * Masked attempts under one round number. Every one draws its groups anew, and no void record says so; a coordinator repeats one only when it was
+ * killed before its clients agreed.
+ */
+export const attemptsMax = 8;
 
 /** What the client computed itself from the bytes that it fetched. */
 export interface PreparedFacts {
@@ -48,6 +56,12 @@ export function checkOffer({ roundParams }: Offer, memory: SessionMemory): Refus
     const last = memory.lastRoundIndex;
     return refusal('stale-round', `round ${roundIndex} offered, but this client already contributed to round ${last}`);
   }
+  const { attempts } = memory;
+  if (suite !== 0 && attempts?.roundIndex === roundIndex && attempts.count >= attemptsMax)
+    return refusal(
+      'stale-round',
+      `round ${roundIndex} offered again after ${attemptsMax} attempts that led to nothing`,
+    );
   const previous = memory.lastResult;
   if (previous !== null && roundIndex <= previous.roundIndex)
     return refusal('stale-round', `round ${roundIndex} offered, but round ${previous.roundIndex} is over`);

@@ -1,6 +1,6 @@
 /** What a session does about rounds: offers, the answers of its own work, requests to evaluate, results. Pure. */
-import type { Evaluate, RoundResult } from '../../shared/protocol/messages.ts';
-import type { Refusal } from './checks.ts';
+import type { Evaluate, Offer, RoundResult } from '../../shared/protocol/messages.ts';
+import type { Refusal, SessionMemory } from './checks.ts';
 import { checkOffer, checkPrepared } from './checks.ts';
 import type { SessionEffect, SessionEvent, SessionPhase, SessionState, SessionStep } from './state.ts';
 import { linkOf, restOf, roundOf, stepTo } from './state.ts';
@@ -19,7 +19,8 @@ export function stepInRound(state: SessionState, event: SessionEvent): SessionSt
       if (refused !== null) return stepTo(state, phase, { type: 'decline', offer, refusal: refused });
       const began = `round ${offer.roundParams.roundIndex} began`;
       const effects: SessionEffect[] = phase.name === 'idle' ? [] : [{ type: 'abandon-work', detail: began }];
-      return stepTo(state, { name: 'fetching', offer, link }, ...effects, { type: 'prepare', offer });
+      const taken = { ...state, memory: countAttempt(memory, offer) };
+      return stepTo(taken, { name: 'fetching', offer, link }, ...effects, { type: 'prepare', offer });
     }
     case 'plan-refused': {
       if (phase.name !== 'fetching') return stepTo(state, phase);
@@ -78,6 +79,13 @@ export function stepInRound(state: SessionState, event: SessionEvent): SessionSt
     default:
       return stepTo(state, phase);
   }
+}
+
+/** What is remembered once an offer is taken on. */
+function countAttempt(memory: SessionMemory, { roundParams: { suite, roundIndex } }: Offer): SessionMemory {
+  if (suite === 0) return memory;
+  const before = memory.attempts?.roundIndex === roundIndex ? memory.attempts.count : 0;
+  return { ...memory, attempts: { roundIndex, count: before + 1 } };
 }
 
 /** Only contributors are asked to evaluate: being asked says that the update arrived, even where its receipt is still on the way. */
