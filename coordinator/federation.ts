@@ -209,12 +209,17 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
     }
   };
 
+  /** Who was released and has not come back yet. */
+  const released = new Set<ClientId>();
+  const admit = (clientId: ClientId): void => {
+    dispatch({ type: 'client-joined', clientId, isReleased: released.delete(clientId), atMs: clock.nowMs() });
+  };
   /** Lets clients in again that an operator released meanwhile. */
   const release = async (): Promise<void> => {
     for (const clientId of await quarantine.refresh()) {
       onEvent({ type: 'client-released', clientId });
-      if (peers.has(clientId) && finished() === null)
-        dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
+      released.add(clientId);
+      if (peers.has(clientId) && finished() === null) admit(clientId);
     }
   };
   /** Sets aside whom the rule of the plan sets aside after this round; for the machine they left. */
@@ -308,7 +313,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       if (over !== null) peer.send('finished', over);
       else {
         if (quarantine.has(clientId)) release().catch(fail);
-        else dispatch({ type: 'client-joined', clientId, atMs: clock.nowMs() });
+        else admit(clientId);
         for (const attempt of attempts()) attempt.joined(clientId);
       }
       onEvent({ type: 'client-joined', clientId, present: peers.size });

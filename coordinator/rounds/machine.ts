@@ -61,15 +61,17 @@ export function receive(state: FederationState, event: FederationEvent): Federat
   }
   // A timer that was set for an earlier deadline fires late or for nothing.
   if (event.type === 'deadline-reached' && event.atMs < (deadlineOf(state) ?? 0)) return { state, effects: [] };
-  // Whoever provably broke the protocol is not there for it any more.
-  if (event.type === 'client-joined' && state.barred.includes(event.clientId)) return { state, effects: [] };
+  // Whoever provably broke the protocol is not there for it any more, unless an operator says so.
+  const isLetIn = event.type === 'client-joined' && event.isReleased === true;
+  const barred = isLetIn ? without(state.barred, event.clientId) : state.barred;
+  if (event.type === 'client-joined' && barred.includes(event.clientId)) return { state, effects: [] };
   const present =
     event.type === 'client-joined'
       ? including(state.present, event.clientId)
       : event.type === 'client-left'
         ? without(state.present, event.clientId)
         : state.present;
-  const now = { ...state, present };
+  const now = { ...state, present, barred };
   switch (phase.name) {
     case 'waiting':
       return waitStep(now, phase, event);

@@ -94,15 +94,11 @@ export interface FederationState {
 /** What happens; `atMs` is the coordinator's time. */
 export type FederationEvent = { readonly atMs: number } & (
   | {
-      readonly type:
-        | 'client-joined'
-        | 'client-left'
-        | 'accepted'
-        | 'update-stored'
-        | 'client-ready'
-        | 'evaluation-stored';
+      readonly type: 'client-left' | 'accepted' | 'update-stored' | 'client-ready' | 'evaluation-stored';
       readonly clientId: ClientId;
     }
+  /** `isReleased`: an operator lets it in again, whatever it did. */
+  | { readonly type: 'client-joined'; readonly clientId: ClientId; readonly isReleased?: boolean }
   | { readonly type: 'declined'; readonly clientId: ClientId; readonly reason: string }
   /** Fetching a base in `recruit`, local steps in `train`; `fraction` done in (0, 1]. */
   | { readonly type: 'progressed'; readonly clientId: ClientId; readonly fraction: number }

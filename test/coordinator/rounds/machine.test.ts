@@ -132,6 +132,23 @@ describe('round machine', () => {
     assert.match(finish?.detail ?? '', /the gate refused 2 candidates in a row; the last: worse by far; 1 of 2 rounds/);
   });
 
+  it('[RND-31] who is ejected from a masked round stays out, also when it comes back, until an operator releases it', () => {
+    const opened = play(
+      start({ isMasked: true }),
+      ...[a, b, c].map((clientId): Loose => ({ type: 'client-joined', clientId })),
+    );
+    const masking: FederationState = {
+      ...opened.state,
+      phase: { name: 'mask', asked: [a, b, c], contributors: [a, b, c] },
+    };
+    const after = receive(masking, { type: 'attempt-failed', detail: 'no', ejected: [c], atMs: 0 }).state;
+    assert.deepEqual(after.present, [a, b]);
+    const back = receive(after, { type: 'client-joined', clientId: c, atMs: 0 }).state;
+    assert.deepEqual(back.present, [a, b]);
+    const letIn = receive(back, { type: 'client-joined', clientId: c, isReleased: true, atMs: 0 }).state;
+    assert.deepEqual([letIn.present, letIn.barred], [[a, b, c], []]);
+  });
+
   it('[RND-21] an operator who stops while a candidate is judged gets no further round', () => {
     const stopping = play(stateIn('publish'), { type: 'stop-requested' }, { type: 'candidate-refused' });
     assert.equal(stopping.state.phase.name, 'stopped');
