@@ -12,4 +12,17 @@ describe('a masked coordinator whose process is killed at every step', () => {
     });
     await checkKills(kills);
   });
+
+  it('[MKP-3] once in every phase: before survivors are fixed it tries again with new keys, then it finishes', async function () {
+    this.timeout(300_000);
+    await checkKills([
+      { step: 'advert', count: 2, moment: 'after' },
+      { step: 'shares', count: 3, moment: 'before' },
+      { step: 'masked', count: 2, moment: 'after' },
+      { step: 'agree', count: 3, moment: 'before' },
+      { step: 'agree', count: 3, moment: 'after' },
+      { step: 'unmask', count: 2, moment: 'after' },
+      { step: 'publish', count: 1, moment: 'before' },
+    ]);
+  });
 });

@@ -108,6 +108,28 @@ describe('opened rounds in groups', () => {
     await assert.rejects(opened(round, all), { code: 'sum-out-of-range' });
   });
 
+  /** What a group's masked sum becomes when one member adds what no encoder gives. */
+  const hostile: readonly (readonly [name: string, added: (fracBits: number) => number])[] = [
+    // Half the ring: the sum wraps round from most to least.
+    ['ring-overflow-attack', () => 2 ** 31],
+    ['scale-100x', (fracBits) => 100 * 0.15 * 2 ** fracBits],
+  ];
+  for (const [name, added] of hostile)
+    it(`[OPN-4] ${name}: the group is rejected, and the model moves as if it had not been there`, async () => {
+      const round = grouped({ weighting: 'equal', robust: 'median', hostileMax: 1 });
+      const honest = [0, 1, 2].map((group) => groupOf(round, group, five(0.15)));
+      const without = await opened(round, honest);
+      const bent = groupOf(round, 3, five(0.15), ({ coordinates }) => {
+        for (let at = 0; at < dim; at++) coordinates[at] = (coordinates[at]! + added(round.params.fracBits)) >>> 0;
+      });
+      const found = await opened(round, [...honest, bent]);
+      assert.equal(found.groups?.rejectedCount, 1);
+      assert.deepEqual(found.mean, without.mean);
+      assert.deepEqual(found.contributors, without.contributors);
+      // Where nothing else is left, nothing is opened, so that the model stays.
+      await assert.rejects(opened(round, [bent]), { code: 'sum-out-of-range' });
+    });
+
   it('[OPN-3] honest members at the very bound of their norm are never rejected for what rounding adds, not in a narrow ring either', async () => {
     for (const ringBits of [16, 32]) {
       const round = grouped({ weighting: 'equal' }, { ringBits });
