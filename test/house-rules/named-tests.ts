@@ -73,11 +73,13 @@ export const namedTests: Readonly<Record<number, readonly string[]>> = {
   65: ['endianness guard'],
 };
 
-/** Names without a test, and why. */
+/** Names that no title of a test has, and why. */
 export const withoutTest: Readonly<Record<string, string>> = {
   'sparse-connectivity': 'there is no sparse mode: rosters above 128 clients are divided into groups',
   'equivocating-choice': 'there is no sparse mode, so that no client chooses neighbours',
   'in-degree flood': 'there is no sparse mode, so that no client chooses neighbours',
+  'browser-node-mixed round':
+    'needs a browser: `npm run test:browser` runs test/browser/federation.ts in Chromium; Firefox and WebKit are not tried',
 };
 
 let sources: readonly Source[] | null = null;
