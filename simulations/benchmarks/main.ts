@@ -16,7 +16,7 @@ const benchmarks: Readonly<Record<string, Entry>> = {
   step: {
     summary: 'one training step, beside the own gradients of the tensor library',
     flags: {
-      backend: 'auto, node-gpu, node, wasm or cpu',
+      backend: 'auto, node-gpu, webgpu, node, native, wasm or cpu',
       threads: 'threads of the back end',
       layers: 'layers of the base',
       width: 'width of the base',
@@ -35,7 +35,7 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     summary:
       'a pass with adapters in the upper third, with states below kept and without, and in PyTorch with them kept',
     flags: {
-      backend: 'auto, native, wasm or cpu',
+      backend: 'auto, node-gpu, webgpu, node, native, wasm or cpu',
       threads: 'threads of the back end',
       layers: 'layers of the base',
       width: 'width of the base',
@@ -53,7 +53,7 @@ const benchmarks: Readonly<Record<string, Entry>> = {
   adapters: {
     summary: 'one training step of every adapter method, relative to that of the frozen base and to their arithmetic',
     flags: {
-      backend: 'auto, node-gpu, node, wasm or cpu',
+      backend: 'auto, node-gpu, webgpu, node, native, wasm or cpu',
       threads: 'threads of the back end',
       layers: 'layers of the base',
       width: 'width of the base',
