@@ -133,6 +133,8 @@ export interface TaskModel {
     clients: readonly Pick<Arranged, 'examples' | 'places'>[],
     options: { readonly mode: Omit<PassMode, 'wordChange' | 'below'>; readonly below: StatesBelow | null },
   ): readonly ScoredStates[];
+  /** The scored states `[states, hidden]` of hidden states `[rows, sequence, hidden]` of some texts, `lengths` in tokens. */
+  read(hidden: Tensor3D, lengths: Int32Array, places: Arranged['places']): Tensor2D;
   /** Mean loss over scored states. */
   loss(parameters: Parameters, scored: ScoredStates, arranged: Arranged): Scalar;
   /** Scores `[states, outputs]`. */
@@ -175,8 +177,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
         : Int32Array.from({ length: copies * batch.rowCount }, (_, row) => batch.lengths[row % batch.rowCount]!);
     return { states: read(hidden, lengths, copies === 1 ? places : placesOfCopies(places, batch.rowCount)), hooks };
   };
-  /** The scored states of hidden states `[rows, sequence, hidden]`. */
-  const read = (hidden: Tensor3D, lengths: Int32Array, places: Arranged['places']): Tensor2D => {
+  const read: TaskModel['read'] = (hidden, lengths, places) => {
     const [rowCount, sequenceLength] = hidden.shape;
     if (readout.kind === 'text-head') {
       const pooled = sum(mul(hidden, poolingWeights(lengths, sequenceLength, readout.pooling)), 1) as Tensor2D;
@@ -257,6 +258,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     },
     states,
     statesTogether,
+    read,
     scores,
     loss: (parameters, scored, arranged) => {
       const targets = arranged.targets as readonly number[] & readonly Int32Array[];
@@ -327,7 +329,8 @@ function named(parameters: Parameters, name: string): Tensor {
   return tensor;
 }
 
-function maskOf({ lengths, rowCount, sequenceLength }: EncodedBatch): Int32Array {
+/** `[rowCount * sequenceLength]`, 1 on tokens and 0 on padding. */
+export function maskOf({ lengths, rowCount, sequenceLength }: EncodedBatch): Int32Array {
   const mask = new Int32Array(rowCount * sequenceLength);
   for (const [row, length] of lengths.entries()) mask.fill(1, row * sequenceLength, row * sequenceLength + length);
   return mask;

@@ -237,28 +237,31 @@ export function refuseOtherHooks(
   members: readonly Member[],
   allowed: readonly ('linear' | 'sublayer')[],
 ): void {
-  const acts: readonly (keyof SiteHooks)[] = [
-    'linear',
-    'sublayer',
-    'words',
-    'embedding',
-    'output',
-    'keysAndValues',
-    'weight',
-  ];
   const where = { linear: 'at linear maps', sublayer: 'on what a sublayer puts out, before the norm' } as const;
   const wanted = allowed.map((hook) => where[hook]).join(' or ');
   const problems = members.flatMap((member, index): Problem[] => {
-    const hooks = hooksOf(member);
-    const other = acts.find(
-      (hook) => hooks[hook] !== undefined && !allowed.some((one) => one === hook && hasForm(one, hooks)),
-    );
-    if (other === undefined) return [];
+    if (actsOnlyBy(hooksOf(member), allowed)) return [];
     const sentence = `must act ${wanted} to stand in ${method}; ${member.adapter.method} as configured here does not`;
     return [{ path: `members[${index}].method`, sentence }];
   });
   if (problems.length > 0) refuseSettings(method, problems);
 }
+
+/** Whether hooks are of the `allowed` kinds alone, of `sublayer` only what has a change. */
+export function actsOnlyBy(hooks: AdapterHooks, allowed: readonly ('linear' | 'sublayer')[]): boolean {
+  return acts.every((hook) => hooks[hook] === undefined || allowed.some((one) => one === hook && hasForm(one, hooks)));
+}
+
+/** What acts on a base. */
+const acts: readonly (keyof SiteHooks)[] = [
+  'linear',
+  'sublayer',
+  'words',
+  'embedding',
+  'output',
+  'keysAndValues',
+  'weight',
+];
 
 function hasForm(hook: 'linear' | 'sublayer', hooks: AdapterHooks): boolean {
   return hook === 'linear' || hooks.change !== undefined;

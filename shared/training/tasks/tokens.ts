@@ -111,7 +111,7 @@ export function tokens(task: TokensTask): BoundTask<TaggedRow> {
  * The pieces of every word, as they are within a text: where a tokenizer marks the blank before a word, words after the first are cut with one.
  * A word that is nothing to the tokenizer has no pieces and is not scored.
  */
-function piecesOf(words: readonly string[], tokenizer: TaskTokenizer): Int32Array[] {
+export function piecesOf(words: readonly string[], tokenizer: TaskTokenizer): Int32Array[] {
   const isSpaced = marksBlanks(tokenizer);
   return words.map((word, index) => tokenizer.pieces(isSpaced && index > 0 ? ` ${word}` : word));
 }
