@@ -5,6 +5,7 @@
 import { assert } from '../../shared/core/assert.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { combinedPairs, type Exchange } from '../../shared/update/exchange.ts';
+import { siteWeightName } from '../../shared/update/federated-layout.ts';
 import { declarationOf } from '../../shared/update/low-rank-rules.ts';
 import { weighByCounts } from '../../shared/update/upload.ts';
 import { combinePair } from './low-rank.ts';
@@ -59,6 +60,9 @@ export async function combine(
   const { exchange, rule, state, start, mean, singles, clientCount, roundHash, learningRate, giveTurn } = input;
   const { published, uploaded, stepDim } = exchange;
   divideByCounts(exchange, mean);
+  const ownWeight = uploaded.tensors.find(({ name }) => name === siteWeightName);
+  /** What counts are times: the mean of the weights that clients multiplied in. */
+  const counted = ownWeight === undefined ? Math.min(clientCount, 1) : mean[ownWeight.offset]!;
   const optimised = mean.slice(0, stepDim);
   rule.update(state, optimised);
   const next = start.slice();
@@ -67,8 +71,8 @@ export async function combine(
     const target = targets.get(name);
     if (target === undefined) continue;
     if (aggregationClass === 'count') {
-      if (clientCount > 0)
-        for (let index = 0; index < size; index++) next[target.offset + index] = mean[offset + index]!;
+      if (counted > 0)
+        for (let index = 0; index < size; index++) next[target.offset + index] = mean[offset + index]! / counted;
     } else if (offset < stepDim) {
       // A published factor may have further ranks behind the trained ones: rows of A, ends of the rows of B.
       const isB = pair?.factor === 'b';

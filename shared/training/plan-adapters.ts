@@ -26,11 +26,12 @@ export interface PlanAdapters {
 
 /** The adapters of a plan on a base. @throws UsageError `bad-adapter`, `bad-plan` or `bad-training`. */
 export function planAdapters(
-  { adapter: settings, aggregation, task, training }: Plan,
+  { adapter: settings, aggregation, task, training, privacy }: Plan,
   base: BaseDescription,
 ): PlanAdapters {
+  const sendsCounts = aggregation.robust === 'none' && privacy.unit === 'none';
   const layOut = (adapter: BoundAdapter): LaidOutAdapter => {
-    return { adapter, layout: federatedLayout(taskLayout(adapter, base, task), aggregation) };
+    return { adapter, layout: federatedLayout(taskLayout(adapter, base, task), aggregation, sendsCounts) };
   };
   const bound = parseAdapter(settings, base);
   const trained = layOut(bound);

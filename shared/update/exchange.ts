@@ -8,7 +8,7 @@
 import { assert } from '../core/assert.ts';
 import { adapterParametersMax } from '../core/limits.ts';
 import type { ExchangeSettings, LowRankPair } from './federated-layout.ts';
-import { ownersName, pairsOf, refusePlan, siteWeightName } from './federated-layout.ts';
+import { ownersName, pairsOf, refusePlan, siteWeightName, weighsItself } from './federated-layout.ts';
 import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
 import { declarationOf } from './low-rank-rules.ts';
 
@@ -65,7 +65,7 @@ export function exchangeOf(
     aggregationClass === 'count-weighted' ||
     (settings.lowRank === 'residual' && aggregationClass === 'low-rank' && pair !== undefined);
   const step = trained.tensors.filter(isInStep).map(specificationOf);
-  const counts = countsOf(published);
+  const counts = countsOf(published, settings);
   const pairs = pairsBetween(published, trained);
   const extras = pairs.map((pair) => uploadsOf(settings, pair));
   const uploaded = layoutOf([...step, ...counts, ...extras.flat()]);
@@ -90,14 +90,14 @@ export function exchangeOf(
 }
 
 /** Counts of the layout and those that only uploads have, as tensors of an upload. @throws UsageError on a count that is not declared. */
-function countsOf({ tensors }: AdapterLayout): TensorSpecification[] {
+function countsOf({ tensors }: AdapterLayout, settings: ExchangeSettings): TensorSpecification[] {
   const counts = tensors.filter(({ aggregationClass }) => aggregationClass === 'count').map(specificationOf);
   const weighted = tensors.filter(({ aggregationClass }) => aggregationClass === 'count-weighted');
   const owned = weighted.find(({ countName }) => countName === ownersName);
   if (owned !== undefined) {
     counts.push({ name: ownersName, shape: [owned.shape.at(-1)!], aggregationClass: 'count', decays: false });
   }
-  if (weighted.some(({ countName }) => countName === siteWeightName)) {
+  if (weighsItself(settings) && weighted.length + counts.length > 0) {
     counts.push({ name: siteWeightName, shape: [1], aggregationClass: 'count', decays: false });
   }
   for (const tensor of weighted) {

@@ -3,7 +3,13 @@
  * leave the client. What a method declares stays where the plan says nothing.
  */
 import { UsageError } from '../core/errors.ts';
-import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
+import {
+  type AdapterLayout,
+  type AggregationClass,
+  layoutOf,
+  specificationOf,
+  type TensorSpecification,
+} from './layout.ts';
 import type { LowRankRule } from './low-rank-rules.ts';
 
 /**
@@ -70,7 +76,7 @@ export const ownersName = 'head.owners';
 export const siteWeightName = 'site.weight';
 
 /** Whether clients multiply a weight of their own into what they send. */
-function weighsItself({ weighting }: ExchangeSettings): boolean {
+export function weighsItself({ weighting }: ExchangeSettings): boolean {
   return weighting === 'given' || weighting === 'quality';
 }
 
@@ -90,15 +96,25 @@ const pairClasses: Readonly<
   sketch: { a: 'low-rank', b: 'low-rank' },
 };
 
+/** Classes that a plan's `personal` makes local: all that clients train and share. */
+const sharedClasses: readonly AggregationClass[] = ['mean', 'count-weighted', 'folded'];
+
 /**
  * `layout` with the classes of a plan; the places of its tensors stay as they are.
+ * @param sendsCounts whether counts may be sent. Without them what they weigh is averaged as it is: under rules that must not believe what clients
+ * say of themselves, and under privacy, where counts would be a release of their own.
  * @throws UsageError `bad-plan` when settings name what the adapter does not have.
  */
-export function federatedLayout(layout: AdapterLayout, settings: ExchangeSettings): AdapterLayout {
+export function federatedLayout(layout: AdapterLayout, settings: ExchangeSettings, sendsCounts = true): AdapterLayout {
   const { lowRank, head } = settings;
   for (const field of ['frozen', 'personal'] as const) {
     for (const [index, pattern] of settings[field].entries()) {
-      if (layout.tensors.some(({ name }) => isBelow(name, pattern))) continue;
+      const named = layout.tensors.filter(({ name }) => isBelow(name, pattern));
+      if (named.length > 0 && named.every(({ aggregationClass }) => aggregationClass === 'count')) {
+        const sentence = `must name what the counts weigh, with which they stay or go, found ${JSON.stringify(pattern)}`;
+        throw refusePlan(`${field}[${index}]`, sentence);
+      }
+      if (named.length > 0) continue;
       const example = layout.tensors[0]?.name ?? 'none';
       throw refusePlan(
         `${field}[${index}]`,
@@ -113,11 +129,11 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
     );
   }
   const classed = (tensor: AdapterLayout['tensors'][number]): TensorSpecification => {
-    const specification = specificationOf(tensor);
-    const { name, aggregationClass } = tensor;
+    const specification = sendsCounts ? specificationOf(tensor) : uncounted(specificationOf(tensor));
+    const { name, aggregationClass } = specification;
     const isIn = (patterns: readonly string[]): boolean => patterns.some((pattern) => isBelow(name, pattern));
     if (aggregationClass !== 'count' && isIn(settings.frozen)) return { ...specification, aggregationClass: 'frozen' };
-    if ((aggregationClass === 'mean' || aggregationClass === 'count-weighted') && isIn(settings.personal)) {
+    if (sharedClasses.includes(aggregationClass) && isIn(settings.personal)) {
       return { ...specification, aggregationClass: 'local' };
     }
     if (head === 'by-label' && isOfLabels(name) && aggregationClass === 'mean') {
@@ -131,7 +147,7 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
     weighsItself(settings) && specification.aggregationClass === 'mean'
       ? { ...specification, aggregationClass: 'count-weighted', countName: siteWeightName, countIndex: 0 }
       : specification;
-  const federated = layoutOf(layout.tensors.map((tensor) => weighed(classed(tensor))));
+  const federated = layoutOf(settled(layout.tensors.map(classed)).map(weighed));
   for (const { name, a, b } of pairsOf(federated)) {
     if ((a.aggregationClass === 'low-rank') === (b.aggregationClass === 'low-rank')) continue;
     const field = settings.frozen.some((pattern) => isBelow(a.name, pattern) || isBelow(b.name, pattern))
@@ -143,6 +159,35 @@ export function federatedLayout(layout: AdapterLayout, settings: ExchangeSetting
     );
   }
   return federated;
+}
+
+/** What a tensor is where no counts are sent. */
+function uncounted({ countName, countIndex: _index, countAxis: _axis, ...rest }: TensorSpecification) {
+  const { aggregationClass } = rest;
+  if (aggregationClass === 'count') return { ...rest, aggregationClass: 'frozen' } as const;
+  return countName === undefined ? rest : ({ ...rest, aggregationClass: 'mean' } as const);
+}
+
+/**
+ * Tensors whose class follows from that of others. A scale can only be folded into what is sent: beside something that stays with the client it
+ * stays too, beside something frozen it is averaged. Counts of parts that all stay with the client stay as well.
+ */
+function settled(tensors: readonly TensorSpecification[]): TensorSpecification[] {
+  const classes = new Map(tensors.map(({ name, aggregationClass }) => [name, aggregationClass]));
+  return tensors.map((tensor) => {
+    const { name, aggregationClass, foldInto = [] } = tensor;
+    if (aggregationClass === 'folded') {
+      const targets = foldInto.map((target) => classes.get(target));
+      if (targets.includes('local')) return { ...tensor, aggregationClass: 'local' };
+      if (targets.includes('frozen')) return { ...tensor, aggregationClass: 'mean' };
+    }
+    if (aggregationClass === 'count') {
+      const weighed = tensors.filter(({ countName }) => countName === name).map((other) => other.aggregationClass);
+      if (weighed.includes('local') && !weighed.includes('count-weighted'))
+        return { ...tensor, aggregationClass: 'frozen' };
+    }
+    return tensor;
+  });
 }
 
 /** Whether a tensor has a part for every label: the head's, but for a dense map in front of it. */

@@ -5,7 +5,7 @@
 import { assert } from '../core/assert.ts';
 import type { Digest } from '../core/ids.ts';
 import type { Exchange, ExchangedPair } from './exchange.ts';
-import { ownersName, siteWeightName } from './federated-layout.ts';
+import { siteWeightName } from './federated-layout.ts';
 import type { AdapterLayout } from './layout.ts';
 import { addProduct, sketchMatrix, transposed } from './sketch.ts';
 
@@ -56,12 +56,11 @@ export function uploadOf(exchange: Exchange, options: UploadOptions): Float32Arr
   return upload;
 }
 
-/** Counts by name, with the weight that the client gives itself. */
+/** Counts by name, times the weight that the client gives itself, and that weight. */
 function countsWith({ counts, siteWeight }: UploadOptions): ReadonlyMap<string, Float32Array> {
   if (siteWeight === undefined) return counts;
-  const owners = counts.get(ownersName)?.map((owner) => owner * siteWeight);
-  const own = [[siteWeightName, Float32Array.of(siteWeight)] as const];
-  return new Map([...counts, ...(owners === undefined ? [] : [[ownersName, owners] as const]), ...own]);
+  const weighed = [...counts].map(([name, uses]) => [name, uses.map((use) => use * siteWeight)] as const);
+  return new Map([...weighed, [siteWeightName, Float32Array.of(siteWeight)]]);
 }
 
 function countOf(counts: ReadonlyMap<string, Float32Array>, name: string, size: number): Float32Array {

@@ -116,6 +116,48 @@ describe('federated layout', () => {
     assert.throws(() => pairsOf(layoutOf([factor('q', 'a', [2, 4]), factor('q', 'b', [3, 1])])), /of its rank/);
   });
 
+  const expert = (place: number) =>
+    ({
+      name: `layers.0.experts.${place}`,
+      shape: [4],
+      aggregationClass: 'count-weighted',
+      decays: true,
+      countName: 'layers.0.uses',
+      countIndex: place,
+    }) as const;
+  const mixture = layoutOf([
+    { name: 'layers.0.up', shape: [2, 3], aggregationClass: 'mean', decays: true },
+    { name: 'layers.0.scale', shape: [3], aggregationClass: 'folded', decays: false, foldInto: ['layers.0.up'] },
+    expert(0),
+    expert(1),
+    { name: 'layers.0.uses', shape: [2], aggregationClass: 'count', decays: false },
+    { name: 'head.bias', shape: [2], aggregationClass: 'mean', decays: false },
+  ]);
+  const mixtureClasses = (settings: Partial<ExchangeSettings>, sendsCounts = true): string =>
+    federatedLayout(mixture, { ...plainExchange, ...settings }, sendsCounts)
+      .tensors.map(({ aggregationClass }) => aggregationClass)
+      .join();
+
+  it('[FLA-10] a scale and counts go with what they are for: what stays with the client takes them along', () => {
+    const weighted = 'count-weighted,count-weighted,count';
+    assert.equal(mixtureClasses({}), `mean,folded,${weighted},mean`);
+    assert.equal(mixtureClasses({ personal: ['layers.0'] }), 'local,local,local,local,frozen,mean');
+    assert.equal(mixtureClasses({ personal: ['layers.0.up'] }), `local,local,${weighted},mean`);
+    assert.equal(mixtureClasses({ personal: ['layers.0.scale'] }), `mean,local,${weighted},mean`);
+    assert.equal(mixtureClasses({ frozen: ['layers.0.up'] }), `frozen,mean,${weighted},mean`);
+    const one = 'mean,folded,local,count-weighted,count,mean';
+    assert.equal(mixtureClasses({ personal: ['layers.0.experts.0'] }), one);
+    assert.throws(
+      () => mixtureClasses({ personal: ['layers.0.uses'] }),
+      /personal\[0\] must name what the counts weigh/,
+    );
+  });
+
+  it('[FLA-11] where no counts may be sent, what they weigh is averaged as it is', () => {
+    assert.equal(mixtureClasses({}, false), 'mean,folded,mean,mean,frozen,mean');
+    assert.ok(federatedLayout(mixture, plainExchange, false).tensors.every(({ countName }) => countName === undefined));
+  });
+
   it('[FLA-5] uploads of the rules: sizes as the table of costs says', () => {
     const dims = (settings: Partial<ExchangeSettings>): number => {
       const whole = { ...plainExchange, ...settings };

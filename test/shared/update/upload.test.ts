@@ -206,4 +206,20 @@ describe('uploads', () => {
     const [first] = sites;
     assert.deepEqual(await round(exchange, [0, 0, 0, 0], [first!, first!]), [3, 6, 3, 6]);
   });
+
+  it('[UPL-10] weights that sites give themselves weigh what they counted, too', async () => {
+    const experts = [
+      tensor('expert', [1], { aggregationClass: 'count-weighted', countName: 'uses', countIndex: 0 }),
+      tensor('uses', [1], { aggregationClass: 'count' }),
+      tensor('a', [1]),
+    ];
+    const exchange = exchangeWith(experts, { weighting: 'given' });
+    const sites = [
+      { weight: 1, delta: [6, 0, 6], siteWeight: 1, counts: { uses: [2] } },
+      { weight: 1, delta: [9, 0, 9], siteWeight: 0.5, counts: { uses: [4] } },
+      { weight: 1, delta: [99, 0, 99], siteWeight: 0, counts: { uses: [8] } },
+    ];
+    // (1 * 2 * 6 + 0.5 * 4 * 9) / (2 + 2); uses (2 + 0.5 * 4) / 1.5; (6 + 4.5) / 1.5.
+    assert.deepEqual(await round(exchange, [0, 0, 0], sites), [7.5, Math.fround(8 / 3), 7]);
+  });
 });
