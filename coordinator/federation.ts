@@ -99,6 +99,7 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
   const { resumed } = found;
   let { state, effects } = startFederation(settings, {
     ...found,
+    barred: quarantine.barred,
     atMs: clock.nowMs(),
     resumed: resumed === null ? null : { asked: resumed.attempt.asked, contributors: resumed.attempt.invited },
   });

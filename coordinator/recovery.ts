@@ -1,4 +1,5 @@
 /** What a coordinator goes on with: rounds that are durable, and what becomes of one that was open when its coordinator ended. */
+import { entryOf, payloadOf } from './audit/log-store.ts';
 import { roundsInEffect } from './library/contributions.ts';
 import type { MaskedRounds, StoredAttempt } from './masking/masked-rounds.ts';
 import type { RoundWork } from './round-work.ts';
@@ -10,6 +11,8 @@ export interface Recovered {
   /** Number of the round to go on with, or of the next one. */
   readonly roundIndex: number;
   readonly publishedCount: number;
+  /** Candidates that the gate refused since the last version: a new start does not begin that count anew. */
+  readonly refusalsInRow: number;
   readonly outcomes: readonly RoundOutcome[];
   /** A masked round whose survivors are known: its sum can still be opened. */
   readonly resumed: StoredAttempt | null;
@@ -52,9 +55,24 @@ export async function recover(
     roundIndex: isOpen ? open.roundIndex : (rounds.at(-1)?.roundIndex ?? -1) + 1,
     // Rounds that were taken back do not count.
     publishedCount: roundsInEffect(await store.versions(), coordinatorKey),
+    refusalsInRow: await refusalsSince(store, outcomes),
     outcomes,
     resumed: stored !== null && isOpenable(stored) ? stored : null,
   };
+}
+
+/** Void rounds since the last published one whose candidate the gate refused, as the log has it. */
+async function refusalsSince({ log }: CoordinatorStore, outcomes: readonly RoundOutcome[]): Promise<number> {
+  const voids = outcomes.slice(outcomes.findLastIndex(({ kind }) => kind === 'published') + 1);
+  const [first] = voids;
+  if (first === undefined) return 0;
+  const opened = await log.find('round-opened', String(first.roundIndex));
+  const refused = new Set(
+    (await log.rows(opened?.sequence ?? 0))
+      .filter((row) => entryOf(row).type === 'candidate-refused')
+      .map((row) => payloadOf(row).roundIndex),
+  );
+  return voids.filter(({ roundIndex }) => refused.has(roundIndex)).length;
 }
 
 /** Makes every open round void: nobody goes on with it. */

@@ -8,6 +8,7 @@ import { systemClock } from '../../shared/core/system-clock.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
 import { openAudit } from '../audit/open-audit.ts';
 import { fileOf, type Mark, releaseClient } from '../enrolment/quarantine.ts';
+import { ejectionRounds } from '../rounds/state.ts';
 import { type CoordinatorState, openExistingState } from '../store/state.ts';
 import { shorten } from './describe-event.ts';
 
@@ -42,20 +43,24 @@ const describeMarks = (marks: readonly Mark[]): string =>
   marks.map(({ roundIndex, reason }) => `${reason} in round ${roundIndex}`).join(', ');
 
 async function list(folder: string, context: CommandContext): Promise<void> {
-  const clients = await withState(folder, async ({ store }) =>
-    Promise.all(
+  const { clients, nextRound } = await withState(folder, async ({ store }) => ({
+    clients: await Promise.all(
       (await store.clients()).map(async (client) => ({ client, file: await fileOf(store, client.clientId) })),
     ),
-  );
-  const found = clients.flatMap(({ client: { clientId, name, publicKey }, file: { marks, sinceRound } }) =>
-    marks.length === 0 ? [] : { clientId, name, fingerprint: fingerprint(fromHex(publicKey)), sinceRound, marks },
-  );
+    nextRound: ((await store.rounds()).at(-1)?.roundIndex ?? -1) + 1,
+  }));
+  const found = clients.flatMap(({ client: { clientId, name, publicKey }, file: { marks, sinceRound, ejectedIn } }) => {
+    if (marks.length === 0) return [];
+    const askedFrom = ejectedIn === null ? 0 : ejectedIn + 1 + ejectionRounds;
+    const outUntil = askedFrom > nextRound ? askedFrom : null;
+    return { clientId, name, fingerprint: fingerprint(fromHex(publicKey)), sinceRound, outUntil, marks };
+  });
   const table = formatTable(
-    [{ heading: 'client' }, { heading: 'name' }, { heading: 'set aside since' }, { heading: 'marks' }],
-    found.map(({ clientId, name, sinceRound, marks }) => [
+    [{ heading: 'client' }, { heading: 'name' }, { heading: 'set aside' }, { heading: 'marks' }],
+    found.map(({ clientId, name, sinceRound, outUntil, marks }) => [
       shorten(clientId),
       name,
-      sinceRound === null ? 'no' : `round ${sinceRound}`,
+      sinceRound === null ? (outUntil === null ? 'no' : `until round ${outUntil}`) : `since round ${sinceRound}`,
       describeMarks(marks),
     ]),
   );
@@ -74,7 +79,7 @@ async function release(folder: string, wanted: string, context: CommandContext):
     const { log } = await openAudit(state, null, systemClock);
     const { clientId, name } = client;
     if (!(await releaseClient(store, clientId, log.record)))
-      throw new UsageError('not-set-aside', `"${name}" (${shorten(clientId)}) is not set aside`);
+      throw new UsageError('not-set-aside', `"${name}" (${shorten(clientId)}) is neither set aside nor was it ejected`);
     context.report({ clientId, name }, `"${name}" (${shorten(clientId)}) takes part again from the next round on`);
   });
 }

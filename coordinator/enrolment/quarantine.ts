@@ -1,7 +1,8 @@
 /**
  * Who is set aside, by the rule of the plan (`shared/plan/quarantine.ts`): marks of the round in hand are kept in memory until it ends, then made
  * durable and judged. A client that is set aside stays connected; it is asked no more until an operator
- * releases it, which a running coordinator sees when a round ends, and when the client connects.
+ * releases it, which a running coordinator sees when a round ends, and when the client connects. A client that was ejected from a masked round
+ * sits out some round numbers, whatever the plan says about marks, and whether the coordinator was restarted meanwhile or not.
  */
 import * as z from 'zod/mini';
 import type { Happening } from '../../shared/audit/entry.ts';
@@ -9,6 +10,7 @@ import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import type { Quarantine } from '../../shared/plan/quarantine.ts';
 import type { ViolationCode } from '../../shared/protocol/violations.ts';
+import { ejectionRounds } from '../rounds/state.ts';
 import type { CoordinatorStore } from '../store/store.ts';
 
 /** Violations for which a client is marked: what an honest client never sends, whatever its clock and its connection do. */
@@ -32,12 +34,18 @@ const offences: ReadonlySet<string> = new Set<ViolationCode>([
 ]);
 
 const markSchema = z.object({ roundIndex: z.int(), reason: z.string() });
-const fileSchema = z.object({ marks: z.array(markSchema), sinceRound: z.nullable(z.int()) });
+const fileSchema = z.object({
+  marks: z.array(markSchema),
+  sinceRound: z.nullable(z.int()),
+  ejectedIn: z._default(z.nullable(z.int()), null),
+});
 
 /** Why a client was marked in a round: a violation, `ejected` from a masked round, or `long` for the length of its update. */
 export type Mark = z.output<typeof markSchema>;
-/** What is known of a client: its marks since it was released last, and the round since which it is set aside. */
+/** What is known of a client: its marks since it was released last, the round since which it is set aside, and from which it was ejected last. */
 export type ClientFile = z.output<typeof fileSchema>;
+
+const noMarks: ClientFile = { marks: [], sinceRound: null, ejectedIn: null };
 
 /** The file of a client; an empty one where it was never marked. */
 export async function fileOf(
@@ -45,9 +53,7 @@ export async function fileOf(
   clientId: ClientId,
 ): Promise<ClientFile> {
   const hex = await documents.get(`quarantine/${clientId}`);
-  return hex === null
-    ? { marks: [], sinceRound: null }
-    : z.parse(fileSchema, JSON.parse(new TextDecoder().decode(fromHex(hex))));
+  return hex === null ? noMarks : z.parse(fileSchema, JSON.parse(new TextDecoder().decode(fromHex(hex))));
 }
 
 async function keep(
@@ -76,6 +82,8 @@ export interface QuarantinePorts {
 export interface QuarantineBook {
   /** Whether a client is set aside, as far as this process knows. */
   has(clientId: ClientId): boolean;
+  /** Who was ejected from a masked round, with the number from which it is asked again, as it was when the book was opened. */
+  readonly barred: Readonly<Record<ClientId, number>>;
   /** Marks a client in the round in hand, unless what it did is no offence. */
   mark(clientId: ClientId, reason: ViolationCode | 'ejected' | 'long'): void;
   /** The round is over: makes its marks durable, and judges whoever has one. */
@@ -88,16 +96,27 @@ export interface QuarantineBook {
 export async function openQuarantine({ store, rule, note }: QuarantinePorts): Promise<QuarantineBook> {
   const aside = new Set<ClientId>();
   const marked = new Map<ClientId, string>();
-  for (const { clientId } of await store.clients())
-    if ((await fileOf(store, clientId)).sinceRound !== null) aside.add(clientId);
+  const barred: Record<ClientId, number> = {};
+  /** Ejected and not released as far as this process knows. */
+  const ejected = new Set<ClientId>();
+  for (const { clientId } of await store.clients()) {
+    const { sinceRound, ejectedIn } = await fileOf(store, clientId);
+    if (sinceRound !== null) aside.add(clientId);
+    if (ejectedIn === null) continue;
+    ejected.add(clientId);
+    barred[clientId] = ejectedIn + 1 + ejectionRounds;
+  }
   const judge = async (clientId: ClientId, reason: string, roundIndex: number): Promise<SetAside | null> => {
     const file = await fileOf(store, clientId);
     const counted = file.marks.filter(
       (mark) => mark.roundIndex > roundIndex - rule.rounds && mark.roundIndex !== roundIndex,
     );
     const marks = [...counted, { roundIndex, reason }];
-    const isOut = file.sinceRound === null && marks.length >= rule.marks;
-    await keep(store, clientId, { marks, sinceRound: isOut ? roundIndex : file.sinceRound });
+    const isOut = rule.marks > 0 && file.sinceRound === null && marks.length >= rule.marks;
+    const isEjected = reason === 'ejected';
+    const ejectedIn = isEjected ? roundIndex : file.ejectedIn;
+    await keep(store, clientId, { marks, sinceRound: isOut ? roundIndex : file.sinceRound, ejectedIn });
+    if (isEjected) ejected.add(clientId);
     if (!isOut) return null;
     aside.add(clientId);
     await note({
@@ -110,8 +129,10 @@ export async function openQuarantine({ store, rule, note }: QuarantinePorts): Pr
   };
   return {
     has: (clientId) => aside.has(clientId),
+    barred,
     mark: (clientId, reason) => {
-      const counts = reason === 'ejected' || reason === 'long' || offences.has(reason);
+      if (reason === 'ejected') marked.set(clientId, reason);
+      const counts = reason === 'long' || offences.has(reason);
       if (rule.marks > 0 && counts && !marked.has(clientId)) marked.set(clientId, reason);
     },
     settle: async (roundIndex) => {
@@ -123,22 +144,30 @@ export async function openQuarantine({ store, rule, note }: QuarantinePorts): Pr
     },
     refresh: async () => {
       const released: ClientId[] = [];
-      for (const clientId of aside) if ((await fileOf(store, clientId)).sinceRound === null) released.push(clientId);
-      for (const clientId of released) aside.delete(clientId);
+      for (const clientId of new Set([...aside, ...ejected])) {
+        const { sinceRound, ejectedIn } = await fileOf(store, clientId);
+        if ((aside.has(clientId) && sinceRound === null) || (ejected.has(clientId) && ejectedIn === null))
+          released.push(clientId);
+      }
+      for (const clientId of released) {
+        aside.delete(clientId);
+        ejected.delete(clientId);
+      }
       return released;
     },
   };
 }
 
-/** Lets a client take part again, with no marks; false where it is not set aside. */
+/** Lets a client take part again, with no marks; false where it is neither set aside nor was ejected. */
 export async function releaseClient(
   store: Pick<CoordinatorStore, 'documents'>,
   clientId: ClientId,
   note: QuarantinePorts['note'],
 ): Promise<boolean> {
-  const { sinceRound } = await fileOf(store, clientId);
-  if (sinceRound === null) return false;
-  await note({ type: 'client-released', subject: `${clientId}/${sinceRound}`, payload: { clientId, sinceRound } });
-  await keep(store, clientId, { marks: [], sinceRound: null });
+  const { sinceRound, ejectedIn } = await fileOf(store, clientId);
+  const since = sinceRound ?? ejectedIn;
+  if (since === null) return false;
+  await note({ type: 'client-released', subject: `${clientId}/${since}`, payload: { clientId, sinceRound: since } });
+  await keep(store, clientId, noMarks);
   return true;
 }

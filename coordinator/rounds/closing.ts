@@ -4,7 +4,7 @@ import type { ClientId } from '../../shared/core/ids.ts';
 import { afterRound, complete, stop, stopAfter, voidRound } from './ending.ts';
 import { openRound } from './opening.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase, RoundOutcome } from './state.ts';
-import { without } from './state.ts';
+import { askable, without } from './state.ts';
 
 /** Asks contributors to evaluate the candidate where the plan wants that, else publishes it. */
 export function openEvaluation(
@@ -78,7 +78,7 @@ export function closeRound(
   };
   if (next.publishedCount >= settings.roundCount) return complete(next);
   if (phase.stopping) return stop(next, 'stopped by its operator');
-  if (next.present.length >= settings.quorum) return openRound(next, atMs);
+  if (askable(next).length >= settings.quorum) return openRound(next, atMs);
   return {
     state: { ...next, phase: { name: 'waiting', deadlineMs: atMs + settings.waitMs, gathering: false } },
     effects: [],

@@ -1,6 +1,6 @@
 /** How rounds and federations end: void rounds, completion, stops, and the sentence about it. */
 import type { FederationEffect, FederationState, FederationStep, RoundOutcome } from './state.ts';
-import { gatherMsMax } from './state.ts';
+import { askable, gatherMsMax } from './state.ts';
 
 /** Ends the round in hand without a version: same adapter, next number. */
 export function voidRound(
@@ -18,7 +18,7 @@ export function voidRound(
     return { state: stopped.state, effects: [...effects, ...stopped.effects] };
   }
   // Trying again at once would only find the same clients in the same state.
-  const gathering = state.present.length >= settings.quorum;
+  const gathering = askable(next).length >= settings.quorum;
   const delayMs = gathering ? Math.min(settings.recruitMs, gatherMsMax) : settings.waitMs;
   return { state: { ...next, phase: { name: 'waiting', deadlineMs: why.atMs + delayMs, gathering } }, effects };
 }

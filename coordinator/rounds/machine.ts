@@ -25,6 +25,10 @@ export function startFederation(
     readonly atMs: number;
     readonly roundIndex: number;
     readonly publishedCount: number;
+    /** Candidates that the gate refused since the last version; 0 by default. */
+    readonly refusalsInRow?: number;
+    /** Clients that were ejected lately, as {@link FederationState.barred} has them. */
+    readonly barred?: FederationState['barred'];
     readonly outcomes: readonly RoundOutcome[];
     /** A masked round whose sum can still be opened: its number is `roundIndex`. */
     readonly resumed?: { readonly asked: readonly ClientId[]; readonly contributors: readonly ClientId[] } | null;
@@ -32,15 +36,15 @@ export function startFederation(
 ): FederationStep {
   assert(settings.quorum >= 1 && settings.roundCount >= 1, 'a federation has at least one round and a quorum of one');
   const waiting: Phase = { name: 'waiting', deadlineMs: start.atMs + settings.waitMs, gathering: false };
-  const { atMs: _, resumed = null, ...counted } = start;
+  const { atMs: _, resumed = null, refusalsInRow = 0, barred = {}, ...counted } = start;
   const phase: Phase = resumed === null ? waiting : { name: 'mask', ...resumed };
   const state: FederationState = {
     settings,
     ...counted,
     voidsInRow: 0,
-    refusalsInRow: 0,
+    refusalsInRow,
     present: [],
-    barred: [],
+    barred,
     phase,
   };
   return start.publishedCount >= settings.roundCount ? complete(state) : { state, effects: [] };
@@ -61,10 +65,9 @@ export function receive(state: FederationState, event: FederationEvent): Federat
   }
   // A timer that was set for an earlier deadline fires late or for nothing.
   if (event.type === 'deadline-reached' && event.atMs < (deadlineOf(state) ?? 0)) return { state, effects: [] };
-  // Whoever provably broke the protocol is not there for it any more, unless an operator says so.
-  const isLetIn = event.type === 'client-joined' && event.isReleased === true;
-  const barred = isLetIn ? without(state.barred, event.clientId) : state.barred;
-  if (event.type === 'client-joined' && barred.includes(event.clientId)) return { state, effects: [] };
+  const { barred: before } = state;
+  const isLetIn = event.type === 'client-joined' && event.isReleased === true && event.clientId in before;
+  const barred = isLetIn ? { ...before, [event.clientId]: 0 } : before;
   const present =
     event.type === 'client-joined'
       ? including(state.present, event.clientId)

@@ -1,7 +1,13 @@
 /** A masked round from the moment at which its clients are ready to the opened sum; the messages in between are another machine's (`coordinator/masking`). */
 import type { ClientId } from '../../shared/core/ids.ts';
 import { voidRound } from './ending.ts';
-import type { FederationEvent, FederationState, FederationStep, Phase } from './state.ts';
+import {
+  ejectionRounds,
+  type FederationEvent,
+  type FederationState,
+  type FederationStep,
+  type Phase,
+} from './state.ts';
 
 /** Opens an attempt among those who are ready. */
 export function openAttempt(
@@ -28,9 +34,9 @@ export function maskStep(
       return { state: { ...state, phase }, effects: [{ type: 'aggregate', contributors }] };
     }
     case 'attempt-failed': {
-      const barred = [...new Set([...state.barred, ...event.ejected])].sort();
-      const present = state.present.filter((clientId) => !barred.includes(clientId));
-      return voidRound({ ...state, barred, present }, asked.length, ready.length, event);
+      const until = state.roundIndex + 1 + ejectionRounds;
+      const barred = { ...state.barred, ...Object.fromEntries(event.ejected.map((clientId) => [clientId, until])) };
+      return voidRound({ ...state, barred }, asked.length, ready.length, event);
     }
     default:
       return { state, effects: [] };

@@ -2,7 +2,7 @@
 import { samplingOrder } from '../cohort/sampling.ts';
 import { stop } from './ending.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase } from './state.ts';
-import { gatherMsMax } from './state.ts';
+import { askable, gatherMsMax } from './state.ts';
 
 /** Takes an event while clients are awaited. */
 export function waitStep(
@@ -10,7 +10,8 @@ export function waitStep(
   phase: Extract<Phase, { name: 'waiting' }>,
   event: FederationEvent,
 ): FederationStep {
-  const { settings, present } = state;
+  const { settings } = state;
+  const present = askable(state);
   const due = event.type === 'deadline-reached';
   if (present.length >= settings.quorum) {
     // The first round gathers: sites start at different moments, and none should miss it by a second.
@@ -26,18 +27,24 @@ export function waitStep(
       effects: [],
     };
   }
-  if (due)
-    return stop(state, `only ${present.length} of ${settings.quorum} clients that the quorum needs were connected`);
+  if (due) {
+    const out = state.present.length - present.length;
+    const aside = out === 0 ? '' : `, beside ${out} that were ejected from a masked round lately`;
+    return stop(
+      state,
+      `only ${present.length} of ${settings.quorum} clients that the quorum needs were connected${aside}`,
+    );
+  }
   return { state, effects: [] };
 }
 
 /** Asks a cohort of those who are there. */
 export function openRound(state: FederationState, atMs: number): FederationStep {
-  const { settings, roundIndex, present } = state;
+  const { settings, roundIndex } = state;
   // A number that is used is charged, whatever becomes of its round.
   if (settings.budgetRounds !== undefined && roundIndex >= settings.budgetRounds)
     return stop(state, `the privacy budget is spent: it pays ${settings.budgetRounds} rounds, void ones included`);
-  const order = samplingOrder(present, { seed: settings.seed, roundIndex });
+  const order = samplingOrder(askable(state), { seed: settings.seed, roundIndex });
   const asked = order.slice(0, settings.cohortSize ?? order.length).sort();
   const work = { asked, accepted: [], declined: [], stored: [], startMs: atMs, extended: false, expected: {} };
   const phase: Phase = { name: 'recruit', ...work, deadlineMs: atMs + settings.recruitMs };

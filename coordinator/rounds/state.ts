@@ -85,8 +85,8 @@ export interface FederationState {
   readonly refusalsInRow: number;
   /** Connected clients, sorted. */
   readonly present: readonly ClientId[];
-  /** Clients that provably broke a masked round: they are asked no more while this coordinator runs. */
-  readonly barred: readonly ClientId[];
+  /** Clients that were ejected from a masked round, with the round number from which they are asked again. */
+  readonly barred: Readonly<Record<ClientId, number>>;
   readonly outcomes: readonly RoundOutcome[];
   readonly phase: Phase;
 }
@@ -152,6 +152,14 @@ export type WorkPhase = Extract<Phase, RoundWork>;
 
 /** Longest time for which a round that could begin waits for further clients, in milliseconds. */
 export const gatherMsMax = 5_000;
+
+/** Round numbers for which a client is not asked that was ejected from a masked round. */
+export const ejectionRounds = 3;
+
+/** Clients that the round in hand, or the next one, may ask. */
+export function askable({ present, barred, roundIndex }: FederationState): readonly ClientId[] {
+  return present.filter((clientId) => (barred[clientId] ?? 0) <= roundIndex);
+}
 
 /** When the driver must send `deadline-reached`, or null while nothing is awaited from clients. */
 export function deadlineOf(state: FederationState): number | null {

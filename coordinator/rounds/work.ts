@@ -13,7 +13,7 @@ import type {
   RoundWork,
   WorkPhase,
 } from './state.ts';
-import { including, without } from './state.ts';
+import { askable, including, without } from './state.ts';
 
 /** Takes an event while a cohort works. */
 export function workStep(state: FederationState, phase: WorkPhase, event: FederationEvent): FederationStep {
@@ -37,6 +37,7 @@ export function workStep(state: FederationState, phase: WorkPhase, event: Federa
       }
       const open =
         phase.name === 'recruit' &&
+        askable(state).includes(event.clientId) &&
         phase.asked.length - phase.declined.length < (state.settings.cohortSize ?? Number.POSITIVE_INFINITY);
       return open
         ? to({ asked: including(phase.asked, event.clientId) }, [{ type: 'offer', clients: [event.clientId] }])
@@ -53,7 +54,7 @@ export function workStep(state: FederationState, phase: WorkPhase, event: Federa
       const declined = including(phase.declined, event.clientId);
       const accepted = without(phase.accepted, event.clientId);
       const spare =
-        phase.name === 'recruit' ? state.present.find((clientId) => !phase.asked.includes(clientId)) : undefined;
+        phase.name === 'recruit' ? askable(state).find((clientId) => !phase.asked.includes(clientId)) : undefined;
       if (spare === undefined) return to({ declined, accepted });
       return to({ declined, accepted, asked: including(phase.asked, spare) }, [{ type: 'offer', clients: [spare] }]);
     }

@@ -27,7 +27,8 @@ export function alignedMemory(size: number): ArrayBuffer | null {
 
 /**
  * Makes the file at `path` of these parts one after the other, which lie in {@link alignedMemory} with room for a whole block behind the last; all
- * but the last are whole blocks. The open file, not flushed yet; null where the disk takes no such writes, and nothing is there.
+ * but the last are whole blocks. The open file, not flushed yet; null where the disk takes no such writes: what is at `path` then means nothing, and
+ * whoever writes there begins with an empty file.
  * @throws StoreError when the disk does not take all.
  */
 export async function writeDirectly(path: string, parts: readonly Uint8Array[]): Promise<FileHandle | null> {

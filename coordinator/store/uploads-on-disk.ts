@@ -79,7 +79,8 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
     let chunks = new Map<number, Uint8Array>();
     let isOpen = true;
     let isSpilled = false;
-    const openFile = (): Promise<FileHandle> => open(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+    const openFile = (extra = 0): Promise<FileHandle> =>
+      open(path, constants.O_WRONLY | constants.O_CREAT | extra, 0o600);
     const release = (): void => {
       drop(chunks.values());
       chunks = new Map();
@@ -91,7 +92,8 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
       const parts = inOrder.map(([, chunk]) => chunk);
       const written = isWhole ? await writeDirectly(path, parts) : null;
       if (written !== null) return written;
-      const handle = await openFile();
+      // Chunks that lie in the file are kept; what a refused direct write left is not.
+      const handle = await openFile(isSpilled ? 0 : constants.O_TRUNC);
       try {
         await writeChunks(handle, inOrder);
         return handle;

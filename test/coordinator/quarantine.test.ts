@@ -79,11 +79,24 @@ describe('quarantine', () => {
     assert.equal(await releaseClient(store, id(2), note), false);
     assert.deepEqual(await book.refresh(), [id(2)]);
     assert.ok(!book.has(id(2)));
-    assert.deepEqual(await fileOf(store, id(2)), { marks: [], sinceRound: null });
+    assert.deepEqual(await fileOf(store, id(2)), { marks: [], sinceRound: null, ejectedIn: null });
     assert.deepEqual(
       notes.map(({ type }) => type),
       ['client-quarantined', 'client-released'],
     );
+  });
+
+  it('[QUA-6] an ejection is durable whatever the plan says about marks; a release ends it, and a running book sees that', async () => {
+    const { book, store, note, reopen } = await open({ marks: 0, rounds: 3 });
+    book.mark(id(1), 'bad-shares');
+    book.mark(id(1), 'ejected');
+    assert.deepEqual(await book.settle(4), []);
+    const again = await reopen();
+    assert.deepEqual([again.has(id(1)), again.barred], [false, { [id(1)]: 8 }]);
+    assert.deepEqual(await again.refresh(), []);
+    assert.equal(await releaseClient(store, id(1), note), true);
+    assert.deepEqual([await again.refresh(), await book.refresh()], [[id(1)], [id(1)]]);
+    assert.deepEqual((await reopen()).barred, {});
   });
 
   it('[QUA-5] finds updates that are much longer than the others', async () => {

@@ -1,10 +1,11 @@
 /** The gate by held-out rows of the round's clients, measured under masks, in whole federations without sockets. */
 import { strict as assert } from 'node:assert';
 import type { Learner } from '../../client/learner.ts';
+import { memoryState } from '../../coordinator/store/state.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
-import { closeWorlds, startWorld, testPlan } from '../coordinator/harness.ts';
+import { closeWorlds, seededEntropy, startWorld, testPlan } from '../coordinator/harness.ts';
 import { binaryCounts } from '../helpers/evaluation-counts.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -24,7 +25,7 @@ function learnerOf(delta: (round: number) => number): Learner {
   };
 }
 
-async function federate(canary: object, hostile: (round: number) => number) {
+async function federate(canary: object, hostile: (round: number) => number, state = memoryState(seededEntropy(1))) {
   const plan = parsePlan(
     {
       ...testPlan({
@@ -40,15 +41,18 @@ async function federate(canary: object, hostile: (round: number) => number) {
   );
   const world = await startWorld({
     plan,
+    state,
     baseFiles: fixedBase,
     baseDigest: base.digest,
     layout: fixedLayout(dim),
     initialAdapter: new Float32Array(dim),
   });
   const ends = [];
+  // Whoever enrols with a coordinator that was started again is somebody new.
+  const enrolled = (await state.store.clients()).length;
   for (let index = 0; index < 3; index++) {
     const learner = learnerOf(index === 0 ? hostile : () => 1);
-    ends.push((await runClient(world, { platform: platformIn(world, 880 + index), learner, policy })).ended);
+    ends.push((await runClient(world, { platform: platformIn(world, 880 + enrolled + index), learner, policy })).ended);
   }
   // After a void round the next one gathers for a moment of the clock that only the test moves.
   let isOver = false;
@@ -90,6 +94,15 @@ describe('canary gate by clients', () => {
     assert.equal(end.status, 'stopped');
     assert.match(end.detail, /the gate refused 2 candidates in a row; .* the plan demands at least 50\.0 %/);
     assert.equal(library.length, 1);
+  });
+
+  it('[CAC-4] a new start of the coordinator does not begin the count of refusals anew', async () => {
+    const state = memoryState(seededEntropy(1));
+    assert.match((await federate(gate, () => 100, state)).end.detail, /refused 2 candidates in a row/);
+    const again = await federate(gate, () => 100, state);
+    assert.match(again.end.detail, /refused 3 candidates in a row; .* 3 void/);
+    const better = await federate(gate, (round) => (round < 5 ? 1 : 100), state);
+    assert.match(better.end.detail, /2 of 2 rounds published/);
   });
 
   it('[CAC-3] a gate of clients without a least value is refused with the reason', () => {

@@ -7,7 +7,7 @@ import type {
   FederationStep,
   RoundSettings,
 } from '../../../coordinator/rounds/state.ts';
-import { counts, deadlineOf } from '../../../coordinator/rounds/state.ts';
+import { askable, counts, deadlineOf } from '../../../coordinator/rounds/state.ts';
 import type { EventName, PhaseName } from '../../../coordinator/rounds/table.ts';
 import { eventNames, phaseDiagram, phaseNames, roundTable } from '../../../coordinator/rounds/table.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
@@ -132,7 +132,7 @@ describe('round machine', () => {
     assert.match(finish?.detail ?? '', /the gate refused 2 candidates in a row; the last: worse by far; 1 of 2 rounds/);
   });
 
-  it('[RND-31] who is ejected from a masked round stays out, also when it comes back, until an operator releases it', () => {
+  it('[RND-31] who is ejected from a masked round sits out three round numbers, also when it comes back, or until an operator releases it', () => {
     const opened = play(
       start({ isMasked: true }),
       ...[a, b, c].map((clientId): Loose => ({ type: 'client-joined', clientId })),
@@ -142,11 +142,32 @@ describe('round machine', () => {
       phase: { name: 'mask', asked: [a, b, c], contributors: [a, b, c] },
     };
     const after = receive(masking, { type: 'attempt-failed', detail: 'no', ejected: [c], atMs: 0 }).state;
-    assert.deepEqual(after.present, [a, b]);
+    assert.deepEqual(askable(after), [a, b]);
     const back = receive(after, { type: 'client-joined', clientId: c, atMs: 0 }).state;
-    assert.deepEqual(back.present, [a, b]);
+    assert.deepEqual(askable(back), [a, b]);
+    const next = receive(back, { type: 'deadline-reached', atMs: 10 ** 6 }).state;
+    assert.ok(next.phase.name === 'recruit');
+    assert.deepEqual(next.phase.asked, [a, b]);
+    const late = receive(next, { type: 'client-joined', clientId: c, atMs: 10 ** 6 }).state;
+    assert.ok(late.phase.name === 'recruit');
+    assert.deepEqual(late.phase.asked, [a, b], 'a round that recruits does not ask it either');
+    assert.deepEqual(
+      [1, 3, 4].map((roundIndex) => askable({ ...after, roundIndex })),
+      [
+        [a, b],
+        [a, b],
+        [a, b, c],
+      ],
+    );
     const letIn = receive(back, { type: 'client-joined', clientId: c, isReleased: true, atMs: 0 }).state;
-    assert.deepEqual([letIn.present, letIn.barred], [[a, b, c], []]);
+    assert.deepEqual(askable(letIn), [a, b, c]);
+    const waiting = { ...after, settings: { ...settings, quorum: 3 } };
+    const alone = receive(receive(waiting, { type: 'deadline-reached', atMs: 10 ** 6 }).state, {
+      type: 'deadline-reached',
+      atMs: 10 ** 7,
+    }).state;
+    assert.ok(alone.phase.name === 'stopped');
+    assert.match(alone.phase.detail, /only 2 of 3 clients .* were connected, beside 1 that were ejected/);
   });
 
   it('[RND-21] an operator who stops while a candidate is judged gets no further round', () => {
