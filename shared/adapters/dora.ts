@@ -68,7 +68,7 @@ export const dora: AdapterMethod<LoraConfiguration> = {
       });
       const magnitude = add(norms.frozen, tensorOf<Tensor1D>(context, `${map.name}.magnitude`));
       const ratio: Tensor2D = div(magnitude, norms.adapted);
-      const bias = frozen.bias();
+      const bias = frozen.bias(input);
       const bare: Tensor2D = bias === null ? output : sub(output, bias);
       const low = mul(lowRankProduct(input, map.name, configuration.dropout, context), map.scale);
       return add(add(output, mul(bare, sub(ratio, 1))), mul(low, ratio));

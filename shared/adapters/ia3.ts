@@ -117,7 +117,7 @@ export const ia3: AdapterMethod<Ia3Configuration> = {
       if (side === 'output') return mul(output, scale);
       // What the scale changes, added to what is there: in a composition that may be more than the frozen map's.
       const change = map.apply(mul(input, sub(scale, 1)));
-      const bias = map.bias();
+      const bias = map.bias(input);
       return add(output, bias === null ? change : sub(change, bias));
     },
   }),

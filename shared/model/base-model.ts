@@ -81,8 +81,8 @@ export interface FrozenMap {
   apply(input: Tensor2D): Tensor2D;
   /** W `[in, out]`, frozen: no gradient may be asked of it, and its owner is the base. */
   kernel(): Tensor2D;
-  /** c `[out]`, frozen, or null where the map has none. */
-  bias(): Tensor1D | null;
+  /** c `[out]`, frozen, or null where the map has none; of a map that a composition changed, what it adds to every row of `input`, `[rows, out]`. */
+  bias(input: Tensor2D): Tensor1D | Tensor2D | null;
 }
 
 /** Hidden states `[batch, sequence, hidden]` and what of them is text: `[batch, sequence]` int32, 1 on tokens and 0 on right padding. */

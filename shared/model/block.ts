@@ -193,8 +193,8 @@ function columnsOf(map: NamedLinear, index: number, count: number): FrozenMap {
   return {
     apply: (input) => slice(map.apply(input), [0, index * size], [-1, size]),
     kernel: () => slice(map.kernel(), [0, index * size], [-1, size]),
-    bias: () => {
-      const bias = map.bias();
+    bias: (input) => {
+      const bias = map.bias(input);
       return bias === null ? null : slice(bias, index * size, size);
     },
   };

@@ -5,7 +5,7 @@
  * language-model head in reverse, so that an invertible member is undone last; prefixes stand side by side in order, and changes of the base's
  * own tensors add up.
  */
-import { add, concat, sub, type Tensor, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
+import { add, concat, eye, sub, type Tensor, type Tensor2D, type Tensor3D, zerosLike } from '@tensorflow/tfjs-core';
 import type { FrozenMap, MaskedStates, SiteHooks } from '../../model/base-model.ts';
 import { sectionField } from '../../plan/fields.ts';
 import { parseSettings, refuseSettings } from '../settings.ts';
@@ -55,19 +55,34 @@ export function stackHooks(members: readonly AdapterHooks[]): AdapterHooks {
 
 type LinearHook = NonNullable<SiteHooks['linear']>;
 
-/** A later member sees the map together with what earlier ones added to it, also where it runs the map on another input. */
+/** A later member sees the map as earlier ones changed it, also where it runs it on another input or reads its parts. */
 function chainLinear(members: readonly AdapterHooks[]): LinearHook {
   return (site, input, output, map) => {
     let state: Tensor2D | undefined;
+    let seen = map;
     for (const { linear, linearTargets } of members) {
       if (linearTargets?.has(site.target) === false) continue;
-      const before = state;
-      const seen: FrozenMap =
-        before === undefined ? map : { ...map, apply: (other) => add(map.apply(other), sub(before, output)) };
-      state = linear!(site, input, before ?? output, seen) ?? before;
+      const before = seen;
+      const replaced = linear!(site, input, state ?? output, before);
+      if (replaced === undefined) continue;
+      state = replaced;
+      seen = changedMap(input.shape[1], (other) => {
+        const frozen = before.apply(other);
+        return linear!(site, other, frozen, before) ?? frozen;
+      });
     }
     return state;
   };
+}
+
+/** A map from rows of `inSize` numbers of which only what it gives is known: its bias is what it makes of 0. */
+function changedMap(inSize: number, apply: FrozenMap['apply']): FrozenMap {
+  const bias = (input: Tensor2D): Tensor2D => apply(zerosLike(input));
+  const kernel = (): Tensor2D => {
+    const units: Tensor2D = eye(inSize);
+    return sub(apply(units), bias(units));
+  };
+  return { apply, bias, kernel };
 }
 
 function chainSublayers(members: readonly AdapterHooks[]): Pick<AdapterHooks, 'change' | 'sublayer'> {

@@ -170,7 +170,7 @@ for (const backend of ['cpu', 'wasm'] as const) {
             linear: ({ target, layerIndex }, input, output, map) => {
               const { inSize, outSize } = model.description.linearTargets[target]!;
               assert.deepEqual(map.kernel().shape, [inSize, outSize], target);
-              const bias = map.bias();
+              const bias = map.bias(input);
               const bare: Tensor2D = matMul(input, map.kernel());
               const computed = bias === null ? bare : add(bare, bias);
               for (const same of [computed, map.apply(input)]) {
