@@ -38,7 +38,7 @@ import { createMaskedWork, hasNativeAes, type JournalUnmask, type MaskedMember }
 import { type OwnParts, openOwnParts, ownPartsName } from './own-parts.ts';
 import type { ContentCache, PersonalParts } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
-import { judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
+import { judgeBudget, judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
 import type { Calls, RoundName } from './transport/calls.ts';
 import type { FetchOptions } from './transport/download.ts';
 import { fetchBlob } from './transport/download.ts';
@@ -235,11 +235,15 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     prepare: async (offer, signal) => {
       round = null;
       const plan = await fetchPlan(offer, signal);
-      const verdict = judgePlan(policy, plan, { exampleCount: learner.exampleCount });
+      const { roundIndex } = offer.roundParams;
+      const verdict = judgePlan(policy, plan, { exampleCount: learner.exampleCount, roundIndex });
       if (!verdict.ok) return refuse(`${verdict.error.code}: ${verdict.error.reason}`);
       const planHash = planHashOf(plan);
       const { learning, exchange } = await makeReady(offer, plan, planHash, signal);
-      const refusal = judgeRank(exchange, plan.adapter.method, rankMax) ?? judgeWeighting(exchange, learning);
+      const refusal =
+        judgeRank(exchange, plan.adapter.method, rankMax) ??
+        judgeWeighting(exchange, learning) ??
+        judgeBudget(plan, exchange, roundIndex);
       if (refusal !== null) return refuse(refusal);
       if (offer.roundParams.suite === 2 && !hasNativeAes)
         return refuse('suite 2 needs AES in hardware, which this site has not');

@@ -1,4 +1,6 @@
 /** A site's own terms under a plan's rules: the ranks that it trains, and what it counts in the mean. */
+import type { Plan } from '../shared/plan/plan.ts';
+import { spendingOf } from '../shared/plan/privacy.ts';
 import type { Exchange } from '../shared/update/exchange.ts';
 import { declarationOf } from '../shared/update/low-rank-rules.ts';
 import { cappedPairs } from '../shared/update/training-start.ts';
@@ -22,6 +24,17 @@ export function judgeRank(exchange: Exchange, method: string, rankMax: number | 
 export function judgeWeighting({ settings }: Exchange, { heldOutCount }: PreparedLearning): string | null {
   if (settings.weighting !== 'quality' || heldOutCount > 0) return null;
   return 'no-held-out-rows: the plan weighs sites by their accuracy on held-out rows, this site holds none out';
+}
+
+/**
+ * Why the plan's privacy budget does not pay a round number that protects clients, or null. What single records cost is judged where their number is
+ * known (`private-records.ts`).
+ */
+export function judgeBudget(plan: Plan, exchange: Exchange, roundIndex: number): string | null {
+  if (plan.privacy.unit !== 'client') return null;
+  const roundsMax = spendingOf(plan, exchange.uploaded.dim)?.roundsMax ?? 0;
+  if (roundIndex < roundsMax) return null;
+  return `privacy-budget-spent: the budget of the plan pays ${roundsMax} round numbers, void ones included, and number ${roundIndex} is offered`;
 }
 
 /** What a site's weight is made of. */

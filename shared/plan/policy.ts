@@ -4,7 +4,7 @@
  * secure aggregation does.
  *
  * Default policy, when the site has written none: any plan, method and base; at least 3 clients and 3 updates in a round (with fewer, the
- * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds; any rank; no metrics of this
+ * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds, and 100 void ones; any rank; no metrics of this
  * site leave it unmasked; in a masked round at least 3 organisations, and masks that hold against any coordinator; unmasked rounds are accepted
  * where a plan has them.
  */
@@ -37,6 +37,11 @@ export interface Policy {
   readonly exampleCountMin: number;
   /** Most rounds of one plan. */
   readonly roundsMax: number;
+  /**
+   * Most round numbers beyond those of the plan. Every void round lets the coordinator see one more sum of other clients, or draw other groups: a number
+   * is never offered twice, so this bounds how often, over restarts and whatever was signed about it.
+   */
+  readonly voidRoundsMax: number;
   /** Largest rank of low-rank pairs that is trained here: what is beyond stays as it is. Plans whose rule cannot do that are declined. */
   readonly rankMax: 'none' | number;
   /** Weight of this site from 0 to 1, where a plan lets sites give their own (`aggregation.weighting: given`). */
@@ -66,6 +71,7 @@ export type PolicyCode =
   | 'quorum-too-small'
   | 'too-few-examples'
   | 'too-many-rounds'
+  | 'too-many-void-rounds'
   | 'metrics-not-disclosed'
   | 'secure-aggregation-required'
   | 'coordinator-trusted'
@@ -82,6 +88,8 @@ export interface PolicyRefusal {
 export interface PlanFacts {
   /** Training rows of this site. */
   readonly exampleCount?: number;
+  /** Number of the round that is offered. */
+  readonly roundIndex?: number;
 }
 
 const listOf = <Item>(item: z.ZodMiniType<Item>, what: string): z.ZodMiniType<'any' | readonly Item[]> => {
@@ -103,6 +111,7 @@ const policySchema = sectionField({
   quorumMin: z._default(wholeField(1, cohortSizeMax), 3),
   exampleCountMin: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1),
   roundsMax: z._default(wholeField(1, Number.MAX_SAFE_INTEGER), 1000),
+  voidRoundsMax: z._default(wholeField(0, Number.MAX_SAFE_INTEGER), 100),
   weight: z._default(numberField({ atLeast: 0, atMost: 1 }), 1),
   rankMax: z._default(z.union([z.literal('none'), wholeField(1, 65_536)], { error: rankError }), 'none'),
   organisationsMin: z._default(wholeField(1, cohortSizeMax), 3),
@@ -133,9 +142,11 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
   const ahead = plansAhead(documentOfPlan(plan));
   const planHash = documentHashOf(plan);
   const roundCount = roundCountOf(plan);
+  // Every phase after the first begins with a number of its own.
+  const roundNumbers = roundCount + ahead.length - 1;
   const refusals = new Map<string, PolicyRefusal>();
   for (const one of ahead)
-    for (const refusal of refusalsOf(policy, one, { ...facts, planHash, roundCount }))
+    for (const refusal of refusalsOf(policy, one, { ...facts, planHash, roundCount, roundNumbers }))
       if (!refusals.has(refusal.reason)) refusals.set(refusal.reason, refusal);
   const [first] = refusals.values();
   if (first === undefined) return succeed(undefined);
@@ -145,7 +156,17 @@ export function judgePlan(policy: Policy, plan: Plan, facts: PlanFacts = {}): Re
 function refusalsOf(
   policy: Policy,
   plan: Plan,
-  { planHash, roundCount, ...facts }: PlanFacts & { readonly planHash: Digest; readonly roundCount: number },
+  {
+    planHash,
+    roundCount,
+    roundNumbers,
+    roundIndex = 0,
+    ...facts
+  }: PlanFacts & {
+    readonly planHash: Digest;
+    readonly roundCount: number;
+    readonly roundNumbers: number;
+  },
 ): readonly PolicyRefusal[] {
   const refusals: PolicyRefusal[] = [];
   const demand = (holds: boolean, code: PolicyCode, reason: string): void => {
@@ -193,6 +214,11 @@ function refusalsOf(
     roundCount <= policy.roundsMax,
     'too-many-rounds',
     `the plan runs ${roundCount} rounds, this site allows at most ${policy.roundsMax} (roundsMax)`,
+  );
+  demand(
+    roundIndex < roundNumbers + policy.voidRoundsMax,
+    'too-many-void-rounds',
+    `the plan has ${roundNumbers} round numbers, number ${roundIndex} is offered: this site allows at most ${policy.voidRoundsMax} more than those (voidRoundsMax)`,
   );
   demand(
     policy.discloseMetrics || masked || plan.aggregation.weighting !== 'quality',

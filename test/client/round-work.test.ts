@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { FederationError } from '../../shared/core/errors.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
+import { spendingOf } from '../../shared/plan/privacy.ts';
 import { until } from '../coordinator/harness.ts';
 import { coordinatorDouble, dim, doublePlan } from './coordinator-double.ts';
 import { fixedLearner } from './fixed-learner.ts';
@@ -57,6 +58,30 @@ describe('work of a client in a round', () => {
     double.offer(1, { plan: doublePlan({ count: 1 }) });
     await until(() => double.names().length === 2);
     assert.doesNotMatch(double.heard.at(-1)!.body.reason!, /roundsMax/);
+  });
+
+  it('[CLI-80] takes part in no more round numbers than the site and the privacy budget of the plan allow, also after a new start', async () => {
+    const patient = parsePolicy({ cohortMin: 2, quorumMin: 2, voidRoundsMax: 3 }, 'the test');
+    const plan = doublePlan({ count: 2 });
+    const declined = async (round: number, offered = plan): Promise<string | null> => {
+      const double = coordinatorDouble();
+      await startClient(double, ones, { policy: patient });
+      double.offer(round, { plan: offered });
+      await until(() => double.names().includes('decline') || double.names().includes('update'));
+      await stopClients();
+      return double.heard.at(-1)!.body.reason ?? null;
+    };
+    assert.equal(await declined(4), null);
+    assert.match((await declined(5)) ?? '', /too-many-void-rounds: .* number 5 is offered/);
+    const privately = { ...plan.privacy, unit: 'client', noiseMultiplier: 4, epsilon: 2.2 } as const;
+    const spending = { ...plan, aggregation: { ...plan.aggregation, weighting: 'equal' }, privacy: privately } as const;
+    const { roundsMax } = spendingOf(spending, dim)!;
+    assert.ok(roundsMax > 0 && roundsMax < 5, `${roundsMax} numbers are paid`);
+    assert.equal(await declined(roundsMax - 1, spending), null);
+    assert.match(
+      (await declined(roundsMax, spending)) ?? '',
+      new RegExp(`privacy-budget-spent: .* pays ${roundsMax} round numbers, void ones included`),
+    );
   });
 
   it('[CLI-51] a failure of the site is told with its code only, and the whole of it to its owner', async () => {

@@ -107,6 +107,19 @@ describe('judgePlan', () => {
     assert.equal(refusal({ exampleCountMin: 1_000_000 }), null);
   });
 
+  it('[POL-15] bounds the round numbers beyond those of the plan, and so how often a coordinator may void and try again', () => {
+    const plan = parsePlan({ ...minimalPlan(), rounds: { count: 5, cohortSize: 3, quorum: 3 } }, 'plan');
+    const judged = (roundIndex: number, policy: object = {}) =>
+      judgePlan(parsePolicy(policy, 'p'), plan, { roundIndex });
+    assert.equal(judged(104).ok, true);
+    const late = judged(105);
+    assert(!late.ok);
+    assert.equal(late.error.code, 'too-many-void-rounds');
+    assert.match(late.error.reason, /has 5 round numbers, number 105 is offered: .* at most 100 more .*voidRoundsMax/);
+    assert.equal(judged(4, { voidRoundsMax: 0 }).ok, true);
+    assert.equal(judged(5, { voidRoundsMax: 0 }).ok, false);
+  });
+
   it('[POL-5] counts a cohort of all as its quorum', () => {
     const open = parsePlan({ ...minimalPlan(), rounds: { count: 1, cohortSize: 'all', quorum: 3 } }, 'plan');
     assert.equal(judgePlan(parsePolicy({ cohortMin: 3 }, 'p'), open).ok, true);
@@ -125,6 +138,7 @@ describe('parsePolicy', () => {
       quorumMin: 3,
       exampleCountMin: 1,
       roundsMax: 1000,
+      voidRoundsMax: 100,
       rankMax: 'none',
       weight: 1,
       organisationsMin: 3,
