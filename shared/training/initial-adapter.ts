@@ -7,6 +7,7 @@ import { UsageError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import type { Task } from '../plan/task.ts';
+import { headUsesName } from '../update/federated-layout.ts';
 import { type AdapterLayout, layoutOf, type TensorSpecification } from '../update/layout.ts';
 import { bindTask } from './tasks/registry.ts';
 import type { LabelBlock } from './tasks/task.ts';
@@ -65,18 +66,15 @@ function requireHeads(names: readonly string[], task: Task): void {
   );
 }
 
-/** The counts by which heads of several tasks weigh: the share of a site's examples that each has. */
-export const headUses = 'heads.uses';
-
 function headsOf(blocks: readonly LabelBlock[], hiddenSize: number): TensorSpecification[] {
   const weighed = blocks.flatMap(({ name, size }, countIndex): TensorSpecification[] => {
-    const shared = { aggregationClass: 'count-weighted', countName: headUses, countIndex } as const;
+    const shared = { aggregationClass: 'count-weighted', countName: headUsesName, countIndex } as const;
     return [
       { name: `heads.${name}.kernel`, shape: [hiddenSize, size], decays: true, ...shared },
       { name: `heads.${name}.bias`, shape: [size], decays: false, ...shared },
     ];
   });
-  return [...weighed, { name: headUses, shape: [blocks.length], aggregationClass: 'count', decays: false }];
+  return [...weighed, { name: headUsesName, shape: [blocks.length], aggregationClass: 'count', decays: false }];
 }
 
 /** Start values `[dim]` of a seed: identity for the adapter, small normal numbers for the head's kernel, zero for its bias. */
@@ -94,7 +92,7 @@ function initialTensor(
   random: SeededRandom,
 ): Float32Array {
   const part = /^(?:head|head\.hidden|heads\.[^.]+)\.(kernel|bias)$/.exec(tensor.name)?.[1];
-  if (part === 'bias' || tensor.name === headUses) return new Float32Array(tensor.size);
+  if (part === 'bias' || tensor.name === headUsesName) return new Float32Array(tensor.size);
   if (part === 'kernel') return Float32Array.from({ length: tensor.size }, () => headDeviation * random.normal());
   const values = adapter.initialise(tensor, random);
   assert(

@@ -8,7 +8,7 @@
 import { assert } from '../core/assert.ts';
 import { adapterParametersMax } from '../core/limits.ts';
 import type { ExchangeSettings, LowRankPair } from './federated-layout.ts';
-import { ownersName, pairsOf, refusePlan, siteWeightName, weighsItself } from './federated-layout.ts';
+import { headUsesName, ownersName, pairsOf, refusePlan, siteWeightName, weighsItself } from './federated-layout.ts';
 import { type AdapterLayout, layoutOf, specificationOf, type TensorSpecification } from './layout.ts';
 import { declarationOf } from './low-rank-rules.ts';
 
@@ -160,6 +160,8 @@ export interface CountRange {
   readonly max: number;
 }
 
+/** Counts that are shares. */
+const shareNames: readonly string[] = [ownersName, headUsesName, siteWeightName];
 /** Uses of one part per example: more than the tokens of the longest text. */
 const usesMax = 2 ** 20;
 
@@ -167,9 +169,7 @@ const usesMax = 2 ** 20;
 export function countRanges({ uploaded }: Exchange): CountRange[] {
   return uploaded.tensors
     .filter(({ aggregationClass }) => aggregationClass === 'count')
-    .map(({ name, offset, size }) => {
-      return { name, offset, size, max: name === ownersName || name === siteWeightName ? 1 : usesMax };
-    });
+    .map(({ name, offset, size }) => ({ name, offset, size, max: shareNames.includes(name) ? 1 : usesMax }));
 }
 
 /** The pairs whose products the plan's rule combines, or whose averaged factors it measures. */

@@ -72,6 +72,8 @@ export function pairsOf(layout: AdapterLayout): LowRankPair[] {
 
 /** The tensor of an upload that says which labels a client has rows of: 1 or 0 for each. */
 export const ownersName = 'head.owners';
+/** The tensor by which heads of several tasks weigh: the share of a client's examples that each has. */
+export const headUsesName = 'heads.uses';
 /** The tensor of an upload that holds the weight from 0 to 1 that a client gives itself, `[1]`. */
 export const siteWeightName = 'site.weight';
 

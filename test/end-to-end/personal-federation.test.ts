@@ -14,6 +14,7 @@ import type { BaseDescription } from '../../shared/model/base-model.ts';
 import { describeBase } from '../../shared/model/load.node.ts';
 import { parsePlan, planHashOf } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
+import { exchangeOf } from '../../shared/update/exchange.ts';
 import { closeWorlds, startWorld } from '../coordinator/harness.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
 import { platformIn, runClient } from './memory-federation.ts';
@@ -51,7 +52,14 @@ describe('personal parts and weights in federations', () => {
     {
       sites = [0, 1],
       weights = [1, 1],
-    }: { readonly sites?: readonly number[]; readonly weights?: readonly number[] } = {},
+      masked = false,
+      rounds = 2,
+    }: {
+      readonly sites?: readonly number[];
+      readonly weights?: readonly number[];
+      readonly masked?: boolean;
+      readonly rounds?: number;
+    } = {},
     tasks: readonly string[] = [],
   ) => {
     const names = [...new Set(['one', 'two', ...tasks])].map((name) => ({ name, labels: ['a', 'b'] }));
@@ -64,8 +72,12 @@ describe('personal parts and weights in federations', () => {
         task: tasks.length > 0 ? several : { labels: ['a', 'b'], pooling: 'last', lengthMax: 16 },
         adapter,
         training: { localSteps: 2, batchSize: 8, learningRate: 0.02, schedule: 'constant' },
-        rounds: { count: 2, cohortSize: 2, quorum: 2, recruitSeconds: 10, trainSeconds: 60, evaluateSeconds: 10 },
+        rounds: {
+          ...{ count: rounds, cohortSize: sites.length, quorum: sites.length },
+          ...{ recruitSeconds: 10, trainSeconds: 60, evaluateSeconds: 10 },
+        },
         evaluation: { everyRounds: 0 },
+        secureAggregation: { mode: masked ? 'on' : 'off' },
         aggregation,
       },
       'the test',
@@ -78,14 +90,22 @@ describe('personal parts and weights in federations', () => {
       const task = tasks[index];
       const views = task === undefined ? rows(site) : rows(site, { task });
       const columns = task === undefined ? {} : { part: 'task' };
-      const learner = taskLearner({ train: views, heldOut: [], columns, backend: 'wasm' });
-      const policy = parsePolicy({ cohortMin: 1, quorumMin: 1, weight: weights[index] }, 'the test');
+      const learner = taskLearner({
+        train: views,
+        heldOut: masked || sites.length > 2 ? views.slice(0, 6) : [],
+        columns,
+        backend: 'wasm',
+      });
+      const policy = parsePolicy(
+        { cohortMin: 1, quorumMin: 1, organisationsMin: 1, discloseMetrics: true, weight: weights[index] },
+        'the test',
+      );
       ended.push((await runClient(world, { platform: platforms[index]!, learner, policy })).ended);
     }
     await world.coordinator.ended;
     await Promise.all(ended);
     const versions = await world.coordinator.library();
-    assert.equal(versions.length, 3);
+    assert.equal(versions.length, rounds + 1);
     const adapters = await Promise.all(versions.map(({ row }) => world.coordinator.adapter(row)));
     const name = ownPartsName(world.coordinator.federationId, planHashOf(plan));
     const kept = await Promise.all(platforms.map(({ personal }) => personal.read(name)));
@@ -96,7 +116,12 @@ describe('personal parts and weights in federations', () => {
       after: values.at(-1)!.subarray(tensor.offset, tensor.offset + tensor.size),
     }));
     await closeWorlds();
-    return { parts, kept, last: toHex(adapters.at(-1)!) };
+    const { tensors } = exchangeOf(
+      plan.aggregation,
+      prepared.layout,
+      prepared.trainedLayout ?? prepared.layout,
+    ).uploaded;
+    return { parts, kept, last: toHex(adapters.at(-1)!), sent: tensors.map((tensor) => tensor.name) };
   };
   const same = (left: Float32Array, right: Float32Array) => toHex(bytesOf(left)) === toHex(bytesOf(right));
 
@@ -145,6 +170,51 @@ describe('personal parts and weights in federations', () => {
     assert.equal(last, other.last);
     assert.notEqual(last, both.last);
   });
+
+  // What sites keep and how they weigh, behind masks: [what, adapter, aggregation, tasks].
+  const hidden: readonly (readonly [string, object, object, readonly string[]])[] = [
+    ...cases.map(
+      ([what, adapter, personal]) => [what, adapter, personal.length === 0 ? {} : { personal }, []] as const,
+    ),
+    ['weights that sites give themselves', bottleneck, { weighting: 'given' }, []],
+    ['weights by accuracy on own rows', bottleneck, { weighting: 'quality' }, []],
+    ['experts by their use, and by given weights', { method: 'mixture', size: 2 }, { weighting: 'given' }, []],
+    ['a head by label', { method: 'lora', rank: 1 }, { head: 'by-label', lowRank: 'freeze-a' }, []],
+    ['heads of several tasks', { method: 'bottleneck', size: 2, scaling: 'channel' }, {}, ['one', 'two', 'one']],
+    [
+      'a personal adapter with experts and a scale',
+      {
+        method: 'stack',
+        members: [
+          { id: 'shared', method: 'bottleneck', size: 2, scaling: 'learned' },
+          { id: 'mine', method: 'mixture', size: 2 },
+        ],
+      },
+      { personal: ['mine'] },
+      [],
+    ],
+  ];
+  for (const [what, adapter, aggregation, tasks] of hidden) {
+    it(`[PFD-4] ${what}: behind masks as in the open, up to the rounding of the masked sum`, async () => {
+      const weights = [1, 0.5, 0.25];
+      const sites = [0, 1, 2];
+      const open = await federate(adapter, aggregation, { sites, weights, rounds: 1 }, tasks);
+      const masked = await federate(adapter, aggregation, { sites, weights, rounds: 1, masked: true }, tasks);
+      const near = (found: Float32Array, expected: Float32Array, name: string) => {
+        for (const [index, value] of expected.entries())
+          assert.ok(Math.abs(found[index]! - value) < 2e-4, `${name}: ${found[index]} is not ${value}`);
+      };
+      for (const [index, { name, after, aggregationClass }] of masked.parts.entries()) {
+        near(after, open.parts[index]!.after, name);
+        if (aggregationClass === 'local') assert.ok(!masked.sent.includes(name), name);
+      }
+      assert.ok(masked.parts.some(({ before, after }) => !same(before, after)));
+      for (const [site, kept] of masked.kept.entries()) {
+        assert.equal(kept === null, open.kept[site] === null);
+        if (kept !== null) near(float32Of(kept.slice()), float32Of(open.kept[site]!.slice()), `kept by ${site}`);
+      }
+    });
+  }
 
   it('[PFD-3] several tasks: a site without rows of one leaves its head to those that have some, at full weight', async () => {
     const headOf = ({ parts }: Awaited<ReturnType<typeof federate>>, name: string) =>
