@@ -1,5 +1,5 @@
 /**
- * `npm run attacks -- [--data DIR] [--seeds 2] [--rounds 3] [--workers 1] [--out DIR] [--tune] [--report]`: every robust rule, the mean and the canary
+ * `npm run attacks -- [--data DIR] [--seeds 3] [--rounds 3] [--workers 1] [--out DIR] [--tune] [--report]`: every robust rule, the mean and the canary
  * gate under the attacks of the security specification on clinc150 with the base that ships. Finished cells are kept in `OUT/clinc150.jsonl`;
  * calling it again computes what is missing and writes `OUT/clinc150.md` anew. `--tune` chooses settings on validation rows, `--report` only
  * writes the report.
@@ -36,7 +36,7 @@ export function parseAttackOptions(
   const { flags, isOn } = readFlags(args, ['data', 'seeds', 'rounds', 'workers', 'out'] as const, ['tune', 'report']);
   return {
     data: dataFolder(flags.data, environment),
-    seeds: Array.from({ length: wholeFlag('seeds', flags.seeds, 2) }, (_, index) => index + 1),
+    seeds: Array.from({ length: wholeFlag('seeds', flags.seeds, 3) }, (_, index) => index + 1),
     rounds: wholeFlag('rounds', flags.rounds, sizes.rounds),
     workers: wholeFlag('workers', flags.workers, 1),
     out: flags.out ?? fileURLToPath(new URL('.', import.meta.url)),

@@ -60,7 +60,7 @@ describe('work of a client in a round', () => {
     assert.doesNotMatch(double.heard.at(-1)!.body.reason!, /roundsMax/);
   });
 
-  it('[CLI-80] takes part in no more round numbers than the site and the privacy budget of the plan allow, also after a new start', async () => {
+  it('[CLI-109] takes part in no more round numbers than the site and the privacy budget of the plan allow, also after a new start', async () => {
     const patient = parsePolicy({ cohortMin: 2, quorumMin: 2, voidRoundsMax: 3 }, 'the test');
     const plan = doublePlan({ count: 2 });
     const declined = async (round: number, offered = plan): Promise<string | null> => {

@@ -4,6 +4,7 @@ import { attacks, replacement } from '../../../simulations/attacks/attacks.ts';
 import { parseAttackOptions } from '../../../simulations/attacks/table.ts';
 import { type AttackResult, attackKey, tableCells, tuneCells } from '../../../simulations/attacks/table-cells.ts';
 import { attackMarkdown, tuneText } from '../../../simulations/attacks/table-report.ts';
+import { intentsOf } from '../../../simulations/attacks/table-rows.ts';
 import { sizes, tunedGrid } from '../../../simulations/attacks/table-settings.ts';
 
 const cells = tableCells([1, 2], sizes.rounds);
@@ -28,6 +29,13 @@ describe('table of attacks', () => {
     assert.deepEqual(rates, [...tunedGrid.learningRates]);
     const shown = tried.map((cell): AttackResult => ({ cell, accuracy: 0.5, backdoor: 0, voidRounds: 0, seconds: 1 }));
     assert.match(tuneText(shown), /norm-clip under sign-flip-10, learning rate 0.01, norm 2: 50.0 %/);
+  });
+
+  it('[ATT-5] every seed has intents of its own, and none of them is out of scope', () => {
+    const labels = Array.from({ length: 151 }, (_, index) => (index === 85 ? 'oos' : `intent ${index}`));
+    const found = [0, 1, 2, 3].map((seed) => intentsOf(labels, seed, sizes.labels));
+    assert.ok(found.every((intents) => intents.length === sizes.labels && !intents.includes('oos')));
+    assert.equal(new Set(found.flat()).size, 4 * sizes.labels);
   });
 
   it('[ATT-3] the report has all rows, also where a rule loses, and says how to repeat it', () => {
