@@ -1,18 +1,7 @@
 /** Gradients that are computed while another one is being recorded, without being recorded themselves. */
-import {
-  clone,
-  concat,
-  engine,
-  mul,
-  type Scalar,
-  slice,
-  stack,
-  sum,
-  type Tensor2D,
-  tidy,
-  valueAndGrad,
-} from '@tensorflow/tfjs-core';
+import { clone, concat, engine, mul, type Scalar, slice, stack, sum, type Tensor2D, tidy } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
+import { valueAndGradients } from './value-and-gradients.ts';
 
 /** What {@link sumOverRows} needs. */
 export interface RowLoss {
@@ -35,9 +24,9 @@ export function sumOverRows(matrix: Tensor2D, { rowsMax, lossOf }: RowLoss): Sca
       const gradients: Tensor2D[] = [];
       for (let start = 0; start < rowCount; start += rowsMax) {
         const rows = slice(matrix, [start, 0], [Math.min(rowsMax, rowCount - start), size]);
-        const { value, grad } = valueAndGrad((x) => lossOf(x as Tensor2D, start))(rows);
-        values.push(value as Scalar);
-        gradients.push(grad as Tensor2D);
+        const own = valueAndGradients((x: Tensor2D) => lossOf(x, start), [rows] as const);
+        values.push(own.value);
+        gradients.push(...own.gradients);
       }
       return { value: sum(stack(values)) as Scalar, gradient: concat(gradients, 0) as Tensor2D };
     }),

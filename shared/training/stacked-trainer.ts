@@ -25,8 +25,8 @@ import {
   tensor2d,
   tidy,
   tile,
-  valueAndGrads,
 } from '@tensorflow/tfjs-core';
+import { valueAndGradients } from '../compute/value-and-gradients.ts';
 import { type AdapterLayout, trainsLocally } from '../update/layout.ts';
 import type { TrainingConfiguration } from './configuration.ts';
 import { type AdamState, adamW, decayMaskOf } from './optimisers.ts';
@@ -123,12 +123,15 @@ export function createStackedTrainer({ layout, starts, configuration }: StackedT
       const next = tidy(() => {
         const constants = trained.every(Boolean) ? [] : partsOf(parameters);
         let losses: Tensor | null = null;
-        const { grads } = valueAndGrads((flat) => {
-          const each = lossesOf(named(flat!, constants));
-          losses = keep(stack(each as Scalar[]));
-          return each.reduce((left, right) => add(left, right));
-        })([parameters]);
-        const gradient = grads[0] as Tensor1D;
+        const { gradients } = valueAndGradients(
+          (flat: Tensor1D) => {
+            const each = lossesOf(named(flat, constants));
+            losses = keep(stack(each as Scalar[]));
+            return each.reduce((left, right) => add(left, right));
+          },
+          [parameters] as const,
+        );
+        const [gradient] = gradients;
         const pulled: Tensor1D = anchor === null ? gradient : add(gradient, mul(sub(parameters, anchor), proximalMu));
         const rows: Tensor2D = reshape(pulled, [count, dim]);
         const own: Tensor1D = reshape(gradientClipNorm > 0 ? clipped(rows) : rows, [-1]);

@@ -3,7 +3,8 @@
  * learn from them through `private-gradient.ts` alone. Coins and noise come from a cryptographic generator, not from the plan's seed, which
  * everybody knows. No loss is reported: it would be a release of its own.
  */
-import { type Tensor1D, tensor1d, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
+import { type Tensor1D, tensor1d, tidy } from '@tensorflow/tfjs-core';
+import { valueAndGradients } from '../compute/value-and-gradients.ts';
 import { assert } from '../core/assert.ts';
 import { UsageError } from '../core/errors.ts';
 import { seededRandom } from '../core/random.ts';
@@ -55,13 +56,18 @@ export async function trainPrivately(options: PrivateTrainingOptions): Promise<T
     const gradient = tidy(() => {
       const constants = splitFlat(parameters, layout);
       const mode = { training: true, random: seeded.fork('dropout', at, index), step: at };
-      const { grads } = valueAndGrads((flat) => {
-        const leaves = splitFlat(flat as Tensor1D, layout);
-        const tensors = layout.tensors.map((_, place) => (activity.trains(place) ? leaves[place]! : constants[place]!));
-        const named = nameTensors(tensors, layout);
-        return model.loss(named, features?.gather([index]) ?? model.states(named, arranged, mode), arranged);
-      })([parameters]);
-      return grads[0] as Tensor1D;
+      const { gradients } = valueAndGradients(
+        (flat: Tensor1D) => {
+          const leaves = splitFlat(flat, layout);
+          const tensors = layout.tensors.map((_, place) =>
+            activity.trains(place) ? leaves[place]! : constants[place]!,
+          );
+          const named = nameTensors(tensors, layout);
+          return model.loss(named, features?.gather([index]) ?? model.states(named, arranged, mode), arranged);
+        },
+        [parameters] as const,
+      );
+      return gradients[0];
     });
     const values = (await gradient.data()) as Float32Array;
     gradient.dispose();

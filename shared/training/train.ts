@@ -14,9 +14,9 @@ import {
   type Tensor3D,
   tensor1d,
   tidy,
-  valueAndGrads,
   zeros,
 } from '@tensorflow/tfjs-core';
+import { valueAndGradients } from '../compute/value-and-gradients.ts';
 import { assert } from '../core/assert.ts';
 import { FederationError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
@@ -247,8 +247,9 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
       return batchLoss(named(flat as Tensor1D, constants), batch, { ...pass, ...changed });
     };
     const { wordChange } = pass;
-    const { value, grads } = valueAndGrads(lossOf)(wordChange === undefined ? [parameters] : [parameters, wordChange]);
-    const [gradient, changeGradient] = grads as [Tensor1D, Tensor3D?];
+    const inputs: readonly Tensor[] = wordChange === undefined ? [parameters] : [parameters, wordChange];
+    const { value, gradients } = valueAndGradients(lossOf, inputs);
+    const [gradient, changeGradient] = gradients as [Tensor1D, Tensor3D?];
     return { loss: value, gradient, ...(changeGradient && { changeGradient }) };
   };
 
