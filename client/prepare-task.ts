@@ -17,6 +17,7 @@ import { ownersOf } from '../shared/training/label-owners.ts';
 import { type LaidOutAdapter, planAdapters } from '../shared/training/plan-adapters.ts';
 import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/training/task-model.ts';
 import { type TrainingOptions, trainLocally } from '../shared/training/train.ts';
+import { exchangeOf } from '../shared/update/exchange.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import type { PreparedLearning } from './learner.ts';
 import { trainOnRecords } from './private-records.ts';
@@ -96,6 +97,7 @@ export async function prepareTask(
           : `none of ${train.count} rows is of the part ${plan.task.part} and leaves anything within ${lengthMax} tokens`;
       throw new UsageError('no-rows', why);
     }
+    const { dim: uploadDim } = exchangeOf(plan.aggregation, published.layout, trained.layout).uploaded;
     const owned = await ownersOf(published.layout, source);
     onEncoded?.(encoder.counts());
     return {
@@ -123,7 +125,7 @@ export async function prepareTask(
           plan.privacy.unit === 'record'
             ? await trainOnRecords(options, { plan, roundIndex, recordCount: train.count, onSpent: onPrivacy })
             : await trainLocally(options);
-        const spent = plan.privacy.unit === 'client' ? spentStatement(plan, trained.layout.dim, roundIndex) : null;
+        const spent = plan.privacy.unit === 'client' ? spentStatement(plan, uploadDim, roundIndex) : null;
         if (spent !== null) onPrivacy?.(spent);
         beside.use(null);
         if (activations.count > 0) onActivations?.({ count: activations.count, bytes: activations.bytes });

@@ -5,9 +5,8 @@
 import { FederationError, UsageError } from '../shared/core/errors.ts';
 import { systemEntropy } from '../shared/crypto/entropy.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import { recordSpendingOf } from '../shared/plan/record-privacy.ts';
 import { randomIntegers } from '../shared/privacy/random-integers.ts';
-import { recordEpsilon } from '../shared/privacy/record-accounting.ts';
-import { leastNoise } from '../shared/privacy/sizing.ts';
 import { localStepCount, type TrainingOptions, type TrainingResult } from '../shared/training/train.ts';
 import { trainPrivately } from '../shared/training/train-privately.ts';
 
@@ -38,11 +37,9 @@ export async function trainOnRecords(
   }
   const { batchSize } = configuration;
   const stepsPerRound = localStepCount(configuration, source.count);
-  const mechanism = { recordCount: source.count, batchSize, stepsPerRound, dpDelta };
-  const noiseMultiplier =
-    plan.privacy.noiseMultiplier ?? leastNoise((noise) => recordEpsilon(mechanism, noise, plan.rounds.count), budget);
-  const epsilon =
-    noiseMultiplier === null ? Number.POSITIVE_INFINITY : recordEpsilon(mechanism, noiseMultiplier, roundIndex + 1);
+  const spending = recordSpendingOf(plan, { recordCount: source.count, batchSize, stepsPerRound, dpDelta });
+  const noiseMultiplier = spending?.noiseMultiplier ?? null;
+  const epsilon = spending?.epsilonAfter(roundIndex + 1) ?? Number.POSITIVE_INFINITY;
   if (noiseMultiplier === null || epsilon > budget) {
     const found = `round ${roundIndex} would bring this site's records to epsilon ${epsilon.toFixed(3)}, the budget is ${budget}`;
     throw new FederationError('privacy-budget-spent', `the privacy budget is spent: ${found}; nothing was trained`);

@@ -8,8 +8,9 @@ import { bytesOf } from '../shared/core/bytes.ts';
 import type { ClientId } from '../shared/core/ids.ts';
 import { type PhasePlace, planOfPhase } from '../shared/plan/phases.ts';
 import { type Plan, planBytes, planHashOf } from '../shared/plan/plan.ts';
+import { spentStatement } from '../shared/plan/privacy.ts';
 import { encodeMessage } from '../shared/protocol/codec.ts';
-import { exchangeOf } from '../shared/update/exchange.ts';
+import { type Exchange, exchangeOf } from '../shared/update/exchange.ts';
 import { type AdapterLayout, layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { type Federation, type FederationEnd, type FederationPorts, openFederation } from './federation.ts';
@@ -42,6 +43,9 @@ export interface PhasesPorts
 export function firstPlanOf(document: Plan): Plan {
   return document.phases === undefined ? document : planOfPhase(document, { index: 0, firstRound: 0, results: [] });
 }
+
+const exchangeOfPhase = ({ aggregation }: Plan, { layout, trainedLayout }: PreparedPhase): Exchange =>
+  exchangeOf(aggregation, layout, trainedLayout);
 
 /** The phase in hand, running. */
 interface RunningPhase {
@@ -78,7 +82,7 @@ export async function openPhases(ports: PhasesPorts): Promise<Federation> {
       ...ports,
       plan,
       record: own,
-      exchange: exchangeOf(plan.aggregation, phase.layout, phase.trainedLayout),
+      exchange: exchangeOfPhase(plan, phase),
       planReference: await served.announce(planBytes(plan)),
       firstRound: place.firstRound,
       isLast: place.index === phases.length - 1,
@@ -106,6 +110,8 @@ export async function openPhases(ports: PhasesPorts): Promise<Federation> {
       record: own,
       publishedMs: clock.nowMs(),
       isCertified: ports.certificates() !== null,
+      // It is made of what earlier phases published: the numbers up to this one have paid for it.
+      spent: spentStatement(plan, exchangeOfPhase(plan, phase).uploaded.dim, used),
     };
     const modelHash = modelHashOf(record.baseDigest, bytes);
     const facts = { latest, adapterDigest, modelHash, index, firstRound: next.firstRound };

@@ -89,7 +89,7 @@ export function openOperatorModel({ planFile, baseFolder, backend }: OperatorFil
           source: rootRows,
           configuration: training,
           seed: training.seed + roundIndex,
-          round: { index: Math.min(roundIndex, rounds.count - 1), count: rounds.count },
+          round: { index: Math.min(roundIndex - (plan.phase?.firstRound ?? 0), rounds.count - 1), count: rounds.count },
         });
         beside.use(null);
         return uploadOf(exchange, { start, delta, counts, roundHash: drawHash });

@@ -1,6 +1,7 @@
 /** The published versions of a state folder, checked, for the commands that look at them. */
 import { UsageError } from '../../shared/core/errors.ts';
 import { type CheckedVersion, checkLineage } from '../library/lineage.ts';
+import { phaseNamesOf } from '../library/places.ts';
 import type { CoordinatorState } from '../store/state.ts';
 import { openExistingState } from '../store/state.ts';
 import type { FederationRecord } from '../store/store.ts';
@@ -10,6 +11,8 @@ export interface Library extends CoordinatorState {
   readonly record: FederationRecord;
   /** All versions, oldest first, with checked signatures and parents. */
   readonly versions: readonly CheckedVersion[];
+  /** The name of every version's phase, null in a plan without phases. */
+  readonly phaseNames: readonly (string | null)[];
 }
 
 /** Opens the library of a state folder for `action`. @throws UsageError; StoreError `version-damaged`. */
@@ -19,7 +22,11 @@ export async function withLibrary<Value>(folder: string, action: (library: Libra
     const rows = await state.store.versions();
     const coordinatorKey = state.identity.publicKey;
     const versions = checkLineage(rows, { coordinatorKey, federation: state.record });
-    return await action({ ...state, versions });
+    const phaseNames = phaseNamesOf(
+      state.record,
+      versions.map(({ record }) => record),
+    );
+    return await action({ ...state, versions, phaseNames });
   } finally {
     await state.close();
   }

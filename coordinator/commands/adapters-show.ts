@@ -11,20 +11,25 @@ import { describeMeasures, describeMetrics, shorten } from './describe-event.ts'
 
 /** Lists all versions. */
 export async function list(folder: string, context: CommandContext): Promise<void> {
-  const versions = await withLibrary(folder, async (library) => library.versions.map(documentOf));
+  const versions = await withLibrary(folder, async (library) =>
+    library.versions.map((version, index) => ({ ...documentOf(version), phase: library.phaseNames[index] ?? null })),
+  );
+  const hasPhases = versions.some(({ phase }) => phase !== null);
   const digits = (value: number | null): string => value?.toFixed(4) ?? '';
   const measured = headlineMetrics.filter((name) => versions.some(({ metrics }) => (metrics?.[name] ?? null) !== null));
   const table = formatTable(
     [
       { heading: 'version', align: 'right' },
+      ...(hasPhases ? [{ heading: 'phase' }] : []),
       { heading: 'round', align: 'right' },
       { heading: 'contributors', align: 'right' },
       ...measured.map((name) => ({ heading: metricFacts[name].title, align: 'right' as const })),
       { heading: 'published' },
       { heading: 'model' },
     ],
-    versions.map(({ version, roundIndex, contributors, cohort, metrics, published, modelHash }) => [
+    versions.map(({ version, phase, roundIndex, contributors, cohort, metrics, published, modelHash }) => [
       `${version}`,
+      ...(hasPhases ? [phase ?? ''] : []),
       roundIndex === null ? 'start' : `${roundIndex}`,
       roundIndex === null ? '' : `${contributors.length} of ${cohort.length}`,
       ...measured.map((name) => digits(metrics?.[name] ?? null)),
@@ -37,16 +42,17 @@ export async function list(folder: string, context: CommandContext): Promise<voi
 
 /** Shows one version; checks signatures and lineage, and its bytes. */
 export async function show(folder: string, wanted: string | undefined, context: CommandContext): Promise<void> {
-  const [version, key] = await withLibrary(folder, async ({ versions, blobs, identity }) => {
+  const [version, key] = await withLibrary(folder, async ({ versions, phaseNames, blobs, identity }) => {
     const found = pick(versions, wanted);
     await readAdapter(found, blobs);
-    return [documentOf(found), identity.publicKey];
+    const phase = phaseNames[found.record.versionIndex] ?? null;
+    return [{ ...documentOf(found), phase }, identity.publicKey];
   });
   const coordinator = { publicKey: toHex(key), fingerprint: fingerprint(key) };
   context.report({ ...version, coordinator, checked: true }, describeVersion(version, coordinator.fingerprint));
 }
 
-function describeVersion(version: VersionDocument, signer: string): string {
+function describeVersion(version: VersionDocument & { readonly phase: string | null }, signer: string): string {
   const { roundIndex, contributors, cohort, rejections, metrics } = version;
   const refused = rejections.map(({ code, count }) => `${count} ${code}`).join(', ');
   return [
@@ -56,6 +62,7 @@ function describeVersion(version: VersionDocument, signer: string): string {
     `  base          ${version.baseDigest}`,
     `  plan          ${version.planHash}`,
     `  layout        ${version.layoutHash}`,
+    ...(version.phase === null ? [] : [`  phase         ${version.phase}`]),
     `  federation    ${version.federationId}`,
     `  round         ${roundIndex ?? 'none'}${version.roundHash === null ? '' : `, ${version.roundHash}`}`,
     `  contributors  ${contributors.length} of ${cohort.length}${contributors.length === 0 ? '' : `: ${contributors.map(shorten).join(', ')}`}`,

@@ -4,6 +4,7 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
 import { readStatement, type SpentPrivacy } from '../../shared/plan/privacy.ts';
 import { checkLineage } from '../library/lineage.ts';
+import { phaseNamesOf } from '../library/places.ts';
 import { openExistingState } from '../store/state.ts';
 
 /** Adds `privacy`. */
@@ -17,6 +18,8 @@ export function register(program: Command, context: CommandContext): void {
 interface Line extends SpentPrivacy {
   readonly version: number;
   readonly round: number | null;
+  /** Of a plan of phases. */
+  readonly phase: string | null;
   /** What its round added to ε; null where every site has its own. */
   readonly added: number | null;
   readonly statement: string;
@@ -27,23 +30,51 @@ async function show(folder: string, context: CommandContext): Promise<void> {
   try {
     const { store, identity, record } = state;
     const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
+    const phaseNames = phaseNamesOf(
+      record,
+      versions.map((one) => one.record),
+    );
     let before = 0;
-    const lines = versions.map(({ row: { version }, record: { round, privacy } }): Line => {
+    const lines = versions.map(({ row: { version }, record: { round, privacy } }, index): Line => {
       const spent = readStatement(privacy);
       const added = spent.epsilon === null ? null : Math.max(0, spent.epsilon - before);
-      before = spent.epsilon ?? before;
-      return { version, round: round?.roundIndex ?? null, ...spent, added, statement: privacy };
+      before = Math.max(before, spent.epsilon ?? before);
+      const phase = phaseNames[index] ?? null;
+      return { version, round: round?.roundIndex ?? null, phase, ...spent, added, statement: privacy };
     });
     const last = lines.findLast(({ round, unit }) => round !== null && unit !== 'none') ?? null;
     // Numbers that were used up are charged, whatever became of their rounds.
     const used = (await store.rounds()).at(-1)?.roundIndex ?? -1;
     const uncounted = last?.round == null ? 0 : Math.max(0, used - last.round);
     const total = last === null ? null : { ...last, roundNumbersSince: uncounted };
-    context.report({ versions: lines, total }, textOf(lines, last, uncounted));
+    const phases = phasesOf(lines);
+    const whole = phases.length === 0 ? {} : { phases };
+    context.report(
+      { versions: lines, ...whole, total },
+      [textOf(lines, last, uncounted), ...phases.map(phaseText)].join('\n'),
+    );
   } finally {
     await state.close();
   }
 }
+
+/** What the versions of a phase added to ε; null where every site has its own. */
+interface PhaseSpending {
+  readonly phase: string;
+  readonly added: number | null;
+}
+
+function phasesOf(lines: readonly Line[]): PhaseSpending[] {
+  const names = new Set(lines.flatMap(({ phase, unit }) => (phase === null || unit === 'none' ? [] : [phase])));
+  return [...names].map((phase) => {
+    const own = lines.filter((line) => line.phase === phase);
+    const isKnown = own.some(({ added }) => added !== null);
+    return { phase, added: isKnown ? own.reduce((sum, { added }) => sum + (added ?? 0), 0) : null };
+  });
+}
+
+const phaseText = ({ phase, added }: PhaseSpending): string =>
+  added === null ? `phase ${phase}: every site spends its own` : `phase ${phase} added epsilon ${numberText(added)}`;
 
 const numberText = (value: number | null): string => (value === null ? '–' : String(Number(value.toPrecision(4))));
 

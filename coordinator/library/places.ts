@@ -6,9 +6,9 @@ import { assert } from '../../shared/core/assert.ts';
 import { fromHex } from '../../shared/core/bytes.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { type PhasePlace, planOfPhase } from '../../shared/plan/phases.ts';
-import { type Plan, planHashOf } from '../../shared/plan/plan.ts';
+import { type Plan, parsePlan, planHashOf } from '../../shared/plan/plan.ts';
 import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
-import type { VersionRow } from '../store/store.ts';
+import type { FederationRecord, VersionRow } from '../store/store.ts';
 
 /** Names of the measures by which a version says that it is an earlier one again, that it begins a phase, and with which round. */
 export const rolledBackTo = 'rolled-back-to';
@@ -86,6 +86,16 @@ export function planHashesOf(
     known.set(place, hash);
     return hash;
   });
+}
+
+/** The phases of versions by name; null for every one where the plan has none. */
+export function phaseNamesOf(
+  { plan }: Pick<FederationRecord, 'plan'>,
+  records: readonly Pick<Measured, 'measures'>[],
+): (string | null)[] {
+  if (!plan.includes('"phases"')) return records.map(() => null);
+  const { phases = [] } = parsePlan(JSON.parse(plan), 'the plan of the federation');
+  return placesOf(records).map(({ index }) => phases[index]?.name ?? null);
 }
 
 /** The records of rows; nothing is measured in one whose signature does not hold. */

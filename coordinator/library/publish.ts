@@ -55,6 +55,7 @@ export interface MadeVersion {
   readonly transcriptHash: Digest;
 }
 
+/** Seals a version; `privacy` says what protects single clients, where that is not what its own round gives. */
 function sealVersion(
   lineage: Lineage,
   facts: Omit<
@@ -69,6 +70,7 @@ function sealVersion(
     | 'createdAtMs'
   >,
   ruleState: Digest | null,
+  privacy: string = privacyOf(lineage),
 ): Omit<MadeVersion, 'transcriptHash'> {
   const { identity, plan, publishedMs } = lineage;
   const { federationId, baseDigest, planHash, layoutHash } = lineage.record;
@@ -77,7 +79,7 @@ function sealVersion(
     baseDigest,
     planHash,
     layoutHash,
-    privacy: privacyOf(lineage),
+    privacy,
     aggregationRule: ruleNameOf(plan.aggregation),
     createdAtMs: publishedMs,
     ...facts,
@@ -122,7 +124,8 @@ export function makeRollback(
   };
   const { planHash, layoutHash } = target.record;
   const record = { ...lineage.record, planHash, layoutHash };
-  return sealVersion({ ...lineage, record }, facts, target.row.ruleState).version;
+  // The same values: what protects clients in them is what it was.
+  return sealVersion({ ...lineage, record }, facts, target.row.ruleState, target.record.privacy).version;
 }
 
 /** The version after `latest` that begins a phase of the plan: its adapter before the first round of the phase. */

@@ -6,7 +6,7 @@ import { plansAhead, sourcesOf } from '../plan/phases.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
-import { describePrivacy } from '../plan/privacy.ts';
+import { describePhasesPrivacy, describePrivacy } from '../plan/privacy.ts';
 import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
 import { describeMasking } from '../plan/secure-aggregation.ts';
 import { describeStrategies } from '../plan/training.ts';
@@ -98,7 +98,12 @@ function planText(file: string, plan: Plan, planHash: string, bases: readonly Ba
     ...(plan.phases === undefined ? [] : [phaseText(plan, index)]),
     ...partLines(ahead, bases[index] ?? null),
   ]);
-  return [...head, ...parts].join('\n');
+  const [first, ...further] = describePhasesPrivacy(plan);
+  const spent =
+    first === undefined
+      ? []
+      : [`  privacy of all phases`, ...[first, ...further].map((line) => `                ${line}`)];
+  return [...head, ...parts, ...spent].join('\n');
 }
 
 /** Which phase this is, and what it builds on. */

@@ -10,7 +10,8 @@
  *         adapter: { method: fuse, members: [{ id: billing, phase: billing }, { id: delivery, phase: delivery }] }
  *
  * A member with `phase` is the adapter of that phase, with what it learned; `frozen` says whether it goes on learning. A phase with `start` goes
- * on from the whole adapter of an earlier one. Sections that a phase leaves out are those of the document.
+ * on from the whole adapter of an earlier one. Sections that a phase leaves out are those of the document. Of `privacy` a phase has `clipNorm` and
+ * `adaptive` for itself; the budget is the document's, and every round number of every phase buys the same share of it (`privacy-share.ts`).
  *
  * What is offered to clients is the *plan of a phase*: the sections of the phase at the top, all phases, and under `phase` which one it is and
  * by their hashes what the earlier ones published. All of it follows from the document, which is what sites and consortia approve.
@@ -25,7 +26,9 @@ import type { Plan } from './plan.ts';
 import { describeProblems, type Problem, shown, throwProblems } from './problems.ts';
 
 /** The sections of a plan that every phase has for itself. */
-const sectionNames = ['task', 'adapter', 'training', 'rounds', 'aggregation'] as const;
+const sectionNames = ['task', 'adapter', 'training', 'rounds', 'aggregation', 'canary', 'privacy'] as const;
+/** What of the section `privacy` is one for all phases: whom a budget protects, and how large it is. */
+const budgetFields = ['unit', 'mechanism', 'epsilon', 'dpDelta', 'noiseMultiplier'] as const;
 
 /** One phase with all its sections. */
 export interface PlanPhase extends Pick<Plan, (typeof sectionNames)[number]> {
@@ -69,6 +72,8 @@ const phasesSchema = z.object({
         training: anything,
         rounds: anything,
         aggregation: anything,
+        canary: anything,
+        privacy: anything,
       }),
       { error: phasesError },
     )
@@ -105,12 +110,14 @@ export function parsePhases(value: Sections, source: string, parseOne: ParseOne)
   const plans = asked.map(({ name, start, ...own }) => {
     const adapter = own.adapter ?? (start === undefined ? rest.adapter : adapters.get(start));
     adapters.set(name, adapter);
-    const given = Object.entries({ ...own, adapter }).filter(([, found]) => found !== undefined);
+    const privacy = own.privacy === undefined ? undefined : withBudget(rest.privacy, own.privacy);
+    const given = Object.entries({ ...own, adapter, privacy }).filter(([, found]) => found !== undefined);
     return parseOne({ ...rest, ...Object.fromEntries(given) }, `${source}: phase ${name}`);
   });
   const phases = asked.map(({ name, start }, index): PlanPhase => {
-    const { task, adapter, training, rounds, aggregation } = plans[index]!;
-    return { name, ...(start === undefined ? {} : { start }), task, adapter, training, rounds, aggregation };
+    const { task, adapter, training, rounds, aggregation, canary, privacy } = plans[index]!;
+    const sections = { task, adapter, training, rounds, aggregation, canary, privacy };
+    return { name, ...(start === undefined ? {} : { start }), ...sections };
   });
   const document: Plan = { ...plans[0]!, phases };
   const further = phases.flatMap((_phase, index) => checkPhase(document, index));
@@ -123,6 +130,17 @@ export function parsePhases(value: Sections, source: string, parseOne: ParseOne)
       `${source}: the sections of phase ${place.index} are not those that its phases give`,
     );
   return plan;
+}
+
+/** The section `privacy` of a phase with the budget of the document. What is no section is left to the schema. */
+function withBudget(document: unknown, own: unknown): unknown {
+  if (typeof own !== 'object' || own === null) return own;
+  const budget = Object.entries((document ?? {}) as Sections).filter(([name]) => isBudgetField(name));
+  return { ...Object.fromEntries(budget), ...own };
+}
+
+function isBudgetField(name: string): boolean {
+  return (budgetFields as readonly string[]).includes(name);
 }
 
 const textOf = (value: unknown): string => new TextDecoder().decode(canonicalJson(value));
@@ -171,10 +189,18 @@ function checkPhase({ phases = [], privacy }: Plan, index: number): Problem[] {
       sentence: `must be left out: phase ${index} builds on what it trains`,
     });
   }
-  if (index === 0 && privacy.unit !== 'none')
+  const { privacy: own } = phases[index]!;
+  for (const field of budgetFields)
+    if (own[field] !== privacy[field])
+      problems.push({
+        path: `phases[${index}].privacy.${field}`,
+        sentence: `must be left out: the budget is one for all phases, and stands in the document (privacy.${field})`,
+      });
+  if (index === 0 && privacy.unit === 'record' && privacy.noiseMultiplier !== undefined)
     problems.push({
-      path: 'privacy.unit',
-      sentence: `must be none in a plan of phases, found ${privacy.unit}: no budget is kept over several adapters; give each phase a plan of its own, and pass adapters on with --start`,
+      path: 'privacy.noiseMultiplier',
+      sentence:
+        'must be left out in a plan of phases with unit record: a site sizes its noise in every phase to the share of the budget that a round number buys',
     });
   return problems;
 }
@@ -260,4 +286,16 @@ export function documentOfPlan(plan: Plan): Plan {
 /** Rounds of a plan, over all its phases. */
 export function roundCountOf(plan: Plan): number {
   return plansAhead(plan).reduce((sum, { rounds }) => sum + rounds.count, 0);
+}
+
+/** Round numbers that a plan uses up where no round is void: its rounds, and the number with which each phase after the first begins. */
+export function roundNumbersOf({
+  rounds,
+  phases,
+}: {
+  readonly rounds: { readonly count: number };
+  readonly phases?: readonly { readonly rounds: { readonly count: number } }[];
+}): number {
+  if (phases === undefined) return rounds.count;
+  return phases.reduce((sum, phase) => sum + phase.rounds.count, phases.length - 1);
 }

@@ -10,6 +10,7 @@ import { epsilonOfRdp } from '../privacy/rdp-accountant.ts';
 import { affordable, leastNoise } from '../privacy/sizing.ts';
 import { skellamRdp, wholeOrders } from '../privacy/skellam-accountant.ts';
 import { choiceField, numberField, sectionField } from './fields.ts';
+import { noiseWithinShare, numberShareOf } from './privacy-share.ts';
 import type { Problem } from './problems.ts';
 import { groupSizeOf, type SecureAggregation, sumSizesOf } from './secure-aggregation.ts';
 
@@ -26,7 +27,10 @@ export interface Privacy {
    * update and quantile together, with distributed noise that of the update; what both cost is charged.
    */
   readonly adaptive?: AdaptiveClip | undefined;
-  /** Deviation of the noise in multiples of `clipNorm`; left out: the least with which all rounds stay within `epsilon`. */
+  /**
+   * Deviation of the noise in multiples of `clipNorm`; left out: the least with which all rounds stay within `epsilon`. In a plan of phases that of
+   * the Gaussian mechanism whose cost a round number of any phase has; distributed noise is a little more.
+   */
   readonly noiseMultiplier?: number | undefined;
   /** Budget: the largest ε. */
   readonly epsilon: number;
@@ -64,6 +68,11 @@ export interface SpendingPlan {
   readonly privacy: Privacy;
   readonly rounds: { readonly count: number; readonly cohortSize: number | 'all'; readonly quorum: number };
   readonly secureAggregation: SecureAggregation;
+  /** Of a plan of phases, and of the plan of one of them. */
+  readonly phases?: readonly {
+    readonly name: string;
+    readonly rounds: { readonly count: number; readonly quorum: number };
+  }[];
 }
 
 /** What the rounds of a plan cost. */
@@ -82,6 +91,7 @@ const roundsMost = 200_000;
 export function spendingOf(plan: SpendingPlan, dim: number): Spending | null {
   const { privacy, rounds } = plan;
   if (privacy.unit !== 'client') return null;
+  if (plan.phases !== undefined) return spendingOfPhase(plan, dim);
   const epsilonOf = (noiseMultiplier: number, roundCount: number): number => {
     if (roundCount === 0) return 0;
     const rdp = releaseRdp(plan, dim, noiseMultiplier);
@@ -94,6 +104,17 @@ export function spendingOf(plan: SpendingPlan, dim: number): Spending | null {
   if (noiseMultiplier === null) return null;
   const rdp = (roundCount: number): number => epsilonOf(noiseMultiplier, roundCount);
   return { noiseMultiplier, epsilonAfter: rdp, roundsMax: affordable(rdp, privacy.epsilon, roundsMost) };
+}
+
+/** What a phase with uploads `[dim]` takes for its noise, and what the numbers of all phases cost. */
+function spendingOfPhase(plan: SpendingPlan, dim: number): Spending | null {
+  const share = numberShareOf(plan);
+  if (share === null) return null;
+  const { epsilonAfter, gaussian } = share;
+  const noiseMultiplier =
+    plan.privacy.mechanism === 'central' ? gaussian : noiseWithinShare(share, (noise) => releaseRdp(plan, dim, noise));
+  if (noiseMultiplier === null) return null;
+  return { noiseMultiplier, epsilonAfter, roundsMax: affordable(epsilonAfter, plan.privacy.epsilon, roundsMost) };
 }
 
 /** Rényi divergence of one round by order; null where noise and ring do not fit. */
@@ -150,6 +171,7 @@ const usualDim = 100_000;
 /** What a plan spends, for people; a line each. */
 export function describePrivacy(plan: SpendingPlan): string[] {
   const { unit, mechanism, epsilon, dpDelta } = plan.privacy;
+  if (plan.phases !== undefined && unit !== 'none') return describeNoise(plan);
   if (unit === 'none') return ['no differential privacy: versions may give away what single clients have'];
   if (unit === 'record')
     return [
@@ -170,11 +192,58 @@ export function describePrivacy(plan: SpendingPlan): string[] {
   const lines = [
     `all that one client has: ${mechanism} noise of ${shortNumber(noiseMultiplier)} times the clip norm, ${trust}; epsilon ${spent} at delta ${dpDelta}; ${end}`,
   ];
-  if (plan.rounds.quorum < fewClients)
-    lines.push(
-      `warning: with fewer than ${fewClients} clients, noise that protects one of them may hide most of what is learned`,
-    );
-  return lines;
+  return [...lines, ...fewClientsWarning([plan.rounds.quorum], unit)];
+}
+
+function fewClientsWarning(quorums: readonly number[], unit: Privacy['unit']): string[] {
+  if (unit !== 'client' || Math.min(...quorums) >= fewClients) return [];
+  return [
+    `warning: with fewer than ${fewClients} clients, noise that protects one of them may hide most of what is learned`,
+  ];
+}
+
+/** The noise of a phase: what it costs stands with that of all phases. */
+function describeNoise(plan: SpendingPlan): string[] {
+  const { unit, mechanism, clipNorm, epsilon } = plan.privacy;
+  if (unit === 'record') return ['every single record of a site, by noise of the site within its share of the budget'];
+  const spending = spendingOf(plan, usualDim);
+  if (spending === null) return [`no noise is enough for epsilon ${epsilon}`];
+  return [
+    `${mechanism} noise of ${shortNumber(spending.noiseMultiplier)} times the clip norm, which begins with ${clipNorm}`,
+  ];
+}
+
+/** What the phases of a plan spend, one by one and in all, for people; none without phases or without noise. */
+export function describePhasesPrivacy(plan: SpendingPlan): string[] {
+  const { phases = [] } = plan;
+  const { unit, mechanism, epsilon, dpDelta } = plan.privacy;
+  const share = phases.length === 0 || unit === 'none' ? null : numberShareOf(plan);
+  if (share === null) return [];
+  const after = unit === 'record' ? share.epsilonAfterSampled : share.epsilonAfter;
+  let used = 0;
+  const lines = phases.map(({ name, rounds }, index) => {
+    const before = used;
+    // A phase after the first begins with a number of its own.
+    used += rounds.count + (index === 0 ? 0 : 1);
+    const added = after(used) - after(before);
+    return `${name}: adds epsilon ${shortNumber(added)}, ${shortNumber(after(used))} after its ${used - before} round numbers`;
+  });
+  const paid = affordable(after, epsilon, roundsMost);
+  const end =
+    paid < used ? `the budget ends after ${paid} of ${used} round numbers` : `the budget pays ${paid} round numbers`;
+  const whom =
+    unit === 'record'
+      ? 'every single record of a site, by its own noise'
+      : `all that one client has, ${mechanism === 'central' ? 'trusts the coordinator' : 'also against the coordinator'}`;
+  const most = unit === 'record' ? 'at most ' : '';
+  return [
+    ...lines,
+    `in all ${most}epsilon ${shortNumber(after(used))} of ${epsilon} at delta ${dpDelta}, ${whom}; ${end}, void ones included`,
+    ...fewClientsWarning(
+      phases.map(({ rounds }) => rounds.quorum),
+      unit,
+    ),
+  ];
 }
 
 /** What a version promises to whom, read from its signed record. */

@@ -6,7 +6,7 @@
  *
  * Neighbours: a site's records with one more or less. The number of records, which a site reports, is not protected.
  */
-import { rdpEpsilon } from './rdp-accountant.ts';
+import { rdpEpsilon, stepRdp } from './rdp-accountant.ts';
 import { sampledRate } from './record-sampling.ts';
 import { wholeOrders } from './skellam-accountant.ts';
 
@@ -19,14 +19,23 @@ export interface RecordMechanism {
   readonly dpDelta: number;
 }
 
-/** ε after `roundCount` rounds with this noise; 0 after none. */
-export function recordEpsilon(
-  { recordCount, batchSize, stepsPerRound, dpDelta }: RecordMechanism,
+/** Rényi divergence of one round by whole order. */
+export function recordRdp(
+  mechanism: Omit<RecordMechanism, 'dpDelta'>,
   noiseMultiplier: number,
-  roundCount: number,
-): number {
+): (order: number) => number {
+  const { stepsPerRound } = mechanism;
+  const samplingRate = rateOf(mechanism);
+  return (order) => stepsPerRound * stepRdp({ noiseMultiplier, samplingRate }, order);
+}
+
+const rateOf = ({ recordCount, batchSize }: Pick<RecordMechanism, 'recordCount' | 'batchSize'>): number =>
+  sampledRate(Math.min(1, batchSize / recordCount));
+
+/** ε after `roundCount` rounds with this noise; 0 after none. */
+export function recordEpsilon(mechanism: RecordMechanism, noiseMultiplier: number, roundCount: number): number {
   if (roundCount === 0) return 0;
-  const samplingRate = sampledRate(Math.min(1, batchSize / recordCount));
-  const steps = { noiseMultiplier, samplingRate, stepCount: stepsPerRound * roundCount };
+  const { stepsPerRound, dpDelta } = mechanism;
+  const steps = { noiseMultiplier, samplingRate: rateOf(mechanism), stepCount: stepsPerRound * roundCount };
   return rdpEpsilon(steps, dpDelta, wholeOrders).epsilon;
 }

@@ -3,12 +3,20 @@ import { assert } from '../core/assert.ts';
 
 /** Noise multipliers between which one is looked for: below, nothing is hidden; above, nothing is left. */
 const [multiplierMin, multiplierMax] = [1e-2, 1e4];
+/** How finely enough noise that can be made is looked for. */
+const stride = 1.25;
 
-/** The least noise multiplier, to four digits and rounded up, with which `epsilonOf` stays within `budget`; null when none does. */
+/**
+ * The least noise multiplier, to four digits and rounded up, with which `epsilonOf` stays within `budget`; null when none does. Where noise is so
+ * large that it cannot be made, as in a narrow ring, `epsilonOf` is infinite.
+ */
 export function leastNoise(epsilonOf: (noiseMultiplier: number) => number, budget: number): number | null {
   assert(budget > 0, 'a budget is above 0');
-  if (epsilonOf(multiplierMax) > budget) return null;
   let [low, high] = [multiplierMin, multiplierMax];
+  while (epsilonOf(high) > budget) {
+    high /= stride;
+    if (high < multiplierMin) return null;
+  }
   while (high / low > 1 + 1e-5) {
     const middle = Math.sqrt(low * high);
     if (epsilonOf(middle) <= budget) high = middle;

@@ -130,8 +130,12 @@ describe('plans of phases, as documents', () => {
       /members\[0\]\.method must be left out: the member is the adapter of its phase/,
     );
     refused(
-      { privacy: { unit: 'record' }, aggregation: { weighting: 'equal' } },
-      /privacy\.unit must be none in a plan of phases/,
+      { privacy: { unit: 'record', noiseMultiplier: 1 }, aggregation: { weighting: 'equal' } },
+      /privacy\.noiseMultiplier must be left out in a plan of phases with unit record/,
+    );
+    refused(
+      withPhases({ name: 'one' }, { name: 'two', privacy: { epsilon: 2 } }),
+      /phases\[1\]\.privacy\.epsilon must be left out: the budget is one for all phases/,
     );
     refused(
       withPhases(
