@@ -4,7 +4,8 @@
  * adapters into one batch, and a simulation the clients of a cohort.
  *
  * Which rows belong to whom comes with the pass (`AdapterContext.rows`: places of members, or -1 for the base alone), or stands in the
- * configuration as `sizes` of consecutive stretches.
+ * configuration as `sizes` of consecutive stretches. Where neither says it, members take turns, row by row, so that each is trained on its share of a
+ * batch.
  */
 import {
   concat,
@@ -22,6 +23,7 @@ import { assert } from '../../core/assert.ts';
 import { UsageError } from '../../core/errors.ts';
 import { sectionField, wholeField } from '../../plan/fields.ts';
 import { shown } from '../../plan/problems.ts';
+import type { AdapterContext } from '../method.ts';
 import { parseSettings, refuseSettings } from '../settings.ts';
 import { type AdapterHooks, type SublayerChange, sublayerChange } from '../sublayer-change.ts';
 import { bindMembers, type CompositionBinder, composed, membersField, reachOf, refuseOtherHooks } from './members.ts';
@@ -47,11 +49,21 @@ export const bindBatchSplit: CompositionBinder = (value, base, bindMember) => {
     method: 'batch-split',
     configuration: { members: configurations, ...(sizes === undefined ? {} : { sizes }) },
     members,
-    partOf: ({ attentionMask, rows = fixed }, place) =>
-      attentionMask === undefined || rows === undefined ? {} : { attentionMask: maskOf(attentionMask, rows, place) },
-    hooks: (hooks, { rows = fixed }) => batchSplitHooks(hooks, rows),
+    // Rows are those of the whole batch: a member that splits its own in turn does not see them.
+    partOf: ({ rows: given, ...context }, place) => {
+      const rows = given ?? fixed ?? inTurn(context, members.length);
+      const { attentionMask } = context;
+      if (attentionMask === undefined || rows === undefined) return context;
+      return { ...context, attentionMask: maskOf(attentionMask, rows, place) };
+    },
+    hooks: (hooks, context) => batchSplitHooks(hooks, context.rows ?? fixed ?? inTurn(context, members.length)),
   });
 };
+
+/** Row i for member i, and again from the first; undefined where nothing says how many rows a pass has. */
+function inTurn({ attentionMask }: Pick<AdapterContext, 'attentionMask'>, memberCount: number): number[] | undefined {
+  return attentionMask && Array.from({ length: attentionMask.shape[0] }, (_, row) => row % memberCount);
+}
 
 /**
  * The hooks of a batch whose row i belongs to `members[rows[i]]`, or to the base alone where that is -1. The rows must be as many as the

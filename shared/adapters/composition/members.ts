@@ -126,8 +126,8 @@ export interface ComposedOptions {
   };
   /** The hooks of the whole from those of the members, in their order. */
   readonly hooks: (members: readonly AdapterHooks[], context: AdapterContext) => AdapterHooks;
-  /** What of a pass differs for one member where it sees only a part of the batch or of the sequence. */
-  readonly partOf?: (context: AdapterContext, place: number) => Partial<AdapterContext>;
+  /** The pass of one member, from what it would see of the whole, where it sees only a part of the batch or of the sequence. */
+  readonly partOf?: (context: AdapterContext, place: number) => AdapterContext;
   /** Whether it is the members' changes of a map one after the other, so that they merge in that order where all do. */
   readonly mergesInOrder?: boolean;
 }
@@ -151,7 +151,8 @@ export function composed(options: ComposedOptions): BoundAdapter {
     hooks: (context) =>
       hooks(
         members.map((member, place) => {
-          return member.adapter.hooks({ ...memberContext(member, context), ...partOf?.(context, place) });
+          const whole = memberContext(member, context);
+          return member.adapter.hooks(partOf?.(whole, place) ?? whole);
         }),
         context,
       ),

@@ -32,10 +32,11 @@ export const bindSplit: CompositionBinder = (value, base, bindMember) => {
     method: 'split',
     configuration,
     members,
-    partOf: ({ attentionMask }, place) => {
-      if (attentionMask === undefined) return {};
+    partOf: (context, place) => {
+      const { attentionMask } = context;
+      if (attentionMask === undefined) return context;
       const { from, to } = stretchOf(at, place, attentionMask.shape[1]);
-      return { attentionMask: slice(attentionMask, [0, from], [-1, to - from]) };
+      return { ...context, attentionMask: slice(attentionMask, [0, from], [-1, to - from]) };
     },
     hooks: (hooks) => splitHooks(hooks, at),
   });

@@ -1,15 +1,16 @@
 import { strict as assert } from 'node:assert';
-import { mul, slice, sum, type Tensor, type Tensor3D, tensor } from '@tensorflow/tfjs-core';
+import { mul, ones, slice, sum, type Tensor, type Tensor2D, type Tensor3D, tensor } from '@tensorflow/tfjs-core';
 import { batchSplitHooks } from '../../../../shared/adapters/composition/batch-split.ts';
 import { parallelHooks } from '../../../../shared/adapters/composition/parallel.ts';
 import type { AdapterContext } from '../../../../shared/adapters/method.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../../shared/compute/backend.ts';
-import type { BaseModel } from '../../../../shared/model/base-model.ts';
+import { seededRandom } from '../../../../shared/core/random.ts';
+import type { BaseModel, FrozenMap } from '../../../../shared/model/base-model.ts';
 import { networkFrom } from '../../../../shared/model/load.ts';
 import { tinyBaseFiles } from '../../../helpers/tiny-base.ts';
 import { bertLike } from '../bases.ts';
-import { assertClose, assertGradients, evaluating, randomTensors } from '../checks.ts';
+import { assertClose, assertGradients, evaluating, randomMatrix, randomTensors } from '../checks.ts';
 import { hostResult, randomStates, tensorsOf } from '../sublayer-host.ts';
 
 const base = bertLike(2, 6, 12);
@@ -93,6 +94,33 @@ describe('batch split and parallel', () => {
     assertGradients(randomTensors(split), (parameters) =>
       sum(mul(hostResult(split, context(parameters), base, states), states.residual)),
     );
+  });
+
+  it('[CMP-21] where nothing says whose rows are whose, members take turns, also those of a split member in its own rows', () => {
+    const loras = (...ids: readonly string[]) => ids.map((id) => ({ id, method: 'lora', rank: 1, targets: ['q'] }));
+    const nested = parseAdapter(
+      { method: 'batch-split', members: [...loras('a'), { id: 'n', method: 'batch-split', members: loras('b', 'c') }] },
+      base,
+    );
+    const parameters = randomTensors(nested);
+    const map: FrozenMap = { apply: (rows) => rows, kernel: () => input, bias: () => null };
+    const input = randomMatrix(8, 6, seededRandom(4));
+    const run = (adapter: typeof nested, named: ReadonlyMap<string, Tensor>) => {
+      const attentionMask = ones([4, 2], 'int32') as Tensor2D;
+      const hooks = adapter.hooks({ ...evaluating(named), attentionMask });
+      return [...hooks.linear!({ layerIndex: 0, target: 'q' }, input, input, map)!.dataSync()];
+    };
+    const found = run(nested, parameters);
+    const single = parseAdapter({ method: 'lora', rank: 1, targets: ['q'] }, base);
+    for (const [row, prefix] of ['a.', 'n.b.', 'a.', 'n.c.'].entries()) {
+      const own = new Map(
+        [...parameters].flatMap(([name, value]) =>
+          name.startsWith(prefix) ? [[name.slice(prefix.length), value]] : [],
+        ),
+      );
+      const part = [row * 12, (row + 1) * 12] as const;
+      assertClose(found.slice(...part), run(single, own).slice(...part), 1e-5);
+    }
   });
 
   it('[CMP-11] rows that are not those of the batch are refused', () => {
