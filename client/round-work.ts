@@ -253,7 +253,8 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       round = { offer, start: float32Of(bytes) };
       const { dim } = exchange.uploaded;
       const terms = isMasked(plan) ? maskedTermsOf(plan, exchange) : null;
-      return succeed({ planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash, terms });
+      const facts = { planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash, terms };
+      return succeed(plan.phase === undefined ? facts : { ...facts, phase: plan.phase });
     },
     train: async (signal) => {
       assert(ready !== null && round !== null, 'training follows preparation');

@@ -3,6 +3,7 @@
  * null. An offer that is refused is declined with the code.
  */
 import type { Digest, FederationId } from '../../shared/core/ids.ts';
+import type { PhasePlace } from '../../shared/plan/phases.ts';
 import type { DeclineCode, Offer } from '../../shared/protocol/messages.ts';
 import { deviationFrom, type MaskedTerms } from '../../shared/secure-aggregation/terms.ts';
 
@@ -38,6 +39,8 @@ export interface PreparedFacts {
   readonly modelHash: Digest;
   /** What the plan demands of masked rounds on this adapter; null where its rounds are not masked. */
   readonly terms: MaskedTerms | null;
+  /** Of a plan of phases: which one it is, and what it builds on. */
+  readonly phase?: PhasePlace;
 }
 
 const refusal = (code: DeclineCode, detail: string): Refusal => ({ code, detail });
@@ -88,6 +91,29 @@ export function checkPrepared({ roundParams: signed }: Offer, own: PreparedFacts
       return refusal(code, `${what}: the signed round says ${found}, the fetched bytes give ${computed}`);
   }
   return judgeTerms(signed, own.terms);
+}
+
+/**
+ * A round is of the phase that its plan says: not before the phase begins, and, where this client heard how the phase before ended, on that very
+ * result. What a rollback takes back has another number in between, and is not compared.
+ */
+export function checkPhase(
+  { roundParams: { roundIndex } }: Offer,
+  phase: PhasePlace | undefined,
+  { lastResult }: SessionMemory,
+): Refusal | null {
+  if (phase === undefined) return null;
+  const { index, firstRound, results } = phase;
+  if (roundIndex < firstRound)
+    return refusal('plan-mismatch', `round ${roundIndex} offered in phase ${index}, which begins with ${firstRound}`);
+  const before = results.at(-1);
+  // The number before the first round begins the phase; the result that it builds on has the one before that.
+  if (before === undefined || lastResult === null || lastResult.roundIndex !== firstRound - 2) return null;
+  if (lastResult.modelHash === before.content) return null;
+  return refusal(
+    'model-discontinuity',
+    `phase ${index} builds on ${before.content} of phase ${before.phase}, which ended in ${lastResult.modelHash}`,
+  );
 }
 
 /** A round is masked exactly when its plan says so, and as it says. */

@@ -1,7 +1,7 @@
 /** What a session does about rounds: offers, the answers of its own work, requests to evaluate, results. Pure. */
 import type { Evaluate, Offer, RoundResult } from '../../shared/protocol/messages.ts';
 import type { Refusal, SessionMemory } from './checks.ts';
-import { checkOffer, checkPrepared } from './checks.ts';
+import { checkOffer, checkPhase, checkPrepared } from './checks.ts';
 import type { SessionEffect, SessionEvent, SessionPhase, SessionState, SessionStep } from './state.ts';
 import { linkOf, restOf, roundOf, stepTo } from './state.ts';
 
@@ -30,7 +30,7 @@ export function stepInRound(state: SessionState, event: SessionEvent): SessionSt
     case 'prepared': {
       if (phase.name !== 'fetching') return stepTo(state, phase);
       const { offer } = phase;
-      const refused = checkPrepared(offer, event.facts);
+      const refused = checkPrepared(offer, event.facts) ?? checkPhase(offer, event.facts.phase, memory);
       if (refused !== null) return stepTo(state, rest, { type: 'decline', offer, refusal: refused });
       return stepTo(state, { name: 'training', offer, link }, { type: 'train', offer });
     }

@@ -259,6 +259,15 @@ export function planOfPhase(document: Plan, place: PhasePlace): Plan {
       'bad-plan',
       `phase ${place.index} builds on the results of ${expected.join(', ')}, found ${found.join(', ')}`,
     );
+  // Every phase before published its rounds, and the number before this one's first began it.
+  const least = phases.slice(0, place.index).reduce((sum, { rounds }) => sum + rounds.count, place.index);
+  if (place.index === 0 && place.firstRound !== 0)
+    throw new UsageError('bad-plan', `the first phase begins with round 0, found ${place.firstRound}`);
+  if (place.firstRound < least)
+    throw new UsageError(
+      'bad-plan',
+      `phase ${place.index} begins with round ${least} at the earliest, found ${place.firstRound}: the phases before it publish all their rounds`,
+    );
   const { name: _, start: __, adapter, ...sections } = phase;
   const contents = new Map(place.results.map(({ phase: name, content }) => [name, content]));
   return { ...document, ...sections, adapter: resolved(adapter, phases, contents), phase: place };
