@@ -16,6 +16,7 @@ import {
 } from '@tensorflow/tfjs-core';
 import { trainableLinear } from '../compute/products.ts';
 import { type Stackable, stackableLinear } from '../compute/stacked-products.ts';
+import { reshaped } from '../compute/without-saving.ts';
 import type { SeededRandom } from '../core/random.ts';
 import type { TensorSpecification } from '../update/layout.ts';
 import { activate } from './activations.ts';
@@ -102,7 +103,7 @@ export function adapt(
   context: AdapterContext,
   { down, up }: CoreMaps,
 ): Tensor3D {
-  const rows: Tensor2D = reshape(input, [-1, input.shape[2]]);
+  const rows: Tensor2D = reshaped(input, [-1, input.shape[2]]);
   const normed = settings.normBefore === true ? ownNorm(rows, `${site}.normBefore`, context) : rows;
   const result = dropExamples(
     up(activate(settings.activation, down(normed))),
@@ -113,7 +114,7 @@ export function adapt(
   const { scaling } = settings;
   const scale: number | Tensor = typeof scaling === 'number' ? scaling : tensorOf(context, `${site}.scale`);
   const scaled: Tensor2D = scale === 1 ? result : mul(result, scale);
-  const dropped: Tensor3D = reshape(dropout(scaled, settings.dropout, context, site), input.shape);
+  const dropped: Tensor3D = reshaped(dropout(scaled, settings.dropout, context, site), input.shape);
   if (settings.gate !== true) return dropped;
   return mul(dropped, gateOf(rows, input.shape, site, context));
 }
@@ -132,6 +133,6 @@ function gateOf(
 
 /** A(u) after its own norm, if it has one. */
 export function normAfter(adapted: Tensor3D, site: string, context: AdapterContext): Tensor3D {
-  const rows: Tensor2D = reshape(adapted, [-1, adapted.shape[2]]);
-  return reshape(ownNorm(rows, `${site}.normAfter`, context), adapted.shape);
+  const rows: Tensor2D = reshaped(adapted, [-1, adapted.shape[2]]);
+  return reshaped(ownNorm(rows, `${site}.normAfter`, context), adapted.shape);
 }

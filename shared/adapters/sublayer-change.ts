@@ -2,7 +2,8 @@
  * Adapters at the end of a sublayer as what they add to its output h. With a change c the sublayer's result is norm(x + h + c) on a post-norm
  * base and x + h + c on a pre-norm one (x the residual input). Compositions add up, chain and mix changes; a host only ever sees the result.
  */
-import { add, type Tensor3D } from '@tensorflow/tfjs-core';
+import type { Tensor3D } from '@tensorflow/tfjs-core';
+import { residualSum } from '../compute/without-saving.ts';
 import type { SiteHooks, SublayerSite } from '../model/base-model.ts';
 
 /** The host's frozen norm after the residual sum; undefined on pre-norm bases. */
@@ -30,13 +31,13 @@ export function sublayerChange(change: SublayerChange): Required<Pick<AdapterHoo
     change,
     sublayer: (site, output, residual, norm) => {
       const added = change(site, output, residual, norm);
-      return added === undefined ? undefined : finishSublayer(add(output, added), residual, norm);
+      return added === undefined ? undefined : finishSublayer(residualSum(output, added), residual, norm);
     },
   };
 }
 
 /** norm(x + h), or x + h without a norm: what the host itself does. */
 export function finishSublayer(output: Tensor3D, residual: Tensor3D, norm: HostNorm): Tensor3D {
-  const sum: Tensor3D = add(output, residual);
+  const sum = residualSum(output, residual);
   return norm === undefined ? sum : norm(sum);
 }

@@ -1,9 +1,10 @@
 /**
  * One block of a transformer: attention and feed-forward, each with its residual and its norm, and the sites within at which adapters act.
  */
-import { add, concat, pad, reshape, slice, split, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
+import { concat, pad, reshape, slice, split, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import { type AttentionShape, attention, attentionOnSeen, fusedAttention } from '../compute/attention.ts';
 import { type Rotation, rotate } from '../compute/rotary.ts';
+import { reshaped, residualSum } from '../compute/without-saving.ts';
 import { futureMask } from './attention-mask.ts';
 import type { BaseDescription, FrozenMap, LinearTarget, Prefix, SiteHooks, Sublayer } from './base-model.ts';
 import type { LayerCache } from './key-value-cache.ts';
@@ -90,14 +91,14 @@ function runSublayer(
   const norm = (input: Tensor2D): Tensor2D => block.norms[sublayer].apply(input, hooks.weight);
   const output = compute(placement === 'pre' ? norm(residual) : residual);
   if (hooks.sublayer !== undefined) {
-    const unrolled = (rows: Tensor2D): Tensor3D => reshape(rows, [shape.batchSize, shape.sequenceLength, hiddenSize]);
+    const unrolled = (rows: Tensor2D): Tensor3D => reshaped(rows, [shape.batchSize, shape.sequenceLength, hiddenSize]);
     // Of any shape: compositions give it some rows of the batch, or some stretch of the sequence.
     const hostNorm =
-      placement === 'post' ? (input: Tensor3D): Tensor3D => reshape(norm(rolled(input)), input.shape) : undefined;
+      placement === 'post' ? (input: Tensor3D): Tensor3D => reshaped(norm(rolled(input)), input.shape) : undefined;
     const replaced = hooks.sublayer({ layerIndex, sublayer }, unrolled(output), unrolled(residual), hostNorm);
     if (replaced !== undefined) return rolled(replaced);
   }
-  const summed: Tensor2D = add(output, residual);
+  const summed = residualSum(output, residual);
   return placement === 'post' ? norm(summed) : summed;
 }
 
@@ -151,8 +152,8 @@ function mix(bare: Threefold, { block, layerIndex, prefix }: PrefixedBlock, pass
 }
 
 function perHead(norm: NamedNorm, rows: Tensor2D, { description, hooks }: Pass): Tensor2D {
-  const heads: Tensor2D = reshape(rows, [-1, description.headSize]);
-  return reshape(norm.apply(heads, hooks.weight), rows.shape);
+  const heads: Tensor2D = reshaped(rows, [-1, description.headSize]);
+  return reshaped(norm.apply(heads, hooks.weight), rows.shape);
 }
 
 function inFront(front: Tensor3D, rows: Tensor2D, { batchSize, sequenceLength }: AttentionShape): Tensor2D {
@@ -214,5 +215,5 @@ function applyLinear(
 
 /** `[batch, sequence, size]` as one row per token. */
 export function rolled(states: Tensor3D): Tensor2D {
-  return reshape(states, [-1, states.shape[2]]);
+  return reshaped(states, [-1, states.shape[2]]);
 }

@@ -6,6 +6,7 @@ import { ones, reshape, slice, type Tensor, type Tensor2D, type Tensor3D, tidy, 
 import type { AttentionShape } from '../compute/attention.ts';
 import { withoutGradient } from '../compute/custom-gradient.ts';
 import { rotationOf } from '../compute/rotary.ts';
+import { reshaped } from '../compute/without-saving.ts';
 import { assert } from '../core/assert.ts';
 import { attentionMaskOf } from './attention-mask.ts';
 import type { BaseDescription, BaseModel, KeyValueCache, MaskedStates, SiteHooks, TokenBatch } from './base-model.ts';
@@ -120,7 +121,7 @@ function runBlocks(start: Tensor2D, blocks: readonly Block[], { from, to, pass, 
 }
 
 function unrolled(rows: Tensor2D, { batchSize, sequenceLength }: AttentionShape): Tensor3D {
-  return reshape(rows, [batchSize, sequenceLength, rows.shape[1]]);
+  return reshaped(rows, [batchSize, sequenceLength, rows.shape[1]]);
 }
 
 /** The states that enter the first block, and their mask, which is longer than the batch's where a hook lengthened them. */

@@ -8,8 +8,8 @@ import { type Call, floatValue, type Kernels } from './kernels.ts';
 import type { OnnxConstant, OnnxNode } from './onnx.ts';
 import { node, type Program, program } from './programs.ts';
 
-/** Values of one slice: 128 KiB of each of a graph's few arrays. */
-const sliceValues = 32_768;
+/** Values of one slice: 1 MiB of each of a graph's few arrays. */
+const sliceValues = 2 ** 18;
 
 /** Kernels by name. */
 export const activationKernels: Kernels = {

@@ -6,7 +6,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { fusedKernels } from './fused-names.ts';
 import { type Call, floatValue, type Kernels, shapeValue } from './kernels.ts';
 import type { OnnxNode } from './onnx.ts';
-import { microsoftNode, node, type Program, program } from './programs.ts';
+import { type EngineValue, microsoftNode, node, type Program, program } from './programs.ts';
 
 /** Kernels by name; `q`, `k` and `v` are rows of heads, or `qkv` holds all three side by side. */
 export const attentionKernels: Kernels = {
@@ -45,6 +45,25 @@ function sizesOf({ inputs, attrs }: Call): Sizes {
   };
 }
 
+/** Scores that are computed at once: a graph of many nodes on all examples would go to memory and back for every node. */
+const scoresAtOnce = 2 ** 17;
+
+/** Calls `run` with stretches of the batch, and with a cut of what holds so many equal parts for the whole batch. */
+function overExamples(
+  sizes: Sizes,
+  run: (stretch: Sizes, cut: (values: Float32Array, shape: readonly number[]) => EngineValue) => void,
+): void {
+  const { batch, sequence, seen, heads } = sizes;
+  const count = Math.max(1, Math.floor(scoresAtOnce / (heads * sequence * seen)));
+  for (let start = 0; start < batch; start += count) {
+    const size = Math.min(count, batch - start);
+    run({ ...sizes, batch: size }, (values, [rows, ...rest]) => {
+      const each = values.length / batch;
+      return floatValue(values.subarray(start * each, (start + size) * each), [(rows! / batch) * size, ...rest]);
+    });
+  }
+}
+
 /** The result `[batch * sequence, heads * headSize]`, and the probabilities `[batch * keyValueHeads, group * sequence, seen]`. */
 function forward(call: Call): TensorInfo[] {
   const { backend, inputs } = call;
@@ -52,12 +71,20 @@ function forward(call: Call): TensorInfo[] {
   const { batch, sequence, seen, heads, keyValueHeads, headSize } = sizes;
   const mixed = backend.output([batch * sequence, heads * headSize]);
   const probabilities = backend.output([batch * keyValueHeads, (heads / keyValueHeads) * sequence, seen]);
-  const value = (name: string) => floatValue(backend.values(inputs[name]!) as Float32Array, inputs[name]!.shape);
-  backend.engine.run(
-    forwardProgram(sizes),
-    [...namesOf(sizes).map(value), value('mask'), ...shapesOf(sizes), shapeValue([batch * heads, sequence, seen])],
-    [mixed, probabilities].map(({ values, info }) => floatValue(values, info.shape)),
-  );
+  const isMasked = (backend.values(inputs.mask!) as Float32Array).some((added) => added !== 0);
+  overExamples(sizes, (stretch, cut) => {
+    const value = (name: string) => cut(backend.values(inputs[name]!) as Float32Array, inputs[name]!.shape);
+    backend.engine.run(
+      forwardProgram(sizes, isMasked),
+      [
+        ...namesOf(sizes).map(value),
+        ...(isMasked ? [value('mask')] : []),
+        ...shapesOf(stretch),
+        ...(isMasked ? [shapeValue([stretch.batch * heads, sequence, seen])] : []),
+      ],
+      [mixed, probabilities].map(({ values, info }) => cut(values, info.shape)),
+    );
+  });
   return [mixed.info, probabilities.info];
 }
 
@@ -66,13 +93,15 @@ function backward(call: Call): TensorInfo[] {
   const { backend, inputs } = call;
   const sizes = sizesOf(call);
   const names = namesOf(sizes);
-  const value = (name: string) => floatValue(backend.values(inputs[name]!) as Float32Array, inputs[name]!.shape);
   const results = names.map((name) => backend.output(inputs[name]!.shape));
-  backend.engine.run(
-    backwardProgram(sizes),
-    [...names, 'probabilities', 'output', 'upstream'].map(value).concat(shapesOf(sizes)),
-    results.map(({ values, info }) => floatValue(values, info.shape)),
-  );
+  overExamples(sizes, (stretch, cut) => {
+    const value = (name: string) => cut(backend.values(inputs[name]!) as Float32Array, inputs[name]!.shape);
+    backend.engine.run(
+      backwardProgram(sizes),
+      [...names, 'probabilities', 'output', 'upstream'].map(value).concat(shapesOf(stretch)),
+      results.map(({ values, info }) => cut(values, info.shape)),
+    );
+  });
   return results.map(({ info }) => info);
 }
 
@@ -132,21 +161,28 @@ function stacks(): OnnxNode[] {
   return [...split('q', 'query', 'queries'), ...split('k', 'key', 'keys'), ...split('v', 'key', 'values')];
 }
 
-function forwardProgram(sizes: Sizes): Program {
+/** @param isMasked whether the mask hides anything: adding nothing takes as long as the softmax. */
+function forwardProgram(sizes: Sizes, isMasked: boolean): Program {
   const { headSize, isPacked } = sizes;
-  return program(`attention ${headSize} ${isPacked}`, true, () => ({
-    inputs: [...namesOf(sizes), 'mask', ...shapeInputs, ['scoreShape', 'int64']],
+  return program(`attention ${headSize} ${isPacked} ${isMasked}`, true, () => ({
+    inputs: isMasked
+      ? [...namesOf(sizes), 'mask', ...shapeInputs, ['scoreShape', 'int64']]
+      : [...namesOf(sizes), ...shapeInputs],
     outputs: ['y', 'p'],
     constants: turn,
     nodes: [
       ...unpacked(isPacked),
       ...stacks(),
       microsoftNode('FusedMatMul', ['queries', 'keys'], 'scores', { transB: 1, alpha: scaleOf(headSize) }),
-      node('Reshape', ['scores', 'scoreShape'], 'byHead'),
-      node('Add', ['byHead', 'mask'], 'masked'),
-      node('Softmax', ['masked'], 'probabilities', { axis: -1 }),
-      node('Shape', ['scores'], 'stackedShape'),
-      node('Reshape', ['probabilities', 'stackedShape'], 'p'),
+      ...(isMasked
+        ? [
+            node('Reshape', ['scores', 'scoreShape'], 'byHead'),
+            node('Add', ['byHead', 'mask'], 'masked'),
+            node('Softmax', ['masked'], 'probabilities', { axis: -1 }),
+            node('Shape', ['scores'], 'stackedShape'),
+            node('Reshape', ['probabilities', 'stackedShape'], 'p'),
+          ]
+        : [node('Softmax', ['scores'], 'p', { axis: -1 })]),
       node('MatMul', ['p', 'values'], 'mixed'),
       apart('query'),
       ...merge('mixed', 'query', 'y'),
