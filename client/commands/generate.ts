@@ -5,7 +5,6 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import type { Generation } from '../../shared/model/generate.ts';
 import type { Sampling } from '../../shared/model/sampling.ts';
-import type { Tokenizer } from '../../shared/model/tokenizer.ts';
 import { addBaseComputeOptions, type BaseComputeOptions, numberIn, wholeNumber } from './options.ts';
 
 interface GenerateOptions extends BaseComputeOptions {
@@ -67,51 +66,36 @@ export function register(program: Command, context: CommandContext): void {
 }
 
 async function generateText(options: GenerateOptions, context: CommandContext): Promise<GenerateReport> {
-  const [
-    { readyBase },
-    { readAdapterFolder },
-    { documentHooks },
-    { generate },
-    { createTextStream },
-    { seededRandom },
-    { nextTurn },
-  ] = await Promise.all([
-    import('./base.ts'),
-    import('../../shared/adapters/adapter-folder.node.ts'),
-    import('../../shared/adapters/document-hooks.ts'),
-    import('../../shared/model/generate.ts'),
-    import('../../shared/model/text-stream.ts'),
-    import('../../shared/core/random.ts'),
-    import('../../shared/training/turn.ts'),
-  ]);
+  const [{ readyBase }, { readAdapterFolder }, { documentHooks }, { writeText }, { seededRandom }, { nextTurn }] =
+    await Promise.all([
+      import('./base.ts'),
+      import('../../shared/adapters/adapter-folder.node.ts'),
+      import('../../shared/adapters/document-hooks.ts'),
+      import('../../shared/model/write-text.ts'),
+      import('../../shared/core/random.ts'),
+      import('../../shared/training/turn.ts'),
+    ]);
   const sampling = samplingOf(options);
   const document = options.adapter === undefined ? null : await readAdapterFolder(options.adapter);
   const { model, tokenizer, backend } = await readyBase(options, context);
-  const prompt = promptIds(options, tokenizer);
   const adapter = document === null ? null : documentHooks(document, model.description);
-  const stream = createTextStream(tokenizer.decode, prompt);
-  let text = '';
-  const say = (piece: string): void => {
-    text += piece;
-    context.reportPart(piece);
-  };
   const startedMs = performance.now();
-  const { ids, ending } = await generate({
+  const { text, ending, tokens } = await writeText({
     model,
+    tokenizer,
     ...(adapter === null ? {} : { hooksOf: adapter.hooksOf }),
-    prompt,
+    prompt: options.prompt,
+    chat: options.chat,
     lengthMax: options.lengthMax,
     sampling,
     random: seededRandom(options.seed, 'generate'),
-    stopIds: new Set(tokenizer.endId === null ? [] : [tokenizer.endId]),
-    onToken: (id) => {
-      say(stream.push(id));
+    onPiece: (piece) => {
+      context.reportPart(piece);
       return nextTurn();
     },
     signal: context.signal,
   });
   const seconds = (performance.now() - startedMs) / 1000;
-  say(stream.end());
   adapter?.dispose();
   const { digest, family } = model.description;
   model.dispose();
@@ -119,7 +103,7 @@ async function generateText(options: GenerateOptions, context: CommandContext): 
     prompt: options.prompt,
     text,
     ending,
-    tokens: { prompt: prompt.length, added: ids.length },
+    tokens,
     base: { digest, family },
     adapter: document === null ? null : { folder: options.adapter!, modelHash: document.modelHash },
     sampling: { temperature: sampling.temperature, topP: sampling.topP ?? null, topK: sampling.topK ?? null },
@@ -138,20 +122,4 @@ function samplingOf({ temperature, topP, topK }: GenerateOptions): Sampling {
     );
   }
   return { temperature: temperature ?? (narrows ? 1 : 0), topP, topK };
-}
-
-/** The prompt as the base has seen texts begin: with what stands before them, and without what ends them. */
-function promptIds({ prompt, chat = false }: GenerateOptions, tokenizer: Tokenizer): Int32Array {
-  if (chat) {
-    if (tokenizer.chat === null) {
-      throw new UsageError(
-        'no-chat-template',
-        'the base has no chat_template in tokenizer_config.json; leave out --chat, and write the prompt as its texts are',
-      );
-    }
-    return tokenizer.pieces(tokenizer.chat.render([{ role: 'user', content: prompt }], { isPrompt: true }));
-  }
-  const ids = Int32Array.from([...tokenizer.frame.before, ...tokenizer.pieces(prompt)]);
-  if (ids.length > 0) return ids;
-  throw new UsageError('empty-prompt', 'the prompt is empty, and this base has no token that begins a text');
 }

@@ -4,15 +4,12 @@ import type { AdapterFormat } from '../../shared/adapters/formats/export-files.t
 import type { CardPlan } from '../../shared/adapters/formats/model-card.ts';
 import type { OpenBase } from '../../shared/adapters/formats/open-base.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
-import { float32Of, fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
+import { fromHex, utf8 } from '../../shared/core/bytes.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
-import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
 import { isMasked } from '../../shared/plan/secure-aggregation.ts';
 import { openVersionRecord, type VersionRecord } from '../../shared/protocol/version-record.ts';
-import { layoutOf } from '../../shared/update/layout.ts';
 import { localNotes, ruleNameOf } from '../aggregation/rules.ts';
-import { readAdapter } from '../library/lineage.ts';
-import { placesOf, planOfVersion } from '../library/places.ts';
 import { cardOfBase, nameOf, withBase } from './adapters-base.ts';
 import { documentOf, pick, withLibrary } from './adapters-library.ts';
 
@@ -85,38 +82,19 @@ async function fromState(
   write: (source: Source) => Promise<void>,
 ): Promise<void> {
   // Loaded here: reading a base costs TensorFlow.js, which lists do not need.
-  const [{ createAdapterDocument }, { contentOfFiles, openBase }, { planAdapters }] = await Promise.all([
-    import('../../shared/adapters/adapter-document.ts'),
+  const [{ contentOfFiles, openBase }, { documentOfVersion }] = await Promise.all([
     import('../../shared/adapters/formats/open-base.ts'),
-    import('../../shared/training/plan-adapters.ts'),
+    import('../library/version-document.ts'),
   ]);
   await withLibrary(folder, async ({ versions, blobs, record, identity }) => {
     const version = pick(versions, options.version);
-    const parameters = float32Of(await readAdapter(version, blobs));
     const files = new Map<string, Uint8Array>();
     for (const { name, digest } of record.baseFiles) files.set(name, await blobs.get(digest));
     const base = openBase(contentOfFiles(files));
     const card = await cardOfBase(base.description.digest, options.base, context);
-    const whole = parsePlan(JSON.parse(record.plan), `the plan in ${folder}`);
-    const place = placesOf(versions.map(({ record: own }) => own))[version.record.versionIndex]!;
-    const plan = planOfVersion(
-      whole,
-      place,
-      versions.map(({ row }) => row),
-    );
-    const { published } = planAdapters(plan, base.description);
-    const { configuration: adapter } = published.adapter;
-    const { record: encoded, signature } = version.row;
-    const lineage = { record: encoded, signature, coordinatorKey: toHex(identity.publicKey) };
-    const layout = whole.phases === undefined ? layoutOf(record.tensors) : published.layout;
-    const document = createAdapterDocument({
-      base: base.description,
-      adapter,
-      task: plan.task,
-      layout,
-      parameters,
-      lineage,
-    });
+    const coordinatorKey = identity.publicKey;
+    const source = { record, versions, base: base.description };
+    const { document, plan } = await documentOfVersion(source, version, { blobs, coordinatorKey });
     await write({
       document,
       base,
@@ -125,7 +103,7 @@ async function fromState(
       records: versions.slice(0, version.record.versionIndex + 1).map(({ record: own }) => own),
       signer: fingerprint(identity.publicKey),
       plan: cardPlan(plan, version.record.planHash),
-      notes: localNotes(layout),
+      notes: localNotes(document.layout),
       facts: documentOf(version),
       words: `version ${version.record.versionIndex}`,
     });

@@ -1,6 +1,6 @@
 /**
- * `tributary adapters`: lists and shows published versions, writes adapters in the formats of other libraries and reads theirs, and merges an
- * adapter into its base.
+ * `tributary adapters`: lists and shows published versions, writes adapters in the formats of other libraries and reads theirs, merges an
+ * adapter into its base, and serves adapters.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
@@ -11,6 +11,7 @@ import type { ImportOptions } from './adapters-import.ts';
 import type { MergeOptions } from './adapters-merge.ts';
 import { registerMethods } from './adapters-methods.ts';
 import type { RollbackOptions } from './adapters-rollback.ts';
+import { registerServe } from './adapters-serve.ts';
 import { list, show, showFolder } from './adapters-show.ts';
 
 /** Adds `adapters` with its subcommands. */
@@ -86,6 +87,7 @@ export function register(program: Command, context: CommandContext): void {
     });
   registerCombine(withSwitches(adapters.command('combine <folders...>')), context);
   registerMethods(withSwitches(adapters.command('methods')), context);
+  registerServe(withSwitches(adapters.command('serve')), context);
 }
 
 function addExport(

@@ -5,7 +5,7 @@ import { errorMessage, UsageError } from '../core/errors.ts';
 import { safetensorsHeaderBytesMax } from '../core/limits.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import { type AdapterDocument, encodeAdapterDocument, readAdapterTensors } from './adapter-document.ts';
-import { manifestBytesMax, parseAdapterManifest, requireBase } from './adapter-manifest.ts';
+import { type AdapterManifest, manifestBytesMax, parseAdapterManifest, requireBase } from './adapter-manifest.ts';
 
 const files = { manifest: 'adapter.json', tensors: 'adapter.safetensors' } as const;
 
@@ -26,12 +26,21 @@ export async function readAdapterFolder(
   folder: string,
   { base }: { readonly base?: Pick<BaseDescription, 'digest' | 'family'> } = {},
 ): Promise<AdapterDocument> {
-  const manifestFile = join(folder, files.manifest);
-  const manifest = parseAdapterManifest(await readBounded(manifestFile, manifestBytesMax), manifestFile);
-  if (base !== undefined) requireBase(manifest, base);
+  const manifest = await readManifest(folder, base);
   const tensorsFile = join(folder, files.tensors);
   const bytes = await readBounded(tensorsFile, 8 + safetensorsHeaderBytesMax + 4 * manifest.layout.dim);
   return readAdapterTensors(manifest, bytes, tensorsFile);
+}
+
+/** Reads and checks what an adapter says it is, for `base` if that is given, without its values. @throws as {@link readAdapterFolder}. */
+export async function readManifest(
+  folder: string,
+  base?: Pick<BaseDescription, 'digest' | 'family'>,
+): Promise<AdapterManifest> {
+  const manifestFile = join(folder, files.manifest);
+  const manifest = parseAdapterManifest(await readBounded(manifestFile, manifestBytesMax), manifestFile);
+  if (base !== undefined) requireBase(manifest, base);
+  return manifest;
 }
 
 async function readBounded(path: string, bytesMax: number): Promise<Uint8Array> {

@@ -25,7 +25,7 @@ const groups: readonly CommandGroup[] = [
     load: () => import('../../coordinator/commands.ts'),
   },
   {
-    commands: { adapters: 'list, show, export, import, merge and combine adapters' },
+    commands: { adapters: 'list, show, export, import, merge, combine and serve adapters' },
     load: () => import('../../coordinator/commands/adapters.ts'),
   },
   {

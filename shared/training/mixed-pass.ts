@@ -20,6 +20,7 @@ import {
 import type { AdapterDocument } from '../adapters/adapter-document.ts';
 import { batchSplitHooks } from '../adapters/composition/batch-split.ts';
 import { actsOnlyBy } from '../adapters/composition/members.ts';
+import type { DocumentHooks } from '../adapters/document-hooks.ts';
 import { adapterOnBase } from '../adapters/document-on-base.ts';
 import type { BoundAdapter } from '../adapters/registry.ts';
 import type { AdapterHooks } from '../adapters/sublayer-change.ts';
@@ -66,6 +67,18 @@ function sharingOf(adapter: BoundAdapter, { adapterTasks }: TaskModel): Resident
   const hooks = adapter.hooks({ parameters: new Map(), training: false, random: seededRandom(0) });
   const isPlain = (adapter.virtualTokens ?? 0) === 0 && (hooks.copies ?? 1) === 1 && (hooks.positionStart ?? 0) === 0;
   return isPlain && adapterTasks.length === 0 && actsOnlyBy(hooks, ['linear', 'sublayer']) ? 'split' : 'alone';
+}
+
+/** The hooks of an adapter for passes of its own, such as those that write a text; the caller disposes them. */
+export function residentHooks({ adapter, model, values }: Resident): DocumentHooks {
+  const tensors = splitFlat(values, model.layout);
+  const parameters = nameTensors(tensors, model.layout);
+  return {
+    hooksOf: () => adapter.hooks({ parameters, training: false, random: seededRandom(0) }),
+    dispose: () => {
+      for (const tensor of tensors) tensor.dispose();
+    },
+  };
 }
 
 /** A text under an adapter. */
