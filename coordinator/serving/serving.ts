@@ -65,7 +65,7 @@ export interface Serving {
 }
 
 /** Limits where nobody says otherwise. */
-export const servingLimits: ServiceLimits = {
+const servingLimits: ServiceLimits = {
   adapterBytesMax: 512 * 2 ** 20,
   waitingMax: 1024,
   timeoutMs: 30_000,

@@ -58,7 +58,7 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
   const keepsEnd = options.truncation_side === 'left';
   return {
     encode: (text, lengthMax) => {
-      const { ids } = published.encode(text);
+      const { ids } = readable(() => published.encode(text));
       if (ids.length <= lengthMax) return Int32Array.from(ids);
       const room = lengthMax - before - after;
       if (room < 0) {
@@ -71,9 +71,10 @@ export function createTokenizer({ tokenizer, settings, configuration, vocabulary
       const kept = keepsEnd ? bare.slice(bare.length - room) : bare.slice(0, room);
       return Int32Array.from([...ids.slice(0, before), ...kept, ...ids.slice(ids.length - after)]);
     },
-    pieces: (text) => Int32Array.from(published.encode(text, { add_special_tokens: false }).ids),
+    pieces: (text) => Int32Array.from(readable(() => published.encode(text, { add_special_tokens: false }).ids)),
     // The library refuses to decode nothing.
-    decode: (ids) => (ids.length === 0 ? '' : published.decode(Array.from(ids), { skip_special_tokens: true })),
+    decode: (ids) =>
+      ids.length === 0 ? '' : readable(() => published.decode(Array.from(ids), { skip_special_tokens: true })),
     padId: padIdOf(published, options, configuration, vocabularySize),
     frame,
     endId: namedId(published, options.eos_token) ?? idIn(configuration.eos_token_id, vocabularySize),
@@ -104,8 +105,13 @@ function customaryMaskId(published: PublishedTokenizer): number | null {
 }
 
 function parseTokenizer(tokenizer: Configuration, options: Configuration): PublishedTokenizer {
+  return readable(() => new PublishedTokenizer(tokenizer, options));
+}
+
+/** The library looks at many settings only when it works with them. @throws FormatError `bad-tokenizer` for whatever it throws. */
+function readable<Value>(work: () => Value): Value {
   try {
-    return new PublishedTokenizer(tokenizer, options);
+    return work();
   } catch (cause) {
     throw new FormatError('bad-tokenizer', 'tokenizer.json is not a tokenizer that this version can read', { cause });
   }
@@ -114,8 +120,8 @@ function parseTokenizer(tokenizer: Configuration, options: Configuration): Publi
 /** The special tokens before and after a text: found by encoding one with and without them. */
 function frameOf(published: PublishedTokenizer): Tokenizer['frame'] {
   const probe = 'a';
-  const whole = published.encode(probe).ids;
-  const bare = published.encode(probe, { add_special_tokens: false }).ids;
+  const whole = readable(() => published.encode(probe).ids);
+  const bare = readable(() => published.encode(probe, { add_special_tokens: false }).ids);
   for (let before = 0; before + bare.length <= whole.length; before++) {
     if (bare.every((id: number, index: number) => whole[before + index] === id))
       return {

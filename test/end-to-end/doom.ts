@@ -35,12 +35,16 @@ export interface Noted {
 export function doomedState(state: CoordinatorState, noteFile: string, doom: Doom | null): CoordinatorState {
   const counts = new Map<string, number>();
   const { store } = state;
+  /** From the doomed step on nothing else becomes durable, though messages that come together are written together. */
+  let isDying = false;
   const watch = async <Value>(noted: Noted, done: () => Promise<Value>): Promise<Value> => {
+    if (isDying) await new Promise<never>(() => undefined);
     appendFileSync(noteFile, `${JSON.stringify(noted)}\n`);
     const { step, roundIndex } = noted;
     const count = (counts.get(`${roundIndex} ${step}`) ?? 0) + 1;
     counts.set(`${roundIndex} ${step}`, count);
     const isDoomed = doom?.roundIndex === roundIndex && doom.step === step && doom.count === count;
+    isDying = isDoomed;
     if (isDoomed && doom.moment === 'before') process.kill(process.pid, 'SIGKILL');
     const value = await done();
     if (isDoomed) process.kill(process.pid, 'SIGKILL');

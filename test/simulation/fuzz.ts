@@ -3,16 +3,19 @@ import { strict as assert } from 'node:assert';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { utf8 } from '../../shared/core/bytes.ts';
+import { concatBytes, utf8 } from '../../shared/core/bytes.ts';
 import { FederationError } from '../../shared/core/errors.ts';
-import { seededRandom } from '../../shared/core/random.ts';
+import { type SeededRandom, seededRandom } from '../../shared/core/random.ts';
 import { readRecords } from '../../shared/data/records.node.ts';
-import { byteTargets, readJsonList, valueTargets } from './fuzz-targets.ts';
+import { byteTargets, folderTargets, readJsonList, valueTargets } from './fuzz-targets.ts';
 import { mutateBytes, mutateValue } from './mutate.ts';
 import { mutatedFile, recordFiles } from './record-files.ts';
 
 /** Bytes by which the heap may have grown after a run. */
 const heapGrowthMax = 200 * 2 ** 20;
+
+/** Of a file, the bytes at its beginning that are changed. */
+const headBytes = 8_192;
 
 /** What objects have by birth; nothing that is decoded may change it. */
 function prototypes(): string {
@@ -21,54 +24,83 @@ function prototypes(): string {
     .join(';');
 }
 
-/** Runs `decode`; only errors of the federation may come out of it. */
-function guard(what: string, decode: () => unknown): void {
+/** Bytes that one decoder may take beside the heap for one input of a few kilobytes. */
+const buffersMax = 64 * 2 ** 20;
+
+/** Runs `decode`; only errors of the federation may come out of it, and it may not ask for more memory than its input is worth. */
+async function guard(what: string, decode: () => unknown): Promise<void> {
+  const { arrayBuffers } = process.memoryUsage();
   try {
-    decode();
+    const decoded = decode();
+    if (decoded instanceof Promise) await decoded;
   } catch (error) {
-    if (error instanceof FederationError) return;
-    throw new Error(`${what}: ${String(error)}`, { cause: error });
+    if (!(error instanceof FederationError)) throw new Error(`${what}: ${String(error)}`, { cause: error });
   }
+  const taken = process.memoryUsage().arrayBuffers - arrayBuffers;
+  assert.ok(taken < buffersMax, `${what}: took ${taken} bytes`);
 }
 
 function isRead(decoded: unknown): boolean {
   return typeof decoded !== 'object' || decoded === null || !('ok' in decoded) || decoded.ok === true;
 }
 
-/** Tries `inputCount` mutated inputs from this seed, shared by all decoders. */
-export async function fuzzDecoders(seed: number, inputCount: number): Promise<void> {
+/** Changed bytes of one of the samples. */
+function mutant(samples: readonly Uint8Array[], random: SeededRandom): Uint8Array {
+  const [sample, other] = [samples[random.integer(samples.length)]!, samples[random.integer(samples.length)]!];
+  return mutateBytes(sample, other, random);
+}
+
+/** How many inputs each decoder of a kind gets: those of files are slower. */
+export interface FuzzCounts {
+  readonly inputs: number;
+  readonly folders: number;
+}
+
+/** Tries mutated inputs from this seed on all decoders, as many on each; how many there were. */
+export async function fuzzDecoders(seed: number, { inputs, folders }: FuzzCounts): Promise<number> {
   const before = prototypes();
   const heapBefore = process.memoryUsage().heapUsed;
-  const [bytes, values] = [byteTargets(), valueTargets()];
-  const share = Math.ceil(inputCount / (bytes.length + values.length + 1));
-  for (const { name, samples, decode } of bytes) {
+  let count = 0;
+  const attempt = (name: string, run: number, decode: (random: SeededRandom) => unknown): Promise<void> => {
+    count++;
+    const random = seededRandom(seed, name, run);
+    return guard(`${name}, seed ${seed}, run ${run}`, () => decode(random));
+  };
+  for (const { name, samples, decode } of await byteTargets()) {
     // What nobody changed is read: else the changes would be of something else.
     for (const sample of samples) assert.ok(isRead(decode(sample)), `${name}, unchanged`);
-    for (let run = 0; run < share; run++) {
-      const random = seededRandom(seed, name, run);
-      const sample = samples[random.integer(samples.length)]!;
-      const other = samples[random.integer(samples.length)]!;
-      guard(`${name}, seed ${seed}, run ${run}`, () => decode(mutateBytes(sample, other, random)));
-    }
+    for (let run = 0; run < inputs; run++) await attempt(name, run, (random) => decode(mutant(samples, random)));
   }
-  for (const { name, sample, decode } of values) {
-    decode(sample);
-    for (let run = 0; run < share; run++) {
-      const random = seededRandom(seed, name, run);
-      let value = sample;
-      for (let count = 1 + random.integer(3); count > 0; count--) value = mutateValue(value, random);
-      guard(`${name}, seed ${seed}, run ${run}`, () => decode(value));
-    }
+  for (const { name, sample, decode } of await valueTargets()) {
+    assert.ok(isRead(decode(sample)), `${name}, unchanged`);
+    for (let run = 0; run < inputs; run++)
+      await attempt(name, run, (random) => {
+        let value = sample;
+        for (let changes = 1 + random.integer(3); changes > 0; changes--) value = mutateValue(value, random);
+        return decode(value);
+      });
+  }
+  for (const { name, files, decode } of await folderTargets()) {
+    await decode(files);
+    // Bytes of tensors mean nothing to a decoder: of a long file its beginning is changed.
+    const names = [...files.keys()];
+    for (let run = 0; run < folders; run++)
+      await attempt(name, run, (random) => {
+        const chosen = names[random.integer(names.length)]!;
+        const bytes = files.get(chosen)!;
+        const changed = mutateBytes(bytes.subarray(0, headBytes), bytes.subarray(0, headBytes), random);
+        return decode(new Map([...files, [chosen, concatBytes(changed, bytes.subarray(headBytes))]]));
+      });
   }
   const list = utf8('{"data": [{"text": "a \\"b\\" [c]", "label": 1}, {"text": "\\u00e9", "label": 0}], "more": []}\n');
-  for (let run = 0; run < share; run++) {
-    const random = seededRandom(seed, 'json list', run);
-    const text = new TextDecoder().decode(mutateBytes(list, list, random));
-    await readJsonList(text, 1 + random.integer(40));
-  }
+  for (let run = 0; run < inputs; run++)
+    await attempt('json list', run, (random) =>
+      readJsonList(new TextDecoder().decode(mutateBytes(list, list, random)), 1 + random.integer(40)),
+    );
   assert.equal(prototypes(), before, 'no prototype has changed');
   const grown = process.memoryUsage().heapUsed - heapBefore;
   assert.ok(grown < heapGrowthMax, `the heap grew by ${grown} bytes`);
+  return count;
 }
 
 /** Tries `fileCount` mutated files of every kind of records. */

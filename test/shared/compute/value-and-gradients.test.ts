@@ -74,7 +74,7 @@ describe('value and gradients', () => {
     const [x, y] = [tf.tensor1d([1, 2]), tf.tensor1d([3])];
     const { numTensors } = tf.memory();
     assert.throws(
-      () => valueAndGradients((a: tf.Tensor1D, _: tf.Tensor1D) => tf.sum(tf.square(a)), [x, y] as const),
+      () => valueAndGradients((...[a]: [tf.Tensor1D, tf.Tensor1D]) => tf.sum(tf.square(a)), [x, y] as const),
       /does not depend on input 1/,
     );
     const failing = (a: tf.Tensor1D): tf.Scalar => {
