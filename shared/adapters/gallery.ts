@@ -6,6 +6,7 @@ import { seededRandom } from '../core/random.ts';
 import type { BaseDescription, LinearTarget } from '../model/base-model.ts';
 import type { Plan } from '../plan/plan.ts';
 import { layoutOf, trainedCount } from '../update/layout.ts';
+import { joinedExamples } from './method-names.ts';
 import { type BoundAdapter, methodNames, parseAdapter } from './registry.ts';
 
 interface Entry {
@@ -31,7 +32,6 @@ export interface GalleryRow extends Omit<Entry, 'settings' | 'fixtures'> {
 
 const fixtures = { hub: 'AdapterHub', peft: 'PEFT' } as const;
 const numeric = 'float64 reference, finite differences';
-const members = ['a', 'b'].map((id) => ({ id, method: 'bottleneck' }));
 
 const entries: Readonly<Record<string, Entry>> = {
   none: { paper: '', purpose: 'the control: a head alone, which every adapter must beat', checks: 'exact identity' },
@@ -131,46 +131,47 @@ const entries: Readonly<Record<string, Entry>> = {
     purpose: 'one adapter after the other: a language below a task, a personal part on a shared one',
     checks: `${fixtures.hub}, golden vector, finite differences`,
     fixtures: ['stack2'],
-    settings: { members },
+    settings: joinedExamples.stack,
   },
   fuse: {
     paper: 'Pfeiffer 2021',
     purpose: 'learns which of several adapters to listen to, token by token, with them frozen',
     checks: `${fixtures.hub}, golden vector, finite differences`,
     fixtures: ['fusion3'],
-    settings: { members },
+    // As in its second stage: members that were trained before.
+    settings: { members: joinedExamples.stack.members },
   },
   average: {
     paper: 'Chronopoulou 2023',
     purpose: 'several adapters at fixed, learned or personal weights; tasks that none was trained for',
     checks: 'members alone, finite differences',
-    settings: { members, learning: 'shared' },
+    settings: joinedExamples.average,
   },
   gate: {
     paper: 'Louizos 2018',
     purpose: 'finds the layers whose adapters are not worth their cost, and switches them off',
     checks: 'expected counts, finite differences',
-    settings: { members: members.slice(0, 1), penalty: 0.01 },
+    settings: joinedExamples.gate,
   },
   split: {
     paper: 'AdapterHub',
     purpose: 'texts of known parts, such as a question before its passage',
     checks: 'members alone',
-    settings: { members, at: [16] },
+    settings: joinedExamples.split,
   },
   parallel: {
     paper: 'AdapterHub',
     purpose: 'several adapters over one batch, each with its own head: tasks or settings side by side in one pass',
     checks: `${fixtures.hub}, members alone, finite differences`,
     fixtures: ['parallel_heads'],
-    settings: { members },
+    settings: joinedExamples.parallel,
   },
   'batch-split': {
     paper: 'AdapterHub, PEFT',
     purpose: 'one batch with rows for many adapters: serving, and simulated cohorts',
     checks: `${fixtures.hub}, members alone, finite differences`,
     fixtures: ['batch_split'],
-    settings: { members },
+    settings: joinedExamples['batch-split'],
   },
 };
 

@@ -1,6 +1,6 @@
 /** What a run of the quickstart is asked to do, and how it says what it does. */
 import { availableParallelism } from 'node:os';
-import { soloMethodNames } from '../../shared/adapters/method-names.ts';
+import { joiningMethodNames, soloMethodNames } from '../../shared/adapters/method-names.ts';
 import type { Progress, ProgressOptions } from '../../shared/command-line/progress.ts';
 import type { BackendName } from '../../shared/compute/backend.ts';
 import { UsageError } from '../../shared/core/errors.ts';
@@ -8,8 +8,8 @@ import type { Partition } from '../../shared/data/partition.ts';
 import type { TaskKind } from '../../shared/plan/task.ts';
 import type { MetricName } from '../../shared/training/metrics.ts';
 
-/** Adapter methods of the quickstart. */
-export const adapterNames = soloMethodNames;
+/** Adapter methods of the quickstart: all there are; those that join others do so with two new ones. */
+export const adapterNames = [...soloMethodNames, ...joiningMethodNames] as const;
 
 /** One of {@link adapterNames}. */
 export type AdapterName = (typeof adapterNames)[number];
@@ -90,6 +90,12 @@ export function checkOptions(options: QuickstartOptions): void {
     throw new UsageError(
       'bad-partition',
       `--partition dirichlet skews labels, and rows of the task ${task} have none; use iid or natural:COLUMN`,
+    );
+  }
+  if (adapter === 'parallel' && task !== 'classification') {
+    throw new UsageError(
+      'bad-option',
+      `--adapter parallel has a head for each of its adapters, and the task ${task} has other heads; use --task classification`,
     );
   }
   if (adapter === 'none' && (task === 'causal' || task === 'masked')) {

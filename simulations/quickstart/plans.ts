@@ -3,6 +3,8 @@
  * alone, the federation and pooled rows, but for the learning rate: each has the best of one grid, chosen on held-out training rows of
  * the sample with seed 1, never on test rows. (The mean of several deltas is shorter than each of them, so a federation takes a higher rate.)
  */
+import { joinedExamples } from '../../shared/adapters/method-names.ts';
+import type { BoundAdapter } from '../../shared/adapters/registry.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
@@ -25,7 +27,8 @@ const adapters: Readonly<Partial<Record<AdapterName, Plan['adapter']>>> = {
 
 /** Settings of a method as they stand in a plan. */
 export function adapterSettingsOf(method: AdapterName): Plan['adapter'] {
-  return adapters[method] ?? { method };
+  const example = Object.hasOwn(joinedExamples, method) ? joinedExamples[method as keyof typeof joinedExamples] : {};
+  return adapters[method] ?? { method, ...example };
 }
 
 /**
@@ -54,6 +57,13 @@ export function makeTask(
     default:
       return kind satisfies never;
   }
+}
+
+/** The task of adapters side by side, with a head for each that learns the same; of any other adapter the task as it is. */
+export function taskFor({ sideBySide }: Pick<BoundAdapter, 'sideBySide'>, task: Task): Task {
+  if (sideBySide === undefined || task.kind !== 'classification') return task;
+  const { kind: _, labels, classWeights, ...shape } = task;
+  return { ...shape, kind: 'several', tasks: sideBySide.map((name) => ({ name, labels, classWeights })) };
 }
 
 /** Who trains with a plan. */

@@ -26,7 +26,7 @@ import type { FederationOutcome } from './federate.ts';
 import { openFolder, type RunFolder, writeRows, writeSite } from './folder.ts';
 import type { LearningOutcome } from './learners.ts';
 import { checkOptions, type QuickstartHooks, type QuickstartOptions } from './options.ts';
-import { adapterSettingsOf, makePlan, makeTask, policyDocument, type Trainer } from './plans.ts';
+import { adapterSettingsOf, makePlan, makeTask, policyDocument, type Trainer, taskFor } from './plans.ts';
 import { generateSample } from './sample/generate.ts';
 import { type Division, divide } from './sites.ts';
 import type { Score, Summary } from './summary.ts';
@@ -64,8 +64,9 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   const isLanguage = options.task === 'causal' || options.task === 'masked';
   const division = divide({ train, test, hasLabels: !isLanguage, partition, clientCount, seed });
   const { labels, sites } = division;
-  const { virtualTokens } = parseAdapter(adapterSettingsOf(adapter), base);
-  const task = bindTask(weighted(makeTask(options.task, labels, base, virtualTokens), options, train));
+  const bound = parseAdapter(adapterSettingsOf(adapter), base);
+  const task = bindTask(weighted(makeTask(options.task, labels, base, bound.virtualTokens), options, train));
+  const learned = bindTask(taskFor(bound, task.task));
   const metric = metricOf(options.metric ?? undefined, task);
   requireBase(task, base);
   // What no site could read ends the run here, not a recruiting period later.
@@ -76,7 +77,7 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   writeRows(folder.trainFile, train, form);
   writeRows(folder.testFile, test, form);
   const planFor = (name: string, adapter: QuickstartOptions['adapter'], trainer: Trainer): Plan =>
-    makePlan({ name: `Quickstart: ${name}`, adapter, trainer, base, task: task.task, options });
+    makePlan({ name: `Quickstart: ${name}`, adapter, trainer, base, task: learned.task, options });
   const plan = planFor(adapter, adapter, 'federation');
   const headPlan = adapter === 'none' ? plan : isLanguage ? null : planFor('head alone', 'none', 'federation');
   const plans: Plans = {
@@ -97,7 +98,8 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   const { federated, head } = await runFederations(setting, plans);
   const { local, pooled, federatedTest, headTest } = await runLearners(setting, plans, federated, head);
 
-  const scoreCounts = (counts: LearningOutcome['counts']): Score => scoreOf(counts, sites.length, { ...task, metric });
+  const scoreCounts = (counts: LearningOutcome['counts']): Score =>
+    scoreOf(counts, sites.length, { ...learned, metric });
   const score = ({ counts }: LearningOutcome): Score => scoreCounts(counts);
   const words = countsLabels.has(metric) ? bagOfWords(setting) : null;
   const summary: Summary = {
@@ -110,7 +112,7 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
       ...(headTest === null ? [`head alone: the task ${options.task} is scored by the frozen output of the base`] : []),
     ],
     scores: scoresOf({
-      bagOfWords: words === null ? null : scoreCounts(words),
+      bagOfWords: words === null ? null : scoreOf(words, sites.length, { ...task, metric }),
       head: headTest === null ? null : score(headTest),
       local: local.map(score),
       federated: score(federatedTest),

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { tidy } from '@tensorflow/tfjs-core';
-import { soloMethodNames } from '../../../shared/adapters/method-names.ts';
+import { joinedExamples, joiningMethodNames, soloMethodNames } from '../../../shared/adapters/method-names.ts';
 import { methodNames, parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { UsageError } from '../../../shared/core/errors.ts';
@@ -43,6 +43,9 @@ describe('adapter registry', () => {
       methodNames.filter((method) => !needsOthers(method)),
       soloMethodNames,
     );
+    assert.deepEqual(methodNames, [...soloMethodNames, ...joiningMethodNames]);
+    for (const method of joiningMethodNames)
+      assert.equal(parseAdapter({ method, ...joinedExamples[method] }, bertLike(2, 32, 64)).method, method);
   });
 
   it('[REG-2] an unknown method is named with the known ones and the nearest', () => {
