@@ -9,7 +9,7 @@ import { UsageError } from '../shared/core/errors.ts';
 import type { BaseDescription } from '../shared/model/base-model.ts';
 import { openBaseFiles } from '../shared/model/load.node.ts';
 import { describeFiles } from '../shared/model/load.ts';
-import { planOfPhase, plansAhead, sourcesOf } from '../shared/plan/phases.ts';
+import { plansAhead, sourcesOf } from '../shared/plan/phases.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { initialValues } from '../shared/training/initial-adapter.ts';
 import { planAdapters } from '../shared/training/plan-adapters.ts';
@@ -83,12 +83,13 @@ function prepare(
 function phasesOn(document: Plan, base: BaseDescription): PreparePhase {
   return (plan, results) => {
     const { phases = [] } = document;
-    const { index, results: known } = plan.phase!;
+    const { index } = plan.phase!;
     const { published, trained } = planAdapters(plan, base);
     const earlier = () =>
       sourcesOf(document, index).map(({ prefix, phase }) => {
         const place = phases.findIndex(({ name }) => name === phase);
-        const source = planOfPhase(document, { index: place, firstRound: 0, results: known.slice(0, place) });
+        // What a phase published before has no part in its layout.
+        const source = plansAhead(document)[place]!;
         const { layout } = planAdapters(source, base).published;
         return { phase, prefix, layout, values: float32Of(results[place]!), task: source.task };
       });

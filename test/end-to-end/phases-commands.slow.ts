@@ -1,0 +1,190 @@
+/** A federation of phases by the commands that people use, in processes of their own: killed in a later phase and between two, looked at, exported, taken back. */
+import { strict as assert } from 'node:assert';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describeBase } from '../../shared/model/load.node.ts';
+import { writeTinyBase } from '../helpers/tiny-base.ts';
+
+const main = join(import.meta.dirname, '../../shared/command-line/main.node.ts');
+const sites = [0, 1, 2];
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<{ readonly code: number | null; readonly output: string; readonly errors: string }>;
+  /** Resolves with the first text on standard error that fits. */
+  line(pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+describe('phases by commands', function () {
+  this.timeout(180_000);
+  let folder = '';
+  let base = '';
+  const children = new Set<ChildProcess>();
+  const at = (name: string): string => join(folder, name);
+
+  const start = (...argv: readonly string[]): Running => {
+    const child = spawn(process.execPath, [main, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
+    children.add(child);
+    let [output, errors] = ['', ''];
+    let wake = Promise.withResolvers<void>();
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text;
+      wake.resolve();
+      wake = Promise.withResolvers();
+    });
+    let isOver = false;
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve)).then((code) => {
+      isOver = true;
+      children.delete(child);
+      wake.resolve();
+      return { code, output, errors };
+    });
+    const line = async (pattern: RegExp): Promise<RegExpExecArray> => {
+      for (;;) {
+        const found = pattern.exec(errors);
+        if (found !== null) return found;
+        if (isOver) throw new Error(`${argv[0]} ended without ${pattern}: ${errors}${output}`);
+        await wake.promise;
+      }
+    };
+    return { child, ended, line };
+  };
+  const run = async (...argv: readonly string[]): Promise<string> => {
+    const { code, output, errors } = await start(...argv).ended;
+    assert.equal(code, 0, `${argv.join(' ')}: ${errors}${output}`);
+    return output;
+  };
+  const kill = async (running: Running): Promise<void> => {
+    running.child.kill('SIGKILL');
+    await running.ended;
+  };
+  const coordinator = (port: string) =>
+    start('coordinator', '--plan', at('plan.json'), '--base', base, '--state', at('state'), '--port', port);
+  const client = (site: number, ...more: readonly string[]) =>
+    start(
+      ...['client', '--state', at(`site-${site}`), '--train', at(`rows-${site}.jsonl`), '--part-column', 'task'],
+      ...['--policy', at('policy.json'), '--backend', 'cpu', ...more],
+    );
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'tributary-phase-commands-'));
+    base = await writeTinyBase(at('base'));
+    const { digest } = await describeBase(base);
+    const adapter = { method: 'bottleneck', size: 4 };
+    const members = ['topic', 'tone'].map((id) => ({ id, phase: id }));
+    const taskOf = (part: string, labels: readonly string[]) => ({
+      labels,
+      pooling: 'last',
+      lengthMax: 12,
+      part,
+      head: { bias: false },
+    });
+    const plan = {
+      format: 'tributary-plan-1',
+      name: 'Phases',
+      base: { digest },
+      training: { localSteps: 2, batchSize: 8, learningRate: 0.01 },
+      rounds: { count: 2, quorum: 3, cohortSize: 3, recruitSeconds: 60, trainSeconds: 60 },
+      aggregation: { weighting: 'equal' },
+      evaluation: { everyRounds: 0 },
+      secureAggregation: { mode: 'off' },
+      audit: { retainUpdates: true },
+      privacy: { unit: 'client', mechanism: 'central', clipNorm: 1, epsilon: 100 },
+      phases: [
+        { name: 'topic', task: taskOf('topic', ['a', 'b']), adapter },
+        { name: 'tone', task: taskOf('tone', ['calm', 'upset']), adapter, privacy: { clipNorm: 0.5 } },
+        { name: 'both', task: taskOf('topic', ['a', 'b']), adapter: { method: 'fuse', members } },
+      ],
+    };
+    writeFileSync(at('plan.json'), JSON.stringify(plan));
+    writeFileSync(at('policy.json'), JSON.stringify({ discloseMetrics: true }));
+    for (const site of sites) {
+      const rows = Array.from({ length: 32 }, (_, index) =>
+        index % 2 === 0
+          ? { text: `x${'pq'[(index / 2) % 2]}${site}`, label: 'ab'[(index / 2) % 2], task: 'topic' }
+          : { text: `y${index}`, label: index % 4 === 1 ? 'calm' : 'upset', task: 'tone' },
+      );
+      writeFileSync(at(`rows-${site}.jsonl`), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    }
+  });
+  after(async () => {
+    for (const child of children) child.kill('SIGKILL');
+    rmSync(folder, { recursive: true });
+  });
+
+  it('[PHC-1] killed in a later phase and between two it goes on; everything about its versions can be looked at', async () => {
+    const checked = await run('plan', 'check', at('plan.json'), '--base', base);
+    assert.match(checked, /topic: adds epsilon [\s\S]*both: adds epsilon [\s\S]*in all epsilon [\d.]+ of 100/);
+
+    let running = coordinator('0');
+    const [, url] = await running.line(/coordinator of "Phases" at (http:\S+),/);
+    const { port } = new URL(url!);
+    const clients = [];
+    for (const site of sites) {
+      writeFileSync(at(`code-${site}`), await run('invite', '--state', at('state'), '--organisation', `site ${site}`));
+      clients.push(client(site, '--invite-file', at(`code-${site}`)));
+    }
+    await running.line(/phase 2 of 3, tone, begins with version 3[\s\S]*round \d+ published as version 4/);
+    await kill(running);
+    running = coordinator(port);
+    await running.line(/published as version 5/);
+    await kill(running);
+    running = coordinator(port);
+    const over = await running.ended;
+    assert.equal(over.code, 0, over.errors + over.output);
+    for (const { ended } of clients) {
+      const { code, errors } = await ended;
+      assert.equal(code, 0, errors);
+    }
+
+    const { versions } = JSON.parse(await run('adapters', 'list', '--state', at('state'), '--json')) as {
+      versions: { phase: string; roundIndex: number | null }[];
+    };
+    assert.deepEqual(
+      versions.map(({ phase }) => phase),
+      ['topic', 'topic', 'topic', 'tone', 'tone', 'tone', 'both', 'both', 'both'],
+    );
+    const shown = await run('adapters', 'show', '--state', at('state'), '--version', '6');
+    assert.match(shown, /phase +both[\s\S]*contributors +0 of 0[\s\S]*privacy.*epsilon/);
+
+    // Every version of a round is made again from what was kept, with the noise of its phase.
+    assert.match(await run('audit', 'verify', '--state', at('state')), /everything holds/);
+    for (const version of [5, 8]) {
+      const round = String(versions[version]!.roundIndex);
+      const replayed = await run('audit', 'verify', '--state', at('state'), '--round', round, '--base', base);
+      assert.match(replayed, new RegExp(`version ${version} made again of 3 updates[\\s\\S]*everything holds`));
+    }
+    const spent = JSON.parse(await run('privacy', '--state', at('state'), '--json')) as {
+      phases: { phase: string; added: number }[];
+      total: { epsilon: number; budget: number };
+    };
+    assert.deepEqual(
+      spent.phases.map(({ phase }) => phase),
+      ['topic', 'tone', 'both'],
+    );
+    const sum = spent.phases.reduce((whole, { added }) => whole + added, 0);
+    assert.ok(Math.abs(sum - spent.total.epsilon) < 1e-6 && sum <= spent.total.budget);
+
+    // What a phase trained leaves in its own task and format; PEFT has none for fusion.
+    const exported = ['adapters', 'export', '--state', at('state'), '--out'] as const;
+    await run(...exported, at('tone'), '--version', '5', '--format', 'adapterhub');
+    await run(...exported, at('both'));
+    assert.match(await run('adapters', 'show', at('both')), /adapter +fuse/);
+    const peft = await start(...exported, at('peft'), '--format', 'peft').ended;
+    assert.equal(peft.code, 2);
+    assert.match(peft.errors, /fuse/);
+  });
+
+  it('[PHC-2] an earlier phase is taken back to: the version says so with the privacy of its target, and the log holds', async () => {
+    const back = await run('adapters', 'rollback', '--state', at('state'), '--to-version', '4');
+    assert.match(back, /version 9 is version 4 again; taken back: 5, 6, 7, 8/);
+    const rolled = await run('adapters', 'show', '--state', at('state'));
+    assert.match(rolled, /phase +tone[\s\S]*privacy.*epsilon/);
+    assert.match(await run('audit', 'verify', '--state', at('state')), /everything holds/);
+  });
+});
