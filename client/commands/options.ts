@@ -73,10 +73,10 @@ export function addBaseComputeOptions(command: Command): Command {
   return addComputeOptions(command).addOption(
     new Option(
       '--frozen-weights <type>',
-      "how the base's linear maps are kept: float16 halves and int8 quarters their memory, at an error",
+      'how the base is kept: auto and file leave 16-bit files as they are, exactly (auto: from 64 MiB on); float32 widens them once; float16 halves and int8 quarters float32, at an error',
     )
       .choices(frozenPrecisions)
-      .default('float32'),
+      .default('auto'),
   );
 }
 

@@ -4,6 +4,7 @@
  */
 import {
   add,
+  concat,
   engine,
   fused,
   getBackend,
@@ -11,6 +12,7 @@ import {
   matMul,
   ones,
   reshape,
+  slice,
   type Tensor,
   type Tensor1D,
   type Tensor2D,

@@ -10,14 +10,21 @@ import { assert } from '../core/assert.ts';
 export type SharedWeights = readonly SharedArrayBuffer[];
 
 /** Where the values of a tensor go. */
-export interface WeightPlace {
-  readonly values: Float32Array;
+export interface WeightPlace<Values = Float32Array> {
+  readonly values: Values;
   /** Whether somebody has written them already. */
   readonly isFilled: boolean;
 }
 
 /** What is loaded now; null where tensors have memory of their own. */
-let loading: ((size: number) => WeightPlace) | null = null;
+let loading: ((bytes: number) => Memory) | null = null;
+
+interface Memory {
+  readonly memory: ArrayBufferLike;
+  readonly isFilled: boolean;
+}
+
+const ownMemory = (bytes: number): Memory => ({ memory: new ArrayBuffer(bytes), isFilled: false });
 
 /** Whether the current back end computes on memory that can be shared. */
 export function sharesWeights(): boolean {
@@ -26,7 +33,14 @@ export function sharesWeights(): boolean {
 
 /** Where `size` values go. */
 export function placeFor(size: number): WeightPlace {
-  return loading?.(size) ?? { values: new Float32Array(size), isFilled: false };
+  const { memory, isFilled } = (loading ?? ownMemory)(4 * size);
+  return { values: new Float32Array(memory), isFilled };
+}
+
+/** Where `size` numbers of sixteen bits go that stay as they are. */
+export function halvesPlaceFor(size: number): WeightPlace<Uint16Array> {
+  const { memory, isFilled } = (loading ?? ownMemory)(2 * size);
+  return { values: new Uint16Array(memory), isFilled };
 }
 
 /** Runs `load`, which makes the tensors of a base and nothing else, with their values in memory for others. One at a time in a thread. */
@@ -34,10 +48,10 @@ export async function loadShared<Base>(
   load: () => Promise<Base>,
 ): Promise<{ readonly base: Base; readonly weights: SharedWeights }> {
   const weights: SharedArrayBuffer[] = [];
-  const base = await loadWith((size) => {
-    const memory = new SharedArrayBuffer(4 * size);
+  const base = await loadWith((bytes) => {
+    const memory = new SharedArrayBuffer(bytes);
     weights.push(memory);
-    return { values: new Float32Array(memory), isFilled: false };
+    return { memory, isFilled: false };
   }, load);
   return { base, weights };
 }
@@ -45,16 +59,16 @@ export async function loadShared<Base>(
 /** Runs `load` over the `weights` that another thread got for the same base. */
 export async function loadOver<Base>(weights: SharedWeights, load: () => Promise<Base>): Promise<Base> {
   let next = 0;
-  const base = await loadWith((size) => {
+  const base = await loadWith((bytes) => {
     const memory = weights[next++];
-    assert(memory?.byteLength === 4 * size, `tensor ${next} of the base has the size that it was shared with`);
-    return { values: new Float32Array(memory), isFilled: true };
+    assert(memory?.byteLength === bytes, `tensor ${next} of the base has the size that it was shared with`);
+    return { memory, isFilled: true };
   }, load);
   assert(next === weights.length, `the base makes the ${weights.length} tensors that were shared, made were ${next}`);
   return base;
 }
 
-async function loadWith<Base>(place: (size: number) => WeightPlace, load: () => Promise<Base>): Promise<Base> {
+async function loadWith<Base>(place: (bytes: number) => Memory, load: () => Promise<Base>): Promise<Base> {
   assert(loading === null, 'one base is loaded at a time');
   loading = place;
   try {

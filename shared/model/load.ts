@@ -28,7 +28,7 @@ export interface LoadedBase {
 
 /** How a base is held. */
 export interface LoadSettings {
-  /** How the weights of its linear maps are kept; float32 by default, which changes nothing. */
+  /** How its weights are kept; by default as the file holds them where that saves much, which changes nothing. */
   readonly frozenWeights?: FrozenPrecision | undefined;
 }
 

@@ -1,7 +1,8 @@
 /** The values of tensors as they lie in files, written piece by piece to where they shall be: nothing is held twice. */
+
+import { convertBfloat16, convertFloat16 } from '../compute/half-floats.ts';
 import { FormatError } from '../core/errors.ts';
 import { forEachPiece } from './byte-source.ts';
-import { convertBfloat16, convertFloat16 } from './half-floats.ts';
 import { type StoredTensor, valueBytes } from './safetensors-header.ts';
 
 /** Number of values. */
@@ -19,6 +20,12 @@ export function fillValues(tensor: StoredTensor, into: Float32Array): void {
   forEachPiece({ ...tensor, length: tensor.byteCount }, size, (piece, start) => {
     convert(piece, into.subarray(start / size, (start + piece.length) / size));
   });
+}
+
+/** Writes the bits of a tensor of type F16 or BF16, row-major, to `into` `[values]`. @throws what the source throws. */
+export function fillHalves(tensor: StoredTensor, into: Uint16Array): void {
+  const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
+  forEachPiece({ ...tensor, length: tensor.byteCount }, 2, (piece, start) => bytes.set(piece, start));
 }
 
 /** Writes the transpose of the matrix `tensor` `[rows, columns]` to `into` `[columns, rows]`. @throws as {@link fillValues}. */

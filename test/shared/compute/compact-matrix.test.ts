@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { grad, memory, mul, sum, type Tensor, type Tensor2D, tensor1d, tensor2d, tidy } from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../shared/compute/backend.ts';
-import { compactMatrix } from '../../../shared/compute/compact-matrix.ts';
+import { compactMatrix, storedMatrix } from '../../../shared/compute/compact-matrix.ts';
 import { compactLinear, frozenLinear } from '../../../shared/compute/products.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { requireNative } from './native/available.ts';
@@ -61,6 +61,60 @@ describe('matrices in a smaller form', () => {
     assert.equal(compactMatrix(new Float32Array(8).fill(70_000), [2, 4], 'float16'), null);
     assert.notEqual(compactMatrix(new Float32Array(8).fill(70_000), [2, 4], 'int8'), null);
   });
+});
+
+describe('matrices as files hold them', () => {
+  it('[CPM-5] give every pattern of 16 bits exactly, whole and in parts', () => {
+    const patterns = Uint16Array.from({ length: 65_536 }, (_, bits) => bits);
+    const upper = new Float32Array(Uint32Array.from(patterns, (bits) => bits * 65_536).buffer);
+    const whole = storedMatrix(patterns, [256, 256], 'BF16').expand();
+    assert.deepEqual(new Uint32Array(whole.buffer), new Uint32Array(upper.buffer));
+    const halves = storedMatrix(patterns, [256, 256], 'F16');
+    const all = halves.expand();
+    for (const [bits, value] of [
+      [0x3c00, 1],
+      [0xc000, -2],
+      [0x7bff, 65_504],
+      [1, 2 ** -24],
+      [0x7c00, Infinity],
+    ] as const)
+      assert.equal(all[bits], value);
+    assert.equal(halves.bytes, 131_072);
+    const part = halves.expand(undefined, { rows: [60, 63], columns: [5, 9] });
+    assert.deepEqual(
+      [...part],
+      [60, 61, 62].flatMap((row) => [...all.subarray(256 * row + 5, 256 * row + 9)]),
+    );
+  });
+
+  for (const backend of ['native', 'wasm', 'cpu'] as const)
+    it(`[CPM-6] multiply, and go back, part by part as whole: ${backend}`, async function () {
+      if (backend === 'native') requireNative(this);
+      await useBackend(backend);
+      const before = memory().numTensors;
+      // More values than are widened at once, with outputs as rows.
+      const [outputs, inputs] = [16_640, 260];
+      const random = seededRandom(3, 'halves');
+      const halves = Uint16Array.from(
+        { length: outputs * inputs },
+        () => 0x3c00 + random.integer(1024) - 32_768 * random.integer(2),
+      );
+      const stored = storedMatrix(halves, [outputs, inputs], 'F16');
+      const bias = tensor1d(drawn('bias', outputs));
+      const small = compactLinear(stored, bias.clone(), 'out-in');
+      const whole = frozenLinear(small.kernel(), bias.clone());
+      tidy(() => {
+        const x = tensor2d(drawn('x', 2 * inputs), [2, inputs]);
+        const upstream = tensor2d(drawn('g', 2 * outputs), [2, outputs]);
+        const [found, known] = [small, whole].map((map) => [
+          map.apply(x).dataSync<'float32'>(),
+          grad((input: Tensor) => sum(mul(map.apply(input as Tensor2D), upstream)))(x).dataSync<'float32'>(),
+        ]);
+        assert.deepEqual(found, known);
+      });
+      for (const one of [small, whole, bias]) one.dispose();
+      assert.equal(memory().numTensors, before);
+    });
 });
 
 describe('a map with a smaller weight', () => {
