@@ -5,6 +5,7 @@
 import { FederationError, UsageError } from '../shared/core/errors.ts';
 import { systemEntropy } from '../shared/crypto/entropy.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import { epsilonText } from '../shared/plan/privacy.ts';
 import { recordSpendingOf } from '../shared/plan/record-privacy.ts';
 import { randomIntegers } from '../shared/privacy/random-integers.ts';
 import { localStepCount, type TrainingOptions, type TrainingResult } from '../shared/training/train.ts';
@@ -41,10 +42,10 @@ export async function trainOnRecords(
   const noiseMultiplier = spending?.noiseMultiplier ?? null;
   const epsilon = spending?.epsilonAfter(roundIndex + 1) ?? Number.POSITIVE_INFINITY;
   if (noiseMultiplier === null || epsilon > budget) {
-    const found = `round ${roundIndex} would bring this site's records to epsilon ${epsilon.toFixed(3)}, the budget is ${budget}`;
+    const found = `round ${roundIndex} would bring this site's records to epsilon ${epsilonText(epsilon)}, the budget is ${budget}`;
     throw new FederationError('privacy-budget-spent', `the privacy budget is spent: ${found}; nothing was trained`);
   }
-  const spent = `epsilon ${epsilon.toFixed(3)} of ${budget} at delta ${dpDelta}`;
+  const spent = `epsilon ${epsilonText(epsilon)} of ${budget} at delta ${dpDelta}`;
   onSpent?.(
     `every single record of this site: ${spent} after round ${roundIndex}, noise ${noiseMultiplier}, against everybody else`,
   );

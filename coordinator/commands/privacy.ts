@@ -2,17 +2,24 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
-import { readStatement, type SpentPrivacy } from '../../shared/plan/privacy.ts';
-import { checkLineage } from '../library/lineage.ts';
-import { phaseNamesOf } from '../library/places.ts';
+import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
+import { readStatement, type SpentPrivacy, spentStatement } from '../../shared/plan/privacy.ts';
+import { layoutOf } from '../../shared/update/layout.ts';
+import { type CheckedVersion, checkLineage } from '../library/lineage.ts';
+import { phaseNamesOf, placesOf, planOfVersion } from '../library/places.ts';
 import { openExistingState } from '../store/state.ts';
+import type { FederationRecord } from '../store/store.ts';
 
 /** Adds `privacy`. */
 export function register(program: Command, context: CommandContext): void {
   program
     .command('privacy')
     .requiredOption('--state <folder>', 'state folder of the coordinator')
-    .action(({ state }: { state: string }) => show(state, context));
+    .option(
+      '--base <folder>',
+      'the base of the plan, where clients add the noise and publish other ranks than they train',
+    )
+    .action(({ state, base }: { state: string; base?: string }) => show(state, base, context));
 }
 
 interface Line extends SpentPrivacy {
@@ -25,7 +32,14 @@ interface Line extends SpentPrivacy {
   readonly statement: string;
 }
 
-async function show(folder: string, context: CommandContext): Promise<void> {
+/** What round numbers have cost that were used up since the last version, whatever became of their rounds: a sum may have been opened. */
+interface Charged {
+  readonly roundNumbers: number;
+  /** ε of all numbers so far, in the words of a version. */
+  readonly statement: string;
+}
+
+async function show(folder: string, base: string | undefined, context: CommandContext): Promise<void> {
   const state = await openExistingState(folder);
   try {
     const { store, identity, record } = state;
@@ -43,19 +57,54 @@ async function show(folder: string, context: CommandContext): Promise<void> {
       return { version, round: round?.roundIndex ?? null, phase, ...spent, added, statement: privacy };
     });
     const last = lines.findLast(({ round, unit }) => round !== null && unit !== 'none') ?? null;
-    // Numbers that were used up are charged, whatever became of their rounds.
     const used = (await store.rounds()).at(-1)?.roundIndex ?? -1;
-    const uncounted = last?.round == null ? 0 : Math.max(0, used - last.round);
-    const total = last === null ? null : { ...last, roundNumbersSince: uncounted };
+    const uncounted = used - Math.max(-1, ...lines.map(({ round }) => round ?? -1));
+    const since = uncounted === 0 ? null : await chargedSince(state, versions, uncounted, base);
+    // The number with which a phase begins is in what its version says.
+    const charged = since !== null && (readStatement(since.statement).epsilon ?? 0) > before ? since : null;
+    const current = charged === null ? last : { ...(last ?? noVersionYet), ...readStatement(charged.statement) };
+    const total = current === null ? null : { ...current, roundNumbersSince: charged?.roundNumbers ?? 0 };
     const phases = phasesOf(lines);
     const whole = phases.length === 0 ? {} : { phases };
     context.report(
       { versions: lines, ...whole, total },
-      [textOf(lines, last, uncounted), ...phases.map(phaseText)].join('\n'),
+      [textOf(lines, current, charged), ...phases.map(phaseText)].join('\n'),
     );
   } finally {
     await state.close();
   }
+}
+
+/** Loaded where it is needed: what reads a base brings a lot along. */
+async function uploadedBy(plan: Plan, record: FederationRecord, base: string | undefined) {
+  const { exchangeForReplay } = await import('../audit/replay-exchange.ts');
+  return (await exchangeForReplay(plan, record, base)).uploaded;
+}
+
+const noVersionYet = { version: 0, round: null, phase: null, added: null };
+
+/** The charge for numbers since the last version; null where nothing is charged to the federation as a whole. */
+async function chargedSince(
+  { store, record }: Awaited<ReturnType<typeof openExistingState>>,
+  versions: readonly CheckedVersion[],
+  roundNumbers: number,
+  base: string | undefined,
+): Promise<Charged | null> {
+  const document = parsePlan(JSON.parse(record.plan), 'the plan of the state');
+  const place = placesOf(versions.map((version) => version.record)).at(-1);
+  if (place === undefined) return null;
+  const plan = planOfVersion(
+    document,
+    place,
+    versions.map(({ row }) => row),
+  );
+  if (plan.privacy.unit !== 'client') return null;
+  // Over phases a number costs the same whatever is sent, and central noise does not ask how long updates are.
+  const isPlain = plan.privacy.mechanism === 'central' || plan.phases !== undefined;
+  const { dim } = isPlain ? layoutOf(record.tensors) : await uploadedBy(plan, record, base);
+  const used = (await store.rounds()).at(-1)?.roundIndex ?? -1;
+  const statement = spentStatement(plan, dim, used);
+  return statement === null ? null : { roundNumbers, statement };
 }
 
 /** What the versions of a phase added to ε; null where every site has its own. */
@@ -78,7 +127,7 @@ const phaseText = ({ phase, added }: PhaseSpending): string =>
 
 const numberText = (value: number | null): string => (value === null ? '–' : String(Number(value.toPrecision(4))));
 
-function textOf(lines: readonly Line[], last: Line | null, uncounted: number): string {
+function textOf(lines: readonly Line[], last: Omit<Line, 'statement'> | null, charged: Charged | null): string {
   if (last === null) return 'no version carries differential privacy: single clients are not protected by noise';
   const table = formatTable(
     [
@@ -104,6 +153,9 @@ function textOf(lines: readonly Line[], last: Line | null, uncounted: number): s
     last.unit === 'record'
       ? `every site spends its own epsilon, at most ${last.budget} at delta ${last.dpDelta}: its log has it`
       : `in total epsilon ${numberText(last.epsilon)} of ${last.budget} at delta ${last.dpDelta}`;
-  const since = uncounted === 0 ? '' : `; ${uncounted} round numbers used since are charged with the next version`;
+  const since =
+    charged === null
+      ? ''
+      : `; the last ${charged.roundNumbers} round numbers made no version and are charged like any other`;
   return [table, '', `${whole}${since}`, `it holds ${last.against}`].join('\n');
 }

@@ -142,6 +142,14 @@ const fewClients = 50;
 
 const shortNumber = (value: number): string => String(Number(value.toPrecision(4)));
 
+/** ε for people: four digits, never below what was spent. */
+export function epsilonText(epsilon: number): string {
+  const nearest = Number(epsilon.toPrecision(4));
+  if (!Number.isFinite(epsilon) || nearest >= epsilon) return String(nearest);
+  const digit = 10 ** (Math.floor(Math.log10(epsilon)) - 3);
+  return String(Number((nearest + digit).toPrecision(4)));
+}
+
 /** What a version of round `roundIndex` promises beside masks, for its signed record; null where nothing but them protects anybody. */
 export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: number): string | null {
   const { unit, mechanism, epsilon, dpDelta, clipNorm, adaptive } = plan.privacy;
@@ -153,7 +161,7 @@ export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: numb
   }
   const spending = spendingOf(plan, dim);
   if (spending === null) return null;
-  const spent = shortNumber(spending.epsilonAfter(roundIndex + 1));
+  const spent = epsilonText(spending.epsilonAfter(roundIndex + 1));
   const against =
     mechanism === 'central'
       ? 'against everybody who sees versions; trusts the coordinator, which adds the noise and could read every update'
@@ -183,7 +191,7 @@ export function describePrivacy(plan: SpendingPlan): string[] {
   const marks = [...new Set([1, Math.ceil(plan.rounds.count / 2), plan.rounds.count])].filter(
     (count) => count <= roundsMax,
   );
-  const spent = marks.map((count) => `${shortNumber(epsilonAfter(count))} after ${count}`).join(', ');
+  const spent = marks.map((count) => `${epsilonText(epsilonAfter(count))} after ${count}`).join(', ');
   const end =
     roundsMax < plan.rounds.count
       ? `the budget ends after ${roundsMax} of ${plan.rounds.count} rounds`
@@ -226,7 +234,7 @@ export function describePhasesPrivacy(plan: SpendingPlan): string[] {
     // A phase after the first begins with a number of its own.
     used += rounds.count + (index === 0 ? 0 : 1);
     const added = after(used) - after(before);
-    return `${name}: adds epsilon ${shortNumber(added)}, ${shortNumber(after(used))} after its ${used - before} round numbers`;
+    return `${name}: adds epsilon ${epsilonText(added)}, ${epsilonText(after(used))} after its ${used - before} round numbers`;
   });
   const paid = affordable(after, epsilon, roundsMost);
   const end =
@@ -238,7 +246,7 @@ export function describePhasesPrivacy(plan: SpendingPlan): string[] {
   const most = unit === 'record' ? 'at most ' : '';
   return [
     ...lines,
-    `in all ${most}epsilon ${shortNumber(after(used))} of ${epsilon} at delta ${dpDelta}, ${whom}; ${end}, void ones included`,
+    `in all ${most}epsilon ${epsilonText(after(used))} of ${epsilon} at delta ${dpDelta}, ${whom}; ${end}, void ones included`,
     ...fewClientsWarning(
       phases.map(({ rounds }) => rounds.quorum),
       unit,

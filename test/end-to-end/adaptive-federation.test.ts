@@ -7,7 +7,7 @@ import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of, toHex } from '../../shared/core/bytes.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { readStatement, spendingOf } from '../../shared/plan/privacy.ts';
+import { epsilonText, readStatement, spendingOf } from '../../shared/plan/privacy.ts';
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import { exchangeOf } from '../../shared/update/exchange.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
@@ -166,6 +166,22 @@ describe('adaptive clipping and kept noise', () => {
     );
     assert.throws(() => planWith({ privacy: { unit: 'record', adaptive: {} } }), /privacy\.adaptive must be left out/);
     assert.throws(() => planWith({ privacy: { adaptive: {} } }), /privacy\.adaptive must be left out/);
+  });
+
+  it('[ACF-5] epsilon is printed with four digits and never below what was spent', () => {
+    for (const [spent, text] of [
+      [1.00004, '1.001'],
+      [1, '1'],
+      [0.123449, '0.1235'],
+      [9.99951, '10'],
+      [7.512e-5, '0.00007512'],
+      [123456, '123500'],
+      [0, '0'],
+      [Number.POSITIVE_INFINITY, 'Infinity'],
+    ] as const) {
+      assert.equal(epsilonText(spent), text);
+      assert.ok(Number(epsilonText(spent)) >= spent);
+    }
   });
 
   it('[ACF-3] readStatement knows what spentStatement says, and promises nothing for anything else', () => {

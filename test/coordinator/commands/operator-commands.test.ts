@@ -8,8 +8,10 @@ import { register as registerPrivacy } from '../../../coordinator/commands/priva
 import { register as registerQuarantine } from '../../../coordinator/commands/quarantine.ts';
 import { openState } from '../../../coordinator/store/state.ts';
 import { runCommandLine } from '../../../shared/command-line/program.ts';
+import type { Digest } from '../../../shared/core/ids.ts';
 import { parsePlan } from '../../../shared/plan/plan.ts';
 import { parsePolicy } from '../../../shared/plan/policy.ts';
+import { spendingOf } from '../../../shared/plan/privacy.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../../client/fixed-learner.ts';
 import { platformIn, runClient } from '../../end-to-end/memory-federation.ts';
 import { fakeTerminal } from '../../shared/command-line/fake-terminal.ts';
@@ -91,7 +93,10 @@ describe('commands of an operator', () => {
     assert.equal((await run('quarantine', 'release', 'ffffffffffff', '--state', folder)).code, 2);
     const released = await run('quarantine', 'release', clientId.slice(0, 8), '--state', folder);
     assert.equal(released.code, 0, released.errors);
-    assert.match((await run('quarantine', 'release', clientId, '--state', folder)).errors, /is neither set aside nor was it ejected/);
+    assert.match(
+      (await run('quarantine', 'release', clientId, '--state', folder)).errors,
+      /is neither set aside nor was it ejected/,
+    );
     assert.match((await run('quarantine', 'list', '--state', folder)).output, /no client has a mark/);
   });
 
@@ -99,5 +104,22 @@ describe('commands of an operator', () => {
     const { code, output, errors } = await run('audit', 'verify', '--state', folder, '--round', '1');
     assert.equal(code, 0, errors);
     assert.match(output, /round 1: version 2 made again of 3 updates\neverything holds/);
+  });
+
+  it('[OPC-4] privacy charges the numbers of void rounds after the last version like any other', async () => {
+    const totalOf = async () => JSON.parse((await run('privacy', '--state', folder, '--json')).output).total;
+    const before = await totalOf();
+    const state = await openState(folder, seededEntropy(2));
+    await state.store.openRound(2, 'ab'.repeat(32) as Digest, 3);
+    await state.store.voidRound(2, 0, 'the test');
+    const plan = parsePlan(JSON.parse((await state.store.federation())!.plan), 'the test');
+    await state.close();
+    const after = await totalOf();
+    assert.deepEqual([before.roundNumbersSince, after.roundNumbersSince], [0, 1]);
+    const exact = spendingOf(plan, dim)!.epsilonAfter(3);
+    assert.ok(after.epsilon >= exact && after.epsilon < exact * 1.001, `${after.epsilon} for ${exact}`);
+    assert.ok(after.epsilon > before.epsilon);
+    const { output } = await run('privacy', '--state', folder);
+    assert.match(output, /; the last 1 round numbers made no version and are charged like any other\n/);
   });
 });

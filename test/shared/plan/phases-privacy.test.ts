@@ -119,7 +119,7 @@ describe('privacy over phases', () => {
     assert.ok(Math.abs(added.reduce((sum, value) => sum + value, 0) - 4) < 0.01);
     assert.match(
       lines[3]!,
-      /^in all epsilon 3\.999 of 4 at delta 0\.00001, all that one client has, also against the coordinator; the budget pays 18/,
+      /^in all epsilon 4 of 4 at delta 0\.00001, all that one client has, also against the coordinator; the budget pays 18/,
     );
     assert.match(lines[4]!, /fewer than 50 clients/);
     assert.match(
