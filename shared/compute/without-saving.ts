@@ -1,5 +1,5 @@
 /** Operations whose operands the library keeps until the gradient was computed, for their shapes alone; these keep nothing. */
-import { add, type Rank, reshape, type ShapeMap, type Tensor } from '@tensorflow/tfjs-core';
+import { add, clone, type Rank, reshape, type ShapeMap, type Tensor } from '@tensorflow/tfjs-core';
 import { withGradient } from './custom-gradient.ts';
 
 /** x + y of one shape. */
@@ -7,7 +7,8 @@ export function residualSum<Summand extends Tensor>(x: Summand, y: Summand): Sum
   return withGradient<[Summand, Summand], Summand>([x, y], (a, b) => ({
     value: add<Summand>(a, b),
     saved: [],
-    backward: (upstream) => [upstream, upstream],
+    // Each a tensor of its own: whoever adds gradients up disposes of the summands.
+    backward: (upstream) => [clone(upstream), clone(upstream)],
   }));
 }
 
