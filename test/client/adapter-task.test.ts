@@ -16,7 +16,7 @@ const base = describeFiles(files);
 const hyperformer = { method: 'hyperformer', tasks: ['cardiology', 'oncology'], embeddingSize: 4, reductionFactor: 4 };
 
 describe('an adapter for one of its tasks', () => {
-  it('[ATK-1] a client trains the vector of its own task and leaves the others alone, and its counts say so', async () => {
+  it('[ATS-1] a client trains the vector of its own task and leaves the others alone, and its counts say so', async () => {
     await useBackend('cpu');
     const plan = parsePlan(
       {
@@ -50,7 +50,7 @@ describe('an adapter for one of its tasks', () => {
     learning.dispose();
   });
 
-  it('[ATK-2] the task of the pass goes before that of the client', () => {
+  it('[ATS-2] the task of the pass goes before that of the client', () => {
     const adapter = parseAdapter(hyperformer, base);
     const seen: unknown[] = [];
     const hooks = (context: object) => {
@@ -69,7 +69,7 @@ describe('an adapter for one of its tasks', () => {
     assert.equal(withTask(spy, undefined), spy);
   });
 
-  it('[ATK-3] a task that the adapter does not have is refused, also within a composition', () => {
+  it('[ATS-3] a task that the adapter does not have is refused, also within a composition', () => {
     const nested = parseAdapter({ method: 'stack', members: [{ id: 'a', ...hyperformer }] }, base);
     assert.doesNotThrow(() => withTask(nested, 'oncology'));
     const refusal = (message: RegExp) => (error: unknown) =>

@@ -78,7 +78,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
     });
     afterEach(() => under.transport.close());
 
-    it('[TRN-1] the welcome comes first, then what is sent, in order', async () => {
+    it('[TPT-1] the welcome comes first, then what is sent, in order', async () => {
       const connection = await under.connect(url, { client: 'a' });
       await logged(1);
       for (const text of ['one', 'two']) peers.get('a')!.send('offer', utf8(text));
@@ -91,12 +91,12 @@ export function transportContract(name: string, create: () => TransportUnderTest
       assert.deepEqual(log, ['+a']);
     });
 
-    it('[TRN-2] who is not admitted hears why, and is nobody', async () => {
+    it('[TPT-2] who is not admitted hears why, and is nobody', async () => {
       await assert.rejects(under.connect(url, { client: 'bad' }), /unknown-client: nobody knows you/);
       assert.deepEqual(log, []);
     });
 
-    it('[TRN-3] calls carry bytes both ways, with and without an attachment', async () => {
+    it('[TPT-3] calls carry bytes both ways, with and without an attachment', async () => {
       const calls: string[] = [];
       answerCall = async (peer, call, body, attachment) => {
         calls.push(`${labelOf(peer)} ${call} ${plain(body)} ${attachment === null ? 'alone' : plain(attachment)}`);
@@ -110,7 +110,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       assert.deepEqual(calls, ['a commit c alone', 'a upload-chunk u chunk']);
     });
 
-    it('[TRN-4] answers go to the call that asked, however long each takes', async () => {
+    it('[TPT-4] answers go to the call that asked, however long each takes', async () => {
       const others = Promise.withResolvers<void>();
       answerCall = async (_, __, body) => {
         if (plain(body) === 'slow') await others.promise;
@@ -125,7 +125,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       );
     });
 
-    it('[TRN-5] a newer connection of a client takes the place of the older one', async () => {
+    it('[TPT-5] a newer connection of a client takes the place of the older one', async () => {
       const older = await under.connect(url, { client: 'a' });
       await logged(1);
       const newer = await under.connect(url, { client: 'a' });
@@ -138,7 +138,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       assert.deepEqual(await logged(4), ['+a', '-a', '+a', '-a']);
     });
 
-    it('[TRN-6] either side may end a connection; sending afterwards is no error', async () => {
+    it('[TPT-6] either side may end a connection; sending afterwards is no error', async () => {
       const connection = await under.connect(url, { client: 'a' });
       const other = await under.connect(url, { client: 'b' });
       await logged(2);
@@ -150,7 +150,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       assert.deepEqual(await logged(4), ['+a', '+b', '-a', '-b']);
     });
 
-    it('[TRN-7] a call that fails here ends the connection instead of hanging', async () => {
+    it('[TPT-7] a call that fails here ends the connection instead of hanging', async () => {
       answerCall = () => Promise.reject(new Error('the disk is gone'));
       const connection = await under.connect(url, { client: 'a' });
       await assert.rejects(connection.call('commit', utf8('c')));
@@ -158,7 +158,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       assert.deepEqual(await logged(2), ['+a', '-a']);
     });
 
-    it('[TRN-8] closing ends every connection', async () => {
+    it('[TPT-8] closing ends every connection', async () => {
       const connections = [await under.connect(url, { client: 'a' }), await under.connect(url, { client: 'b' })];
       await logged(2);
       await under.transport.close();
@@ -166,7 +166,7 @@ export function transportContract(name: string, create: () => TransportUnderTest
       assert.deepEqual((await logged(4)).slice(2).sort(), ['-a', '-b']);
     });
 
-    it('[TRN-9] challenge, enrolment and health are answered as the handlers say', async () => {
+    it('[TPT-9] challenge, enrolment and health are answered as the handlers say', async () => {
       assert.deepEqual(await under.challenge(url), { status: 200, body: { nonce: 'n' } });
       assert.deepEqual(await under.enrol(url, { token: 't' }), { status: 403, body: { refused: { token: 't' } } });
       assert.deepEqual(await under.health(url), { status: 200, body: { phase: 'waiting' } });

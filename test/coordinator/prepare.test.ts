@@ -43,7 +43,7 @@ describe('preparing a federation', () => {
     return createAdapterDocument({ base, adapter: adapter.configuration, task, layout, parameters });
   }
 
-  it('[PRP-1] begins with the values of an adapter where one is given: the second stage of a fusion, members frozen', async () => {
+  it('[PPR-1] begins with the values of an adapter where one is given: the second stage of a fusion, members frozen', async () => {
     const members = [1, 2].map((fill) => ({ id: `stage${fill}`, document: documentOf(fill) }));
     const { task } = planOf(bottleneck);
     const start = composeDocuments({ method: 'fuse', members, base, task, seed: 5 });
@@ -57,7 +57,7 @@ describe('preparing a federation', () => {
     }
   });
 
-  it('[PRP-2] refuses an adapter that is not the one of the plan', async () => {
+  it('[PPR-2] refuses an adapter that is not the one of the plan', async () => {
     await assert.rejects(
       prepareFederation(planOf({ ...bottleneck, size: 3 }), folder, 'the plan', documentOf(1)),
       /the adapter to start from does not fit: .*bottleneck\.down\.kernel must be \[16,3\], it has it as \[16,2\]/,

@@ -93,7 +93,7 @@ async function federate(aggregation: object) {
 describe('federations that train', () => {
   afterEach(closeWorlds);
 
-  it('[TRF-1] averaged factors miss part of what sites with different labels learned, and the record says how much', async () => {
+  it('[TFN-1] averaged factors miss part of what sites with different labels learned, and the record says how much', async () => {
     const { error, measures } = await federate({});
     const bias = measures.get('factor-bias')!;
     assert.ok(bias > 0.02, `a bias of ${bias}`);
@@ -105,7 +105,7 @@ describe('federations that train', () => {
     { lowRank: 'stack', publishedRank: 12 },
     { lowRank: 'freeze-a' },
   ]) {
-    it(`[TRF-2] exact: ${JSON.stringify(aggregation)}`, async () => {
+    it(`[TFN-2] exact: ${JSON.stringify(aggregation)}`, async () => {
       const { error } = await federate(aggregation);
       assert.ok(error < 1e-5, `${error}`);
     });

@@ -236,4 +236,15 @@ describe('house rules', () => {
     );
     assert.deepEqual(ranges, []);
   });
+
+  it('[HR-16] no two tests have the same ID', () => {
+    const places = new Map<string, string[]>();
+    for (const { path, lines } of readSources('test'))
+      for (const [index, line] of lines.entries())
+        for (const [, id] of line.matchAll(/['"`]\[([A-Z][A-Z0-9]*-\d+[a-z]?)\]/g))
+          places.set(id!, [...(places.get(id!) ?? []), `${path}:${index + 1}`]);
+    assert.ok(places.size > 1_000, 'the pattern finds the IDs');
+    const found = [...places].filter(([, where]) => where.length > 1);
+    assert.deepEqual(found, []);
+  });
 });

@@ -43,7 +43,7 @@ describe('train --start', () => {
     return unflatten(layout, parameters);
   };
 
-  it('[TRS-1] goes on from an adapter with its method and settings', async () => {
+  it('[TSR-1] goes on from an adapter with its method and settings', async () => {
     const first = await train('first', '--adapter', 'bottleneck', '--adapter-config', '{"size":3}');
     assert.equal(first.code, 0, first.errors);
     const second = await train('second', '--start', at('first'), '--learning-rate', '1e-12');
@@ -56,7 +56,7 @@ describe('train --start', () => {
     }
   });
 
-  it('[TRS-3] what is frozen counts as frozen', async () => {
+  it('[TSR-3] what is frozen counts as frozen', async () => {
     const member = { id: 'a', method: 'bottleneck', size: 3, frozen: true };
     const config = JSON.stringify({ members: [member, { id: 'b', method: 'bottleneck', size: 2 }] });
     const { code, output, errors } = await train('stack', '--adapter', 'stack', '--adapter-config', config, '--json');
@@ -66,7 +66,7 @@ describe('train --start', () => {
     assert.equal(trainable, 2 * (2 * 16) + 2 + 16 + (16 * 2 + 2));
   });
 
-  it('[TRS-2] settings beside it are refused', async () => {
+  it('[TSR-2] settings beside it are refused', async () => {
     const { code, errors } = await train('never', '--start', at('first'), '--adapter-config', '{"size":3}');
     assert.equal(code, 2);
     assert.match(errors, /--start has the settings of its adapter, so --adapter-config must be left out/);

@@ -36,7 +36,7 @@ function setting(chunk: (index: number, count: number) => Uint8Array, given = ma
 }
 
 describe('chunked download', () => {
-  it('[CLI-81] fetches every chunk once, keeps the whole, and finds it in the cache', async () => {
+  it('[DLD-81] fetches every chunk once, keeps the whole, and finds it in the cache', async () => {
     const { asked, fetch, progress } = setting(part);
     assert.deepEqual(await fetch(), bytes);
     assert.deepEqual(
@@ -48,14 +48,14 @@ describe('chunked download', () => {
     assert.equal(asked.length, 6);
   });
 
-  it('[CLI-82] fetches again what a cache holds in a damaged form', async () => {
+  it('[DLD-82] fetches again what a cache holds in a damaged form', async () => {
     const { kept, asked, fetch } = setting(part);
     kept.set(reference.digest, bytes.slice().fill(0));
     assert.deepEqual(await fetch(), bytes);
     assert.equal(asked.length, 6);
   });
 
-  it('[CLI-83] asks again for a corrupt chunk, and gives up on a coordinator that keeps sending it', async () => {
+  it('[DLD-83] asks again for a corrupt chunk, and gives up on a coordinator that keeps sending it', async () => {
     const corrupt = part(2).slice();
     corrupt[100]! ^= 1;
     const once = setting((index, count) => (index === 2 && count === 1 ? corrupt : part(index)));
@@ -68,7 +68,7 @@ describe('chunked download', () => {
     await assert.rejects(short.fetch(), { code: 'blob-mismatch', message: /wrong-length/ });
   });
 
-  it('[CLI-84] believes no list of chunk digests whose root was not signed', async () => {
+  it('[DLD-84] believes no list of chunk digests whose root was not signed', async () => {
     const chunkDigests = [...manifest.chunkDigests.slice(0, 5), reference.digest];
     const { fetch, asked } = setting(part, { ...manifest, chunkDigests });
     await assert.rejects(fetch(), { code: 'blob-mismatch', message: /root-mismatch/ });
@@ -76,7 +76,7 @@ describe('chunked download', () => {
     assert.deepEqual(asked, []);
   });
 
-  it('[CLI-85] asks for nothing that is larger than allowed, and says what the coordinator refuses', async () => {
+  it('[DLD-85] asks for nothing that is larger than allowed, and says what the coordinator refuses', async () => {
     const { fetch, calls } = setting(part);
     await assert.rejects(fetch({ sizeMax: bytes.length - 1 }), { code: 'blob-too-large' });
     const unknown = { ...calls, fetchManifest: async () => refuse(violation('blob-unknown', 'gone')) };
@@ -85,7 +85,7 @@ describe('chunked download', () => {
     await assert.rejects(fetch({ calls: lost }), { code: 'blob-refused' });
   });
 
-  it('[CLI-90] looks at single chunks only when the signed hash of the whole does not fit, and fetches the wrong ones again', async () => {
+  it('[DLD-90] looks at single chunks only when the signed hash of the whole does not fit, and fetches the wrong ones again', async () => {
     const isWhole = (whole: Uint8Array): boolean => digestOf(whole) === reference.digest;
     const right = setting(part);
     let manifests = 0;
@@ -115,7 +115,7 @@ describe('chunked download', () => {
     assert.equal(always.kept.size, 0);
   });
 
-  it('[CLI-91] bytes of the reference that are not what the signed hash names are given back for its reader to refuse', async () => {
+  it('[DLD-91] bytes of the reference that are not what the signed hash names are given back for its reader to refuse', async () => {
     const { fetch } = setting(part);
     assert.deepEqual(await fetch({ isWhole: () => false }), bytes);
   });

@@ -40,7 +40,7 @@ describe('gate of the operator', () => {
     latestBytes: adapterOf(0.9),
   });
 
-  it('[GAT-1] measures the version in effect once, whatever becomes of its candidates', async () => {
+  it('[CGT-1] measures the version in effect once, whatever becomes of its candidates', async () => {
     const { operator, measured } = operatorOf();
     const gate = createGate(canary, { coordinatorKey: identity.publicKey, operator });
     assert.ok(gate !== null);
@@ -50,7 +50,7 @@ describe('gate of the operator', () => {
     assert.deepEqual(measured, [90, 50, 60, 88]);
   });
 
-  it('[GAT-2] a candidate that cannot be measured is refused, and ends nothing else', async () => {
+  it('[CGT-2] a candidate that cannot be measured is refused, and ends nothing else', async () => {
     const { operator } = operatorOf();
     const gate = createGate(canary, { coordinatorKey: identity.publicKey, operator });
     const verdict = await gate!.judge(judgedOf(2, digest('e')));
@@ -58,7 +58,7 @@ describe('gate of the operator', () => {
     assert.equal(verdict.candidate, null);
   });
 
-  it('[GAT-3] the entry of a refused candidate holds a record that only the coordinator can have signed', () => {
+  it('[CGT-3] the entry of a refused candidate holds a record that only the coordinator can have signed', () => {
     const record = {
       federationId: 'f'.repeat(64) as FederationId,
       ...{ roundIndex: 3, roundHash: digest('1'), planHash: digest('2'), modelHash: digest('3') },
@@ -75,7 +75,7 @@ describe('gate of the operator', () => {
     assert.equal(float32Of(adapterOf(0.5))[0], 0.5);
   });
 
-  it('[GAT-4] without canary.by there is no gate', () => {
+  it('[CGT-4] without canary.by there is no gate', () => {
     assert.equal(createGate({ ...canary, by: 'none' }, { coordinatorKey: identity.publicKey, operator: null }), null);
   });
 });

@@ -38,7 +38,7 @@ describe('gate', () => {
   };
   const rejections = () => world.events.filter((event) => event.type === 'rejected').map(({ code }) => code);
 
-  it('[GAT-1] an invite lets one key in, once; the answer has the published form', async () => {
+  it('[EGT-1] an invite lets one key in, once; the answer has the published form', async () => {
     const code = await invite();
     const { token, federationId } = code;
     const { body } = await world.transport.enrol(sealEnrolment(identityOf(5), { token, name: 'ward', federationId }));
@@ -51,7 +51,7 @@ describe('gate', () => {
     );
   });
 
-  it('[GAT-2] invite reuse/expired/other org: used, expired and unknown tokens get the same answer', async () => {
+  it('[EGT-2] invite reuse/expired/other org: used, expired and unknown tokens get the same answer', async () => {
     const [used, expired] = [await invite(), await invite()];
     assert.equal((await enrol(used, 5))[0], 200);
     const reused = await enrol(used, 6);
@@ -66,13 +66,13 @@ describe('gate', () => {
     assert.deepEqual(rejections(), ['invite-invalid', 'invite-invalid', 'invite-invalid']);
   });
 
-  it('[GAT-3] one millisecond before its end an invite is good', async () => {
+  it('[EGT-3] one millisecond before its end an invite is good', async () => {
     const code = await invite();
     await world.clock.advance(72 * hour - 1);
     assert.deepEqual(await enrol(code, 5), [200, 'approved']);
   });
 
-  it('[GAT-4] a client that heard no answer asks again with the same key and is enrolled once', async () => {
+  it('[EGT-4] a client that heard no answer asks again with the same key and is enrolled once', async () => {
     const code = await invite('manual');
     assert.deepEqual(await enrol(code, 5), [200, 'pending']);
     assert.deepEqual(await enrol(code, 5), [200, 'pending']);
@@ -80,20 +80,20 @@ describe('gate', () => {
     assert.equal(world.events.filter(({ type }) => type === 'enrolled').length, 1);
   });
 
-  it('[GAT-5] a key that is enrolled does not use a second invite up', async () => {
+  it('[EGT-5] a key that is enrolled does not use a second invite up', async () => {
     const [first, second] = [await invite(), await invite()];
     await enrol(first, 5);
     assert.equal((await enrol(second, 5))[0], 403);
     assert.deepEqual(await enrol(second, 6), [200, 'approved']);
   });
 
-  it('[GAT-6] only hashes of tokens are stored', async () => {
+  it('[EGT-6] only hashes of tokens are stored', async () => {
     const { token } = await invite();
     const stored = JSON.stringify(await state.store.invites());
     assert.ok(!stored.includes(Buffer.from(token).toString('hex')));
   });
 
-  it('[GAT-7] a pending client is let in as soon as its fingerprint is approved, in whatever case and grouping', async () => {
+  it('[EGT-7] a pending client is let in as soon as its fingerprint is approved, in whatever case and grouping', async () => {
     const client = await enrolClient(world, 5, 'manual');
     await assert.rejects(client.connect(), /pending-client/);
     await assert.rejects(approveFingerprint(state.store, 'ABCD'), { code: 'no-such-fingerprint' });
@@ -104,7 +104,7 @@ describe('gate', () => {
     await assert.rejects(approveFingerprint(state.store, print), { code: 'no-such-fingerprint' });
   });
 
-  it('[GAT-8] a revoked client is not let in, cannot enrol again, and nothing that it says counts', async () => {
+  it('[EGT-8] a revoked client is not let in, cannot enrol again, and nothing that it says counts', async () => {
     const clients = [await joinClient(world, 5), await joinClient(world, 6)] as const;
     const print = fingerprint(clients[0].identity.publicKey);
     assert.equal((await revokeFingerprint(state.store, print)).status, 'revoked');
@@ -119,7 +119,7 @@ describe('gate', () => {
     await assert.rejects(revokeFingerprint(state.store, print), { code: 'no-such-fingerprint' });
   });
 
-  it('[GAT-9] a challenge is answered once, within 30 seconds, by an enrolled key', async () => {
+  it('[EGT-9] a challenge is answered once, within 30 seconds, by an enrolled key', async () => {
     const code = await invite();
     const identity = identityOf(5);
     const { coordinatorKey, federationId } = code;
@@ -152,7 +152,7 @@ describe('gate', () => {
     assert.equal(await admitted({ ...late, timestampMs: world.clock.nowMs() + 5 }), 'wrong-signature');
   });
 
-  it('[GAT-10] a flood of challenges pushes the oldest out and takes no more memory', async () => {
+  it('[EGT-10] a flood of challenges pushes the oldest out and takes no more memory', async () => {
     const { coordinatorKey } = await invite();
     const record = await state.store.federation();
     const gate = createGate({
@@ -184,7 +184,7 @@ describe('gate', () => {
     assert.equal(await codeFor(nonces.at(-1)!), 'unknown-client');
   });
 
-  it('[GAT-11] timing-token-compare: unknown, used and expired tokens cost the same steps on the store, whatever their bytes', async () => {
+  it('[EGT-11] timing-token-compare: unknown, used and expired tokens cost the same steps on the store, whatever their bytes', async () => {
     const record = (await state.store.federation())!;
     const steps: string[] = [];
     const store = Object.fromEntries(

@@ -12,7 +12,7 @@ describe('torn-write', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-torn-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  it('[TRN-1] torn-write: a database whose last writes reached the disk in part opens with what came before them, and goes on', async () => {
+  it('[TWR-1] torn-write: a database whose last writes reached the disk in part opens with what came before them, and goes on', async () => {
     mkdirSync(join(folder, 'whole'));
     const path = join(folder, 'whole', 'state.sqlite');
     const store = openSqliteStore(path);

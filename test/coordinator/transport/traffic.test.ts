@@ -53,7 +53,7 @@ describe('budget', () => {
 });
 
 describe('served blobs', () => {
-  it('[SRV-1] gives the chunks of what was announced, and nothing else of the store', async () => {
+  it('[TFS-1] gives the chunks of what was announced, and nothing else of the store', async () => {
     const blobs = createMemoryBlobs();
     const served = serveBlobs(blobs);
     const content = Uint8Array.from({ length: chunkBytesMax + 9 }, (_, index) => index % 251);

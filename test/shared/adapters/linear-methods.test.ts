@@ -87,13 +87,13 @@ describe('adapters of linear maps', () => {
 
   for (const [name, own, target] of methods) {
     const settings = { ...own, layers: [1] };
-    it(`[LIN-1] ${name}: nothing changes before training`, () => {
+    it(`[LME-1] ${name}: nothing changes before training`, () => {
       const adapter = parseAdapter(settings, base);
       const found = run(adapter, initialTensors(adapter), target)!;
       assert.deepEqual(found.dataSync(), mapOf(target).output.dataSync());
     });
 
-    it(`[LIN-2] ${name}: gradients equal finite differences`, () => {
+    it(`[LME-2] ${name}: gradients equal finite differences`, () => {
       const adapter = parseAdapter(settings, base);
       const isUsed = (part: string) => part.startsWith(`layers.1.${target}.`) && !part.startsWith('vera.');
       const all = randomTensors(adapter);
@@ -105,7 +105,7 @@ describe('adapters of linear maps', () => {
       assertGradients(trained, (tensors) => sum(mul(probe, run(adapter, new Map([...all, ...tensors]), target)!)));
     });
 
-    it(`[LIN-3] ${name}: the merged map gives what the adapter gives, and takes it out again`, () => {
+    it(`[LME-3] ${name}: the merged map gives what the adapter gives, and takes it out again`, () => {
       const adapter = parseAdapter(settings, base);
       const parameters = randomTensors(adapter);
       const site = { layerIndex: 1, target };
@@ -131,7 +131,7 @@ describe('adapters of linear maps', () => {
     });
   }
 
-  it('[LIN-4] parameter counts on the published bases are the published ones', () => {
+  it('[LME-4] parameter counts on the published bases are the published ones', () => {
     const count = (settings: { method: string; [setting: string]: unknown }, on = bertLike()) =>
       parameterCount(parseAdapter(settings, on));
     assert.equal(count({ method: 'dora' }), 294_912 + 24 * 768);
@@ -205,7 +205,7 @@ describe('dora', () => {
 describe('vera', () => {
   before(() => useBackend('wasm'));
 
-  it('[VER-1] equals λ_b ∘ B (λ_d ∘ A x) in float64, with projections from the seed or stored', () => {
+  it('[LMV-1] equals λ_b ∘ B (λ_d ∘ A x) in float64, with projections from the seed or stored', () => {
     for (const projections of ['seed', 'stored']) {
       const adapter = parseAdapter(
         { method: 'vera', rank: 4, targets: ['q', 'up', 'down'], projections, projectionSeed: 3 },
@@ -230,7 +230,7 @@ describe('vera', () => {
     }
   });
 
-  it('[VER-2] seeded projections do not travel; stored ones are frozen, start as those, and are spread as PEFT has them', () => {
+  it('[LMV-2] seeded projections do not travel; stored ones are frozen, start as those, and are spread as PEFT has them', () => {
     const settings = { method: 'vera', rank: 64, targets: ['q', 'up'] };
     const wide = bertLike(1, 64, 128);
     assert.deepEqual(
@@ -271,7 +271,7 @@ describe('vera: configuration', () => {
     [{ projections: 'saved' }, /projections must be one of seed, stored, found "saved"/],
     [{ trains: 'd' }, /trains must be one of both, b .*found "d"/],
   ] as const) {
-    it(`[VER-3] a fault (${JSON.stringify(settings)}) is named with what is allowed and what was found`, () => {
+    it(`[LMV-3] a fault (${JSON.stringify(settings)}) is named with what is allowed and what was found`, () => {
       assert.throws(
         () => parseAdapter({ method: 'vera', ...settings }, base),
         (error) => error instanceof UsageError && error.code === 'bad-adapter' && message.test(error.message),

@@ -17,7 +17,7 @@ async function run(fixtures: string, strict = false): Promise<ParitySummary & { 
 }
 
 describe('parity with the reference implementations', () => {
-  it('[PAR-1] every base and every adapter agrees with Transformers, AdapterHub and PEFT in outputs and gradients', async () => {
+  it('[APR-1] every base and every adapter agrees with Transformers, AdapterHub and PEFT in outputs and gradients', async () => {
     await useBackend('wasm');
     const { lines, failed, missing, passed } = await run(allFixtures);
     assert.deepEqual(
@@ -33,7 +33,7 @@ describe('parity with the reference implementations', () => {
     assert.equal(ran, 4 * 17 + folders.length - 4);
   });
 
-  it('[PAR-2] frees its tensors', async () => {
+  it('[APR-2] frees its tensors', async () => {
     await useBackend('wasm');
     const before = memory().numTensors;
     await run(allFixtures);
@@ -79,7 +79,7 @@ describe('parity suite', () => {
 
   const gradient = 'grad.encoder.layer.2.output.adapters.a.adapter_up.weight';
 
-  it('[PAR-3] counts what ran, failed and is missing', async () => {
+  it('[APR-3] counts what ran, failed and is missing', async () => {
     const { lines, passed } = await run(folder);
     assert.ok(passed);
     assert.equal(lines.at(-1), 'parity: 2 run, 0 failed, 1 missing');
@@ -88,11 +88,11 @@ describe('parity suite', () => {
     assert.match(lines[2]!, /^missing +bert\/loreft .*config\.architecture must be .*, found "reft"$/);
   });
 
-  it('[PAR-4] strict fails where a case is missing', async () => {
+  it('[APR-4] strict fails where a case is missing', async () => {
     assert.equal((await run(folder, true)).passed, false);
   });
 
-  it('[PAR-5] a perturbed gradient or output fails its case and is named', async () => {
+  it('[APR-5] a perturbed gradient or output fails its case and is named', async () => {
     for (const name of [gradient, 'last_hidden_state', 'loss']) {
       await changeExpected((tensors) => {
         tensors.get(name)!.values[0]! += 2e-3;
@@ -107,7 +107,7 @@ describe('parity suite', () => {
     }
   });
 
-  it('[PAR-6] a value that is not a number fails', async () => {
+  it('[APR-6] a value that is not a number fails', async () => {
     await changeExpected((tensors) => {
       tensors.get(gradient)!.values[3] = Number.NaN;
     });
@@ -116,7 +116,7 @@ describe('parity suite', () => {
     assert.match(lines[1]!, /^FAILED .*gradients NaN/);
   });
 
-  it('[PAR-7] sets of gradient names must be equal', async () => {
+  it('[APR-7] sets of gradient names must be equal', async () => {
     await changeExpected((tensors) => tensors.delete(gradient));
     assert.ok((await run(folder)).lines.some((line) => line.endsWith(`the reference has no gradient ${gradient}`)));
     await changeExpected((tensors) => {
@@ -153,7 +153,7 @@ describe('parity suite', () => {
     ],
   ];
   for (const [what, damage, message] of damages) {
-    it(`[PAR-8] what should run but cannot be read is a failure (${what})`, async () => {
+    it(`[APR-8] what should run but cannot be read is a failure (${what})`, async () => {
       await damage();
       const { passed, lines } = await run(folder);
       assert.equal(passed, false);
@@ -161,7 +161,7 @@ describe('parity suite', () => {
     });
   }
 
-  it('[PAR-9] a family that this version lacks makes its cases missing', async () => {
+  it('[APR-9] a family that this version lacks makes its cases missing', async () => {
     const file = join(bert(), 'config.json');
     await writeFile(file, (await readFile(file, 'utf8')).replace('"model_type": "bert"', '"model_type": "newbert"'));
     const { lines, passed } = await run(folder);

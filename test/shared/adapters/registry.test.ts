@@ -14,7 +14,7 @@ import { initialTensors } from './checks.ts';
 const base = bertLike(2, 32, 64);
 
 describe('adapter registry', () => {
-  it('[REG-1] knows the methods by name', () => {
+  it('[ARG-1] knows the methods by name', () => {
     assert.ok(['none', 'bottleneck', 'lora', 'stack', 'fuse'].every((method) => methodNames.includes(method)));
     const member = (id: string) => ({ id, method: 'bottleneck' });
     const members = [member('a'), member('b')];
@@ -30,7 +30,7 @@ describe('adapter registry', () => {
     for (const method of methodNames) assert.equal(parseAdapter({ method, ...settings[method] }, base).method, method);
   });
 
-  it('[REG-7] the list of methods that stand by themselves is that of the registry', () => {
+  it('[ARG-7] the list of methods that stand by themselves is that of the registry', () => {
     const needsOthers = (method: string): boolean => {
       try {
         parseAdapter({ method }, base);
@@ -48,7 +48,7 @@ describe('adapter registry', () => {
       assert.equal(parseAdapter({ method, ...joinedExamples[method] }, bertLike(2, 32, 64)).method, method);
   });
 
-  it('[REG-2] an unknown method is named with the known ones and the nearest', () => {
+  it('[ARG-2] an unknown method is named with the known ones and the nearest', () => {
     assert.throws(
       () => parseAdapter({ method: 'lorra' }, base),
       (error) =>
@@ -58,7 +58,7 @@ describe('adapter registry', () => {
     );
   });
 
-  it('[REG-3] no adapter has no tensors, no hooks and no settings', () => {
+  it('[ARG-3] no adapter has no tensors, no hooks and no settings', () => {
     const adapter = parseAdapter({ method: 'none' }, base);
     assert.deepEqual(adapter.tensors, []);
     assert.deepEqual(adapter.hooks({ parameters: new Map(), training: false, random: seededRandom(1) }), {});
@@ -91,11 +91,11 @@ describe('adapter registry', () => {
     [{ method: 'invertible' }, 'a98c83c309f17d529d99672dfd7b46cd13a10a88ed58fbbd4f7826b9dab75f43'],
   ];
   for (const [configuration, digest] of frozenDigests) {
-    it(`[REG-4] the digest of a layout is frozen, clients agree on it or not at all (${JSON.stringify(configuration)})`, () => {
+    it(`[ARG-4] the digest of a layout is frozen, clients agree on it or not at all (${JSON.stringify(configuration)})`, () => {
       assert.equal(layoutDigest(layoutOf(parseAdapter(configuration, base).tensors)), digest);
     });
 
-    it(`[REG-5] names are unique, shapes have extents of at least 1, start values fit (${JSON.stringify(configuration)})`, () => {
+    it(`[ARG-5] names are unique, shapes have extents of at least 1, start values fit (${JSON.stringify(configuration)})`, () => {
       const { tensors, initialise } = parseAdapter(configuration, base);
       assert.equal(new Set(tensors.map(({ name }) => name)).size, tensors.length);
       for (const tensor of tensors) {
@@ -131,7 +131,7 @@ for (const family of allFixtures) {
       { method: 'bias' },
       { method: 'invertible' },
     ]) {
-      it(`[REG-6] ${JSON.stringify(configuration)} changes nothing, to the last bit`, () => {
+      it(`[ARG-6] ${JSON.stringify(configuration)} changes nothing, to the last bit`, () => {
         tidy(() => {
           const adapter = parseAdapter(configuration, model.description);
           const hooks = adapter.hooks({

@@ -14,7 +14,7 @@ import { hubClientInstall } from '../../../shared/model/hub/client.node.ts';
 const onProcessor: ProbedBackend = { device: null, isSoftware: false, memoryBytesMax: 2 ** 32, gflops: 1 };
 
 describe('diagnose', () => {
-  it('[DOC-1] probes what is installed, says why the rest does not work, and takes the first that does', async () => {
+  it('[DCR-1] probes what is installed, says why the rest does not work, and takes the first that does', async () => {
     const probed: string[] = [];
     const diagnosis = await diagnose(async (name) => {
       probed.push(name);
@@ -40,7 +40,7 @@ describe('diagnose', () => {
     assert.equal(diagnosis.hubClient.install === null, diagnosis.hubClient.found);
   });
 
-  it('[DOC-2] finds that WebAssembly and the plain back end compute here', async () => {
+  it('[DCR-2] finds that WebAssembly and the plain back end compute here', async () => {
     const { backends } = await diagnose(probe);
     for (const { name, works, probed } of backends) assert.equal((probed?.gflops ?? 0) > 0, works, name);
     assert.deepEqual(
@@ -54,7 +54,7 @@ describe('diagnose', () => {
 });
 
 describe('a broken installation', () => {
-  it('[DOC-5] of a package whose library is missing has the line that repairs it, and its own reason', async () => {
+  it('[DCR-5] of a package whose library is missing has the line that repairs it, and its own reason', async () => {
     const reason =
       'onnxruntime-node does not load: The Node.js native addon module (x.node) can not be found at path: /x.';
     const { backends } = await diagnose(async (name) => {
@@ -107,7 +107,7 @@ describe('diagnosisText', () => {
     hubClient: { found: false, install: hubClientInstall },
   };
 
-  it('[DOC-3] says what is missing and prints the exact line that installs it', () => {
+  it('[DCR-3] says what is missing and prints the exact line that installs it', () => {
     const text = diagnosisText(diagnosis);
     assert.match(text, /20\.1\.0 \(needs 22\.18 or later\)/);
     assert.match(text, /not in this Node/);
@@ -125,7 +125,7 @@ describe('diagnosisText', () => {
 });
 
 describe('isSupported', () => {
-  it('[DOC-4] begins with Node 22.18', () => {
+  it('[DCR-4] begins with Node 22.18', () => {
     const supported = ['22.18.0', '22.20.1', '23.0.0', '24.1.0'];
     const refused = ['22.17.9', '20.19.0', '18.0.0', ''];
     assert.deepEqual(

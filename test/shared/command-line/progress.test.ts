@@ -3,7 +3,7 @@ import { createProgress, formatBytes, formatDuration, formatProgress } from '../
 import { fakeTerminal } from './fake-terminal.ts';
 
 describe('formatBytes', () => {
-  it('[PRG-1] uses powers of 1000 and three digits', () => {
+  it('[PGS-1] uses powers of 1000 and three digits', () => {
     const cases = [0, 999, 1000, 12_345, 999_400, 999_600, 4_560_000, 7.5e12, 9e15].map(formatBytes);
     assert.deepEqual(cases, [
       '0 B',
@@ -20,7 +20,7 @@ describe('formatBytes', () => {
 });
 
 describe('formatDuration', () => {
-  it('[PRG-2] speaks in the two largest units', () => {
+  it('[PGS-2] speaks in the two largest units', () => {
     const cases = [0, 440, 9949, 9950, 59_400, 59_600, 185_000, 3_599_600, 7_620_000].map(formatDuration);
     assert.deepEqual(cases, [
       '0.0 s',
@@ -39,7 +39,7 @@ describe('formatDuration', () => {
 describe('formatProgress', () => {
   const base = { label: 'training', unit: 'steps', done: 50, elapsedMs: 10_000 } as const;
 
-  it('[PRG-3] has share, amount, rate, remaining time and note as far as they are known', () => {
+  it('[PGS-3] has share, amount, rate, remaining time and note as far as they are known', () => {
     assert.equal(
       formatProgress({ ...base, total: 200, note: 'loss 0.5' }),
       'training   25 %  50/200 steps  5.00/s  30 s left  loss 0.5',
@@ -52,14 +52,14 @@ describe('formatProgress', () => {
     );
   });
 
-  it('[PRG-4] says nothing about rates in the first half second', () => {
+  it('[PGS-4] says nothing about rates in the first half second', () => {
     assert.equal(formatProgress({ ...base, total: 200, elapsedMs: 499 }), 'training   25 %  50/200 steps');
     assert.equal(formatProgress({ ...base, total: 200, done: 0 }), 'training    0 %  0/200 steps');
   });
 });
 
 describe('createProgress', () => {
-  it('[PRG-5] rewrites one line on a terminal, at most ten times a second, cut to its width', () => {
+  it('[PGS-5] rewrites one line on a terminal, at most ten times a second, cut to its width', () => {
     const terminal = fakeTerminal({ interactive: true, columns: 20 });
     const progress = createProgress({ label: 'training', unit: 'steps', total: 1000 }, terminal);
     for (let step = 1; step <= 100; step++) {
@@ -80,7 +80,7 @@ describe('createProgress', () => {
     assert.equal(terminal.errors.filter((line) => line.includes('\n')).length, 1);
   });
 
-  it('[PRG-6] writes plain lines elsewhere, every ten seconds and at the end', () => {
+  it('[PGS-6] writes plain lines elsewhere, every ten seconds and at the end', () => {
     const terminal = fakeTerminal();
     const progress = createProgress({ label: 'training', unit: 'steps', total: 30 }, terminal);
     for (let step = 1; step <= 30; step++) {
@@ -95,7 +95,7 @@ describe('createProgress', () => {
     assert.ok(terminal.errors.every((line) => line.endsWith('\n') && !line.includes('\r')));
   });
 
-  it('[PRG-7] writes nothing for work that never began', () => {
+  it('[PGS-7] writes nothing for work that never began', () => {
     const terminal = fakeTerminal({ interactive: true });
     createProgress({ label: 'training', unit: 'steps' }, terminal).finish();
     assert.deepEqual(terminal.errors, []);

@@ -122,7 +122,7 @@ for (const backend of ['cpu', 'wasm', 'native'] as const) {
       });
     });
 
-    it('[ATT-1] heads of queries that share keys and values equal attention with repeated ones', () => {
+    it('[DOP-1] heads of queries that share keys and values equal attention with repeated ones', () => {
       const shape = { batchSize: 2, sequenceLength: 5, headCount: 6, keyValueHeadCount: 2 };
       const headSize = 4;
       tidy(() => {
@@ -148,7 +148,7 @@ for (const backend of ['cpu', 'wasm', 'native'] as const) {
       });
     });
 
-    it('[ATT-2] queries may be fewer than the tokens that they see, with heads cut now or earlier', () => {
+    it('[DOP-2] queries may be fewer than the tokens that they see, with heads cut now or earlier', () => {
       const shape = { batchSize: 2, sequenceLength: 2, headCount: 4, keyValueHeadCount: 2 };
       tidy(() => {
         const q = randomTensor<Tensor2D>([4, 16], random);

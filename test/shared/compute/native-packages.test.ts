@@ -81,13 +81,13 @@ describe('native packages of TensorFlow', function () {
   const reasonIn = (outcome: Backend | string | undefined, name: BackendName) =>
     typeof outcome === 'object' ? outcome.rejected.find((miss) => miss.name === name)?.reason : undefined;
 
-  it('[NAT-1] a package that works is taken first, with the functions that newer Nodes lack', async () => {
+  it('[NPK-1] a package that works is taken first, with the functions that newer Nodes lack', async () => {
     const [found] = await ask({ [gpuPackage]: workingPackage({ onGpu: true }) }, ['auto']);
     assert.equal(nameOf(found), 'node-gpu');
     assert.deepEqual((found as Backend).rejected, []);
   });
 
-  it('[NAT-2] a broken installation gives its reason and the next best; asked for by name it fails hard', async () => {
+  it('[NPK-2] a broken installation gives its reason and the next best; asked for by name it fails hard', async () => {
     const packages = { [gpuPackage]: brokenPackage, [plainPackage]: workingPackage() };
     const [found, named, again] = await ask(packages, ['auto', 'node-gpu', 'node-gpu']);
     assert.equal(nameOf(found), 'node');
@@ -102,7 +102,7 @@ describe('native packages of TensorFlow', function () {
     assert.equal(again, named);
   });
 
-  it('[NAT-3] a package made for GPUs that finds none is passed by, and the other takes the name that both have', async () => {
+  it('[NPK-3] a package made for GPUs that finds none is passed by, and the other takes the name that both have', async () => {
     const packages = { [gpuPackage]: workingPackage(), [plainPackage]: workingPackage() };
     const [found, gpu, plain, wasm, again] = await ask(packages, ['auto', 'node-gpu', 'node', 'wasm', 'node']);
     assert.equal(nameOf(found), 'node');
@@ -111,13 +111,13 @@ describe('native packages of TensorFlow', function () {
     assert.deepEqual([plain, wasm, again].map(nameOf), ['node', 'wasm', 'node']);
   });
 
-  it('[NAT-4] a package that computes wrong is refused with what came out', async () => {
+  it('[NPK-4] a package that computes wrong is refused with what came out', async () => {
     const [found] = await ask({ [plainPackage]: wrongPackage }, ['auto']);
     assert.match(reasonIn(found, 'node')!, /^a product came out as \[2, 4, 5, 5\], expected \[2, 3, 5, 5\]$/);
     assert.notEqual(nameOf(found), 'node');
   });
 
-  it('[NAT-5] a package with an engine of its own is told apart from one that works', async () => {
+  it('[NPK-5] a package with an engine of its own is told apart from one that works', async () => {
     const [found] = await ask({ [plainPackage]: strangePackage }, ['node']);
     assert.match(nameOf(found)!, /registers no back end here: it brings another copy of @tensorflow\/tfjs-core/);
   });

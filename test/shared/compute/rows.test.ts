@@ -22,17 +22,17 @@ for (const backend of ['wasm', 'cpu'] as const) {
     before(() => useBackend(backend));
     const matrix = () => tensor2d([1, 2, 3, 4, 5, 6, 7, 8], [4, 2]);
 
-    it('[ROW-1] takes rows in any order, one or many times', () => {
+    it('[CRW-1] takes rows in any order, one or many times', () => {
       assert.deepEqual([...takeRows(matrix(), [2, 0, 2]).dataSync()], [5, 6, 1, 2, 5, 6]);
       assert.deepEqual([...takeRows(matrix(), [1, 2]).dataSync()], [3, 4, 5, 6]);
     });
 
-    it('[ROW-2] adds rows up where they go; the others are zero', () => {
+    it('[CRW-2] adds rows up where they go; the others are zero', () => {
       assert.deepEqual([...addRows(matrix(), [1, 3, 1, 1], 5).dataSync()], [0, 0, 13, 16, 0, 0, 3, 4, 0, 0]);
       assert.deepEqual([...addRows(matrix(), [0, 1, 2, 3], 4).dataSync()], [...matrix().dataSync()]);
     });
 
-    it('[ROW-3] each is the gradient of the other', () => {
+    it('[CRW-3] each is the gradient of the other', () => {
       const rows = [2, 0, 2];
       const weights = tensor2d([1, 10, 2, 20, 3, 30], [3, 2]);
       const [taken] = grads((x: Tensor) => sum(mul(takeRows(x as Tensor2D, rows), weights)))([matrix()]);
@@ -42,7 +42,7 @@ for (const backend of ['wasm', 'cpu'] as const) {
       assert.deepEqual([...added!.dataSync()], [5, 6, 1, 2, 5, 6]);
     });
 
-    it('[ROW-4] grouped maps and their gradients are those of each map on its own rows', () => {
+    it('[CRW-4] grouped maps and their gradients are those of each map on its own rows', () => {
       const random = seededRandom(6);
       const counts = [3, 1, 2];
       const x = randomMatrix(6, 4, random);

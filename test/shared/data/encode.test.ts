@@ -10,18 +10,18 @@ const tokenizer = {
 describe('encodeText', () => {
   const encode = (text: string) => encodeText(text, { tokenizer, lengthMax: 3, line: 7 });
 
-  it('[ENC-1] tells a text that just fits from one that is cut', () => {
+  it('[EEN-1] tells a text that just fits from one that is cut', () => {
     assert.deepEqual(encode('1 2 3'), { ids: Int32Array.of(1, 2, 3), isCut: false });
     assert.deepEqual(encode('4 5 6 7'), { ids: Int32Array.of(4, 5, 6), isCut: true });
   });
 
-  it('[ENC-3] refuses a text without tokens, by its line', () => {
+  it('[EEN-3] refuses a text without tokens, by its line', () => {
     assert.throws(() => encode(' '), /line 7 has no token/);
   });
 });
 
 describe('labelIndexOf', () => {
-  it('[ENC-2] gives the place of a label, and names one that the task does not have', () => {
+  it('[EEN-2] gives the place of a label, and names one that the task does not have', () => {
     const indexOf = labelIndexOf(['a', 'b']);
     assert.deepEqual([indexOf('b', 1), indexOf('a', 1)], [1, 0]);
     assert.throws(
@@ -30,7 +30,7 @@ describe('labelIndexOf', () => {
     );
   });
 
-  it('[ENC-4] does not list hundreds of labels in a message', () => {
+  it('[EEN-4] does not list hundreds of labels in a message', () => {
     const indexOf = labelIndexOf(Array.from({ length: 150 }, (_, index) => `label ${index}`));
     assert.throws(
       () => indexOf('z', 1),

@@ -35,7 +35,7 @@ function refusal(files: ReadonlyMap<string, Uint8Array>, code: string): string {
 const untouched = () => {};
 
 describe('describeFiles', () => {
-  it('[LOD-20] knows whether a checkpoint can score its vocabulary', () => {
+  it('[MLD-20] knows whether a checkpoint can score its vocabulary', () => {
     const without = (family: string, settings: object, isHead: (name: string) => boolean): boolean => {
       const files = fixtureFiles(family);
       const tensors = tensorsOf(files);
@@ -53,7 +53,7 @@ describe('describeFiles', () => {
     assert.ok(!without('llama_mha', { tie_word_embeddings: false }, (name) => name === 'lm_head.weight'));
   });
 
-  it('[LOD-1] says what a BERT and a GPT-2 checkpoint are', () => {
+  it('[MLD-1] says what a BERT and a GPT-2 checkpoint are', () => {
     const { digest, tensors, ...bert } = describeFiles(fixtureFiles('bert'));
     assert.match(digest, /^[0-9a-f]{64}$/);
     assert.deepEqual(tensors.get('encoder.layer.2.intermediate.dense.weight'), [32, 64]);
@@ -88,7 +88,7 @@ describe('describeFiles', () => {
     assert.deepEqual(gpt2.linearTargets.qkv, { inSize: 32, outSize: 96, moduleName: 'attn.c_attn' });
   });
 
-  it('[LOD-2] refuses a checkpoint with a missing tensor, and names it', () => {
+  it('[MLD-2] refuses a checkpoint with a missing tensor, and names it', () => {
     const missing = changed('bert', (tensors) => tensors.delete('bert.encoder.layer.1.output.dense.bias'));
     assert.match(refusal(missing, 'bad-checkpoint'), /missing encoder\.layer\.1\.output\.dense\.bias/);
     const half = changed('bert', (tensors) => tensors.delete('cls.predictions.transform.dense.bias'));
@@ -98,7 +98,7 @@ describe('describeFiles', () => {
     assert.match(refusal(files, 'bad-checkpoint'), /missing h\.0\.attn\.c_attn\.bias, h\.1\.attn\.c_attn\.bias/);
   });
 
-  it('[LOD-3] refuses surplus tensors, wrong shapes and names that mean the same, and names them', () => {
+  it('[MLD-3] refuses surplus tensors, wrong shapes and names that mean the same, and names them', () => {
     const one = { shape: [1], values: new Float32Array(1) };
     const surplus = changed('bert', (tensors) => tensors.set('bert.encoder.layer.3.output.dense.bias', one));
     assert.match(refusal(surplus, 'bad-checkpoint'), /surplus bert\.encoder\.layer\.3\.output\.dense\.bias/);
@@ -119,7 +119,7 @@ describe('describeFiles', () => {
     assert.match(refusal(old, 'bad-checkpoint'), /embeddings\.LayerNorm\.weight stands there twice/);
   });
 
-  it('[LOD-4] ignores buffers, tied copies and heads of other tasks, and takes names without their prefix', () => {
+  it('[MLD-4] ignores buffers, tied copies and heads of other tasks, and takes names without their prefix', () => {
     const one = { shape: [1], values: new Float32Array(1) };
     const bert = changed('bert', (tensors) => {
       for (const name of [
@@ -150,7 +150,7 @@ describe('describeFiles', () => {
     assert.equal(describeFiles(bare).layerCount, 3);
   });
 
-  it('[LOD-5] reads the names of checkpoints that were converted from TensorFlow', () => {
+  it('[MLD-5] reads the names of checkpoints that were converted from TensorFlow', () => {
     const files = changed('bert', (tensors) => {
       for (const [name, tensor] of Array.from(tensors)) {
         tensors.delete(name);
@@ -163,7 +163,7 @@ describe('describeFiles', () => {
     assert.equal(describeFiles(files).parameterCount, 32_120);
   });
 
-  it('[LOD-6] refuses settings that it cannot compute, and says which are supported', () => {
+  it('[MLD-6] refuses settings that it cannot compute, and says which are supported', () => {
     const refused = (family: Family, settings: object) =>
       refusal(changed(family, untouched, settings), 'unsupported-configuration');
     assert.match(refused('bert', { hidden_act: 'relu' }), /hidden_act is "relu", .* expected "gelu" or "gelu_new"/);
@@ -182,7 +182,7 @@ describe('describeFiles', () => {
     );
   });
 
-  it('[LOD-7] refuses settings that make no sense, and names the field', () => {
+  it('[MLD-7] refuses settings that make no sense, and names the field', () => {
     const refused = (family: Family, settings: object) =>
       refusal(changed(family, untouched, settings), 'bad-configuration');
     assert.match(
@@ -198,7 +198,7 @@ describe('describeFiles', () => {
     assert.match(refusal(new Map(), 'missing-file'), /needs config\.json; found no file/);
   });
 
-  it('[LOD-8] the digest names settings, tensors and tokenizer, not the order of tensors or the format of the header', () => {
+  it('[MLD-8] the digest names settings, tensors and tokenizer, not the order of tensors or the format of the header', () => {
     const digestOf = (files: ReadonlyMap<string, Uint8Array>) => describeFiles(files).digest;
     const original = digestOf(changed('bert', untouched));
     const reordered = changed('bert', (tensors) => {
@@ -222,13 +222,13 @@ describe('describeFiles', () => {
     assert.equal(new Set([original, ...others]).size, others.length + 1);
   });
 
-  it('[LOD-9] the digest of the base that ships is frozen: plans name it', async () => {
+  it('[MLD-9] the digest of the base that ships is frozen: plans name it', async () => {
     const { digest, parameterCount } = await describeBase(pretrainedFolder());
     assert.equal(digest, '9abe3a66fc428a9e8b01d7fafa1629014396c634ae4d0b4f1854447f73268487');
     assert.equal(parameterCount, 1_596_160);
   });
 
-  it('[LOD-10] a description costs no tensor, and a base that is disposed of leaves none', async () => {
+  it('[MLD-10] a description costs no tensor, and a base that is disposed of leaves none', async () => {
     await useBackend('cpu');
     const before = memory().numTensors;
     describeFiles(fixtureFiles('bert'));
@@ -243,7 +243,7 @@ describe('describeFiles', () => {
 });
 
 describe('readBaseFiles', () => {
-  it('[LOD-11] reads the files of a folder and says what a folder without a checkpoint lacks', async () => {
+  it('[MLD-11] reads the files of a folder and says what a folder without a checkpoint lacks', async () => {
     const files = await readBaseFiles(pretrainedFolder());
     assert.deepEqual(
       [...files.keys()],

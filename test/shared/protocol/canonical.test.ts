@@ -59,7 +59,7 @@ const value = {
 };
 
 describe('canonical bytes', () => {
-  it('[CAN-1] are little-endian, length before data, in the order of the fields', () => {
+  it('[CNL-1] are little-endian, length before data, in the order of the fields', () => {
     assert.equal(hexOf(u16, 0x0102), '0201');
     assert.equal(hexOf(u32, 0x01020304), '04030201');
     assert.equal(hexOf(u64, 0x0102030405060708n), '0807060504030201');
@@ -74,7 +74,7 @@ describe('canonical bytes', () => {
     assert.equal(hexOf(structure({ b: u8, a: u8 }), { a: 1, b: 2 }), '0201');
   });
 
-  it('[CAN-2] give the value back, and nothing that aliases them', () => {
+  it('[CNL-2] give the value back, and nothing that aliases them', () => {
     const encoded = encodeCanonical(whole, value);
     const decoded = decodeCanonical(whole, encoded, 'it');
     assert.deepEqual(decoded, { ok: true, value });
@@ -82,13 +82,13 @@ describe('canonical bytes', () => {
     assert.deepEqual(decoded.ok && decoded.value.key, Uint8Array.of(1, 2, 3));
   });
 
-  it('[CAN-3] cut off anywhere, or longer by anything, are refused', () => {
+  it('[CNL-3] cut off anywhere, or longer by anything, are refused', () => {
     const encoded = encodeCanonical(whole, value);
     for (let length = 0; length < encoded.length; length++) fault(whole, encoded.subarray(0, length));
     assert.match(fault(whole, concatBytes(encoded, Uint8Array.of(0))), /1 more bytes/);
   });
 
-  it('[CAN-4] have one form: what another writer might make of the same value is refused', () => {
+  it('[CNL-4] have one form: what another writer might make of the same value is refused', () => {
     assert.match(fault(f64, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0x80)), /finite/);
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
       const encoded = new Uint8Array(8);
@@ -105,14 +105,14 @@ describe('canonical bytes', () => {
     assert.match(fault(u53, Uint8Array.of(0, 0, 0, 0, 0, 0, 0x20, 0)), /2\^53/);
   });
 
-  it('[CAN-5] lengths are judged before anything is made of them', () => {
+  it('[CNL-5] lengths are judged before anything is made of them', () => {
     const hostile = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1);
     assert.match(fault(list(digest, 100), hostile), /at most 100 items, found 4294967295/);
     assert.match(fault(bytes(100), hostile), /at most 100 bytes/);
     assert.match(fault(list(digest, 2 ** 31), Uint8Array.of(0xff, 0xff, 0xff, 0x7f, 1)), /found the end/);
   });
 
-  it('[CAN-6] values out of range are bugs of the writer', () => {
+  it('[CNL-6] values out of range are bugs of the writer', () => {
     const wrong: readonly (() => unknown)[] = [
       () => encodeCanonical(u8, 256),
       () => encodeCanonical(u16, -1),
@@ -135,7 +135,7 @@ describe('canonical bytes', () => {
     for (const write of wrong) assert.throws(write, { name: 'InvariantError' });
   });
 
-  it('[CAN-7] seeded values of every format come back as they were (seed 1)', () => {
+  it('[CNL-7] seeded values of every format come back as they were (seed 1)', () => {
     const arbitrary = fc.record(
       {
         small: fc.integer({ min: 0, max: 255 }),
@@ -165,7 +165,7 @@ describe('canonical bytes', () => {
     );
   });
 
-  it('[CAN-8] seeded garbage is refused or is exactly what the writer makes of its value (seed 2)', () => {
+  it('[CNL-8] seeded garbage is refused or is exactly what the writer makes of its value (seed 2)', () => {
     const random = seededRandom(2, 'canonical');
     const encoded = encodeCanonical(whole, value);
     let accepted = 0;

@@ -8,7 +8,7 @@ describe('masked round in groups, at size', () => {
     [130, 64],
     [300, 64],
   ] as const) {
-    it(`[GRP-1] ${clientCount} clients, groups of ${size} and more: a tenth vanishes, every group opens its sum`, () => {
+    it(`[GRS-1] ${clientCount} clients, groups of ${size} and more: a tenth vanishes, every group opens its sum`, () => {
       const outcome = runGroupedCohort({
         clientCount,
         grouping: { size, clientCountMin: 3 },

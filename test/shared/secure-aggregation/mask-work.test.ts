@@ -8,7 +8,7 @@ maskWorkContract('two threads', () => createMaskThreads({ threadCount: 2 }));
 maskWorkContract('three threads, small vectors too', () => createMaskThreads({ threadCount: 3, smallest: 1 }));
 
 describe('mask threads', () => {
-  it('[MTH-1] a fault reaches whoever asked, and keys are zeroed', async () => {
+  it('[MKT-1] a fault reaches whoever asked, and keys are zeroed', async () => {
     const work = createMaskThreads({ threadCount: 2, smallest: 1 });
     const seed = { coordinates: new Uint8Array(32).fill(7), tail: new Uint8Array(31).fill(7) };
     const vector = { coordinates: new Uint32Array(10), tail: new Uint32Array(1) };

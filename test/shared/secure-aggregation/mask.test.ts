@@ -54,7 +54,7 @@ function sumOf(vectors: readonly MaskedVector[], bits: RingBits): MaskedVector {
 describe('masks', () => {
   for (const suite of [1, 2] as const) {
     for (const bits of [16, 32] as const) {
-      it(`[MSK-1] suite ${suite}, ring ${bits}: without the self masks the sum of uploads is the sum of vectors`, () => {
+      it(`[MKW-1] suite ${suite}, ring ${bits}: without the self masks the sum of uploads is the sum of vectors`, () => {
         const random = seededRandom(suite, bits, 'vectors');
         const dim = 70_001;
         const vectors = Array.from({ length: 4 }, () => {
@@ -115,7 +115,7 @@ describe('masks', () => {
     });
   }
 
-  it('[MSK-2] both sides of a pair derive the same seed; other rosters, places and purposes another', () => {
+  it('[MKW-2] both sides of a pair derive the same seed; other rosters, places and purposes another', () => {
     const [left, right] = secrets(2, 90);
     const [leftKey, rightKey] = [agreementPublicKey(left!.pair), agreementPublicKey(right!.pair)];
     const seed = pairMaskSeed(left!.pair, rightKey, rosterHash, [3, 7])!;

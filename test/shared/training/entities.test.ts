@@ -8,11 +8,11 @@ const spansOf = (tags: string) =>
   entitiesOf(tags.split(' ')).map(({ type, first, last }) => `${type} ${first}-${last}`);
 
 describe('entitiesOf', () => {
-  it('[ENT-1] finds what the documentation of seqeval finds in its example', () => {
+  it('[TEN-1] finds what the documentation of seqeval finds in its example', () => {
     assert.deepEqual(spansOf('B-PER I-PER O B-LOC'), ['PER 0-1', 'LOC 3-3']);
   });
 
-  it('[ENT-2] follows the transitions of conlleval', () => {
+  it('[TEN-2] follows the transitions of conlleval', () => {
     assert.deepEqual(spansOf('O I-PER I-PER O'), ['PER 1-2'], 'an inside tag begins an entity after O');
     assert.deepEqual(spansOf('B-PER I-LOC'), ['PER 0-0', 'LOC 1-1'], 'another type begins another entity');
     assert.deepEqual(spansOf('B-PER B-PER I-PER'), ['PER 0-0', 'PER 1-2']);
@@ -24,7 +24,7 @@ describe('entitiesOf', () => {
     assert.deepEqual(spansOf('NOUN VERB'), [], 'tags of other forms are no entities');
   });
 
-  it('[ENT-3] names the types of a tag set in order', () => {
+  it('[TEN-3] names the types of a tag set in order', () => {
     assert.deepEqual(entityTypesOf(['O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC']), ['LOC', 'PER']);
     assert.deepEqual(entityTypesOf(['NOUN', 'VERB']), []);
   });
@@ -34,7 +34,7 @@ describe('countEntities', () => {
   const tags = ['O', 'B-MISC', 'I-MISC', 'B-PER', 'I-PER'];
   const task = bindTask({ kind: 'tokens', labels: tags, lengthMax: 32 });
 
-  it('[ENT-4] gives F1 0.5 on the published example of seqeval, by type MISC 0 and PER 1', () => {
+  it('[TEN-4] gives F1 0.5 on the published example of seqeval, by type MISC 0 and PER 1', () => {
     const truth = [
       ['O', 'O', 'O', 'B-MISC', 'I-MISC', 'I-MISC', 'O'],
       ['B-PER', 'I-PER', 'O'],
@@ -51,7 +51,7 @@ describe('countEntities', () => {
     assert.deepEqual([entityF1, macroF1], [0.5, 0.5]);
   });
 
-  it('[ENT-5] needs borders and type to be right', () => {
+  it('[TEN-5] needs borders and type to be right', () => {
     const counts = startCounts(task.shape);
     const count = (truth: string, predicted: string) =>
       countEntities(counts, ['MISC', 'PER'], { truth: truth.split(' '), predicted: predicted.split(' ') });

@@ -25,7 +25,7 @@ describe('freeze schedule', () => {
     await useBackend('cpu');
   });
 
-  it('[FRZ-1] freezes named tensors for their stretch of training, ends in either way', () => {
+  it('[FZS-1] freezes named tensors for their stretch of training, ends in either way', () => {
     const freezing: Freezing[] = [
       { tensors: ['head'], until: 0.25 },
       { tensors: ['layers.0', 'layers.1'], from: 0.5 },
@@ -37,7 +37,7 @@ describe('freeze schedule', () => {
     assert.equal(freezeScheduleOf(layout, {}), null);
   });
 
-  it('[FRZ-2] gradual unfreezing begins with the head and ends with the lowest layer', () => {
+  it('[FZS-2] gradual unfreezing begins with the head and ends with the lowest layer', () => {
     const stages = [0, 0.2, 0.4, 0.6, 0.8].map((progress) => frozenNames({ gradualUnfreezing: 0.8 }, progress));
     const layers = ['layers.0', 'layers.1', 'layers.2', 'layers.3'];
     assert.deepEqual(stages, [layers, layers.slice(0, 3), layers.slice(0, 2), layers.slice(0, 1), []]);
@@ -50,7 +50,7 @@ describe('freeze schedule', () => {
     assert.deepEqual(frozenNames({ gradualUnfreezing: 0.9 }, 0.9, headless), []);
   });
 
-  it('[FRZ-3] says what cannot change in a whole round', () => {
+  it('[FZS-3] says what cannot change in a whole round', () => {
     const schedule = freezeScheduleOf(layout, { freezing: [{ tensors: ['head'], from: 0.25, until: 0.6 }] })!;
     const count = (from: number, until: number) => frozenThroughout(schedule, { from, until }).filter(Boolean).length;
     assert.equal(count(0.25, 0.5), 2);
@@ -58,7 +58,7 @@ describe('freeze schedule', () => {
     assert.equal(count(0, 0.25), 0);
   });
 
-  it('[FRZ-4] frozen parts have exactly zero delta, with momentum, decay, clipping and a proximal term', async () => {
+  it('[FZS-4] frozen parts have exactly zero delta, with momentum, decay, clipping and a proximal term', async () => {
     const run = (freezing: Freezing[], localSteps: number, count = 1, index = 0) => {
       const model = fakeClassifier();
       const configuration = { ...defaultTraining, localEpochs: undefined, localSteps, proximalMu: 0.5, freezing };
@@ -90,7 +90,7 @@ describe('freeze schedule', () => {
     });
   });
 
-  it('[FRZ-5] a parameter that pauses goes on as an optimiser of its own would', async () => {
+  it('[FZS-5] a parameter that pauses goes on as an optimiser of its own would', async () => {
     const settings = {
       learningRate: 0.01,
       beta1: 0.9,

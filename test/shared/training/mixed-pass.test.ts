@@ -69,7 +69,7 @@ for (const backend of ['cpu', 'wasm', 'native'] as const) {
       await useBackend(backend);
     });
 
-    it('[MIX-1] gives every text what its adapter alone gives it, whatever else is in the pass', async () => {
+    it('[MXP-1] gives every text what its adapter alone gives it, whatever else is in the pass', async () => {
       const base = loaded();
       const residents = served.map(([adapter, task], index) => residentFor(base, adapter, task, index));
       assert.deepEqual(
@@ -102,7 +102,7 @@ for (const backend of ['cpu', 'wasm', 'native'] as const) {
 describe('a pass for one text', () => {
   before(() => useBackend('cpu'));
 
-  it('[MIX-2] is what the task model of its adapter computes', async () => {
+  it('[MXP-2] is what the task model of its adapter computes', async () => {
     const base = loaded();
     for (const [index, [adapter, task]] of served.entries()) {
       const resident = residentFor(base, adapter, task, index);
@@ -118,7 +118,7 @@ describe('a pass for one text', () => {
     }
   });
 
-  it('[MIX-3] keeps adapters of one form and different values apart', async () => {
+  it('[MXP-3] keeps adapters of one form and different values apart', async () => {
     const base = loaded();
     const [adapter, task] = served[0]!;
     const residents = [1, 2, 3].map((seed) => residentFor(base, adapter, task, seed));

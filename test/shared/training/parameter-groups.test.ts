@@ -13,7 +13,7 @@ describe('parameter groups', () => {
     await useBackend('cpu');
   });
 
-  it('[GRP-1] the first group that names a tensor gives its factor; LoRA+ is a group of all B', () => {
+  it('[PGP-1] the first group that names a tensor gives its factor; LoRA+ is a group of all B', () => {
     const tensor = (name: string) => ({ name, shape: [2], aggregationClass: 'mean', decays: true }) as const;
     const names = ['layers.0.q.lora.a', 'layers.0.q.lora.b', 'layers.11.v.lora.b', 'head.kernel'];
     const layout = layoutOf(names.map(tensor));
@@ -25,7 +25,7 @@ describe('parameter groups', () => {
     assert.equal(learningRatesOf(layout), null);
   });
 
-  it('[GRP-9] a tensor that asks for another rate has it, also within a group', () => {
+  it('[PGP-9] a tensor that asks for another rate has it, also within a group', () => {
     const tensor = (name: string, learningRateFactor: number) => {
       return { name, shape: [2], aggregationClass: 'mean', decays: true, learningRateFactor } as const;
     };
@@ -35,7 +35,7 @@ describe('parameter groups', () => {
     assert.deepEqual([...learningRatesOf(layout, groups)!], [0.5, 0.5, 1, 1]);
   });
 
-  it('[GRP-2] a step of a group is that of an optimiser with its learning rate, decay included', async () => {
+  it('[PGP-2] a step of a group is that of an optimiser with its learning rate, decay included', async () => {
     const settings = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1, decayMask: tensor1d([1, 1]) };
     const [parameters, gradient] = [tensor1d([0.5, 0.5]), tensor1d([0.3, 0.3])];
     const changeAt = async (learningRate: number, rates?: number[]) => {
@@ -52,7 +52,7 @@ describe('parameter groups', () => {
     assert.ok(Math.abs(16 * plain! - faster!) < 1e-7);
   });
 
-  it('[GRP-3] act in local training; a group that names nothing is refused by field', async () => {
+  it('[PGP-3] act in local training; a group that names nothing is refused by field', async () => {
     const run = (groups: (typeof defaultTraining)['groups']) => {
       const model = fakeClassifier();
       const configuration = { ...defaultTraining, localEpochs: undefined, localSteps: 1, gradientClipNorm: 0, groups };

@@ -21,7 +21,7 @@ function parted() {
 }
 
 describe('sampling of parts', () => {
-  it('[SMP-1] shares are n^(1/T): in proportion at 1, alike at large T, and as the published example has them', () => {
+  it('[TSM-1] shares are n^(1/T): in proportion at 1, alike at large T, and as the published example has them', () => {
     const near = (found: readonly number[], expected: readonly number[]) => {
       for (const [index, share] of found.entries()) assert.ok(Math.abs(share - expected[index]!) < 1e-6, found.join());
     };
@@ -32,7 +32,7 @@ describe('sampling of parts', () => {
     near(temperatureShares([1e6, 1], 0.01), [1, 0]);
   });
 
-  it('[SMP-2] batches are of one part each, drawn by their shares, and an epoch of a part leaves nothing out', () => {
+  it('[TSM-2] batches are of one part each, drawn by their shares, and an epoch of a part leaves nothing out', () => {
     const source = parted();
     const parts = partsOf(source)!;
     assert.deepEqual(parts.names, ['middle', 'large', 'small']);
@@ -64,7 +64,7 @@ describe('sampling of parts', () => {
     );
   });
 
-  it('[SMP-3] rows without parts leave a source as it is; some make it parted', () => {
+  it('[TSM-3] rows without parts leave a source as it is; some make it parted', () => {
     const source = memorySource(fakeExamples(2, 1));
     const none = createParts();
     none.tag(undefined, fakeExamples(2, 1));
@@ -75,7 +75,7 @@ describe('sampling of parts', () => {
     assert.deepEqual(partsOf(some.label(source))?.names, ['', 'de']);
   });
 
-  it('[SMP-4] training and evaluation tell an adapter that serves tasks which one a batch is of', async () => {
+  it('[TSM-4] training and evaluation tell an adapter that serves tasks which one a batch is of', async () => {
     await useBackend('cpu');
     const tasks: (string | undefined)[] = [];
     const adapter: TaskAdapter = {
@@ -98,7 +98,7 @@ describe('sampling of parts', () => {
     assert.deepEqual(new Set(tasks), new Set(['middle', 'large', undefined]));
   });
 
-  it('[SMP-5] a small part is learned where sampling makes it count', async () => {
+  it('[TSM-5] a small part is learned where sampling makes it count', async () => {
     await useBackend('cpu');
     // The small part contradicts the large one on tokens that only it has.
     const example = (id: number, label: number) => ({ ids: Int32Array.of(id, id), targets: Int32Array.of(label) });

@@ -39,7 +39,7 @@ const assertOrthonormal = (columns: Columns): void => {
 };
 
 describe('linear algebra', () => {
-  it('[LIN-1] decomposes [[3, 0], [4, 5]] into √45 and √5 with known vectors', () => {
+  it('[LAL-1] decomposes [[3, 0], [4, 5]] into √45 and √5 with known vectors', () => {
     const { values, left, right } = decompose(
       columnsOf([
         [3, 0],
@@ -69,7 +69,7 @@ describe('linear algebra', () => {
     );
   });
 
-  it('[LIN-2] a decomposition multiplies out to its matrix, wide and tall, with orthonormal vectors in falling order', () => {
+  it('[LAL-2] a decomposition multiplies out to its matrix, wide and tall, with orthonormal vectors in falling order', () => {
     for (const [rows, count] of [
       [6, 4],
       [4, 6],
@@ -89,7 +89,7 @@ describe('linear algebra', () => {
     }
   });
 
-  it('[LIN-3] finds singular values over twelve orders of magnitude to full relative accuracy', () => {
+  it('[LAL-3] finds singular values over twelve orders of magnitude to full relative accuracy', () => {
     // Diagonal scales of columns are what one-sided rotations are accurate for.
     const scale = (column: number): number => 10 ** (-4 * column);
     const { q } = thinQr(randomColumns(3, 8, 4));
@@ -98,7 +98,7 @@ describe('linear algebra', () => {
       assert.ok(Math.abs(value / scale(index) - 1) < 1e-12, `${value}`);
   });
 
-  it('[LIN-4] thin QR: orthonormal columns that multiply out, also for near-dependent, repeated, zero and surplus columns', () => {
+  it('[LAL-4] thin QR: orthonormal columns that multiply out, also for near-dependent, repeated, zero and surplus columns', () => {
     const base = randomColumns(4, 6, 3);
     const near = base[0]!.map((value, index) => value + 1e-9 * base[1]![index]!);
     for (const columns of [
@@ -121,7 +121,7 @@ describe('linear algebra', () => {
     assert.equal(thinQr([base[0]!, base[0]!, base[1]!]).q.length, 2);
   });
 
-  it('[LIN-5] thin factors decompose as their product does, and have its norm', () => {
+  it('[LAL-5] thin factors decompose as their product does, and have its norm', () => {
     for (const rank of [1, 3, 12]) {
       const factors = { left: randomColumns(6, 8, rank), right: randomColumns(7, 5, rank) };
       const dense = product(factors);
@@ -134,7 +134,7 @@ describe('linear algebra', () => {
     }
   });
 
-  it('[LIN-6] FedEx golden vector: the singular values of M are 11.238091 and 0.133475', () => {
+  it('[LAL-6] FedEx golden vector: the singular values of M are 11.238091 and 0.133475', () => {
     const { values } = decomposeThin({
       left: columnsOf([
         [0.25, 0.75 * 3],
@@ -148,7 +148,7 @@ describe('linear algebra', () => {
     assert.ok(Math.abs(values[0]! - 11.238091) < 1e-6 && Math.abs(values[1]! - 0.133475) < 1e-6, String(values));
   });
 
-  it('[LIN-7] least squares: the normal equations hold, and a dependent column changes no residual', () => {
+  it('[LAL-7] least squares: the normal equations hold, and a dependent column changes no residual', () => {
     const [matrix, target] = [randomColumns(8, 7, 3), randomColumns(9, 7, 4)];
     const residuals = (columns: Columns): Columns =>
       leastSquares(columns, target).map((solution, index) => {
@@ -159,7 +159,7 @@ describe('linear algebra', () => {
     assert.ok(distance(residuals([...matrix, matrix[0]!]), residuals(matrix)) < 1e-12);
   });
 
-  it('[LIN-8] zero and empty matrices have no singular values', () => {
+  it('[LAL-8] zero and empty matrices have no singular values', () => {
     assert.deepEqual(decompose([]).values, []);
     assert.deepEqual(decomposeThin({ left: [], right: [] }).values, []);
     assert.deepEqual(decompose([new Float64Array(3), new Float64Array(3)]).values, []);

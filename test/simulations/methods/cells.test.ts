@@ -36,7 +36,7 @@ function search(accuracyAt: (rate: number) => number): MethodResult[] {
 }
 
 describe('searchCells', () => {
-  it('[MET-1] goes on until the best rate lies between two worse ones, on validation rows with a seed that is not reported', () => {
+  it('[MCL-1] goes on until the best rate lies between two worse ones, on validation rows with a seed that is not reported', () => {
     const results = search((rate) => 1 - Math.abs(Math.log10(rate) + 1));
     assert.equal(chosenRate(lora[0]!, plan, results), 0.1);
     assert.deepEqual(
@@ -46,7 +46,7 @@ describe('searchCells', () => {
     assert.ok(results.every(({ cell }) => cell.split === 'validation' && cell.seed === 0));
   });
 
-  it('[MET-2] ends at an end of the grid, takes the lower of two rates that are alike, and tries nothing for naive Bayes', () => {
+  it('[MCL-2] ends at an end of the grid, takes the lower of two rates that are alike, and tries nothing for naive Bayes', () => {
     assert.equal(
       chosenRate(
         lora[0]!,
@@ -69,7 +69,7 @@ describe('searchCells', () => {
 });
 
 describe('testCells', () => {
-  it('[MET-3] has every method once for every seed, whole seeds first, at the rate that was found, on rows not looked at', () => {
+  it('[MCL-3] has every method once for every seed, whole seeds first, at the rate that was found, on rows not looked at', () => {
     const cells = testCells(
       contenders,
       [1, 2],
@@ -84,7 +84,7 @@ describe('testCells', () => {
 });
 
 describe('methodKey', () => {
-  it('[MET-4] differs where a setting differs that decides the result', () => {
+  it('[MCL-4] differs where a setting differs that decides the result', () => {
     const [cell] = testCells(lora, [1], plan, []);
     const keys = Object.keys(cell!.settings).map((name) =>
       methodKey({ ...cell!, settings: { ...cell!.settings, [name]: 0.123 } }),
@@ -94,7 +94,7 @@ describe('methodKey', () => {
 });
 
 describe('parseMethodsOptions', () => {
-  it('[MET-5] has defaults, and refuses unknown names, flags and numbers', () => {
+  it('[MCL-5] has defaults, and refuses unknown names, flags and numbers', () => {
     const preset = parseMethodsOptions([], { TRIBUTARY_DATA: '/data' });
     assert.deepEqual([preset.plan.set, preset.seeds, preset.data], ['clinc150', [1, 2, 3], '/data']);
     assert.equal(preset.methods.length, contenders.length);

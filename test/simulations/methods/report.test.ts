@@ -26,14 +26,14 @@ function result(method: string, seed: number, accuracy: number, split: 'test' | 
 }
 
 describe('orderings', () => {
-  it('[MET-6] name methods of the table', () => {
+  it('[MRP-6] name methods of the table', () => {
     for (const { method, other } of orderings) {
       assert.ok(contenderNames.includes(method), method);
       assert.ok(contenderNames.includes(other), other);
     }
   });
 
-  it('[MET-7] ahead holds in all seeds, is reversed in none, else undecided; level holds within the margin', () => {
+  it('[MRP-7] ahead holds in all seeds, is reversed in none, else undecided; level holds within the margin', () => {
     const bySeed = (...values: number[]) => new Map(values.map((value, seed) => [seed, value]));
     const verdict = (is: 'ahead' | 'level', left: number[], right: number[]) =>
       verdictOf({ is }, differenceOf(bySeed(...left), bySeed(...right))!);
@@ -48,7 +48,7 @@ describe('orderings', () => {
 });
 
 describe('methodsMarkdown', () => {
-  it('[MET-8] prints spread, sizes, wins and losses, the search, and what is missing', () => {
+  it('[MRP-8] prints spread, sizes, wins and losses, the search, and what is missing', () => {
     const results = [
       result('probe', 1, 0.3),
       result('probe', 2, 0.4),

@@ -50,7 +50,7 @@ describe('runMethod', () => {
     return runMethod({ cell, folder, base, onProgress: () => {} });
   };
 
-  it('[MET-9] computes controls, an adapter and the fusion of adapters of groups, with their sizes', async () => {
+  it('[MRM-9] computes controls, an adapter and the fusion of adapters of groups, with their sizes', async () => {
     for (const method of ['naive-bayes', 'probe', 'ia3', 'fusion']) {
       const found = await run(method, method === 'naive-bayes' ? null : 0.02);
       assert.deepEqual([found.trainRows, found.testRows, found.diverged], [60, 25, false], method);
@@ -60,12 +60,12 @@ describe('runMethod', () => {
     }
   });
 
-  it('[MET-10] gives the same result twice', async () => {
+  it('[MRM-10] gives the same result twice', async () => {
     const [first, second] = [await run('bias'), await run('bias')];
     assert.deepEqual({ ...second, epochSeconds: 0 }, { ...first, epochSeconds: 0 });
   });
 
-  it('[MET-11] every adapter that is compared fits the base that ships', async () => {
+  it('[MRM-11] every adapter that is compared fits the base that ships', async () => {
     const { model } = await loadBase(pretrainedFolder());
     for (const { name, learner } of contenders)
       if (learner.kind === 'adapter')

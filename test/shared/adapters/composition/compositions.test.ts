@@ -32,7 +32,7 @@ function valuesOf(found: Tensor): Float32Array {
 describe('stack', () => {
   before(() => useBackend('wasm'));
 
-  it('[CMP-1] two identical adapters give the golden vector', () => {
+  it('[CPN-1] two identical adapters give the golden vector', () => {
     const site = 'layers.0.feedForward.bottleneck';
     const golden = (id: string): [string, Tensor][] => [
       [`${id}.${site}.down.kernel`, tensor([1, 0, 0, 1, -1, 0, 0, 1], [4, 2])],
@@ -48,7 +48,7 @@ describe('stack', () => {
     assertClose(valuesOf(found), [0.97994, -0.433178, 0.889073, -1.435835], 2e-6);
   });
 
-  it('[CMP-2] LoRA after LoRA adds both changes to a map; a later one that runs the map sees the earlier', () => {
+  it('[CPN-2] LoRA after LoRA adds both changes to a map; a later one that runs the map sees the earlier', () => {
     const members = ['a', 'b'].map((id) => ({ id, method: 'lora', targets: ['q'], rank: 2, layers: [0] }));
     const stack = parseAdapter({ method: 'stack', members }, base);
     const parameters = randomTensors(stack);
@@ -65,7 +65,7 @@ describe('stack', () => {
     assertClose(valuesOf(linearOf(stack, parameters)), [...valuesOf(expected)], 1e-5);
   });
 
-  it('[CMP-18] a later member that runs the map on another input sees what earlier ones added to it', () => {
+  it('[CPN-18] a later member that runs the map on another input sees what earlier ones added to it', () => {
     const input = randomMatrix(2, 3, seededRandom(4));
     const map: FrozenMap = { apply: (other) => mul(other, 10), kernel: () => input, bias: () => null };
     const hooks = stackHooks([
@@ -76,7 +76,7 @@ describe('stack', () => {
     assertClose(valuesOf(found), [...valuesOf(add(mul(input, 20), 7))], 1e-5);
   });
 
-  it('[CMP-19] a frozen member neither drops out nor adds losses', () => {
+  it('[CPN-19] a frozen member neither drops out nor adds losses', () => {
     const members = [
       bottleneck('a', { dropout: 0.5, frozen: true }),
       { id: 'm', method: 'mixture', size: 2, layers: [0], jitter: 0.5, frozen: true },
@@ -90,7 +90,7 @@ describe('stack', () => {
     assert.deepEqual(valuesOf(hostResult(stack, training, base, states)), valuesOf(expected));
   });
 
-  it('[CMP-3] at its start a stack changes nothing, and its gradients equal finite differences', () => {
+  it('[CPN-3] at its start a stack changes nothing, and its gradients equal finite differences', () => {
     const stack = parseAdapter({ method: 'stack', members: pair }, base);
     const states = randomStates([2, 3, 6]);
     const plain = hostResult(parseAdapter({ method: 'none' }, base), evaluating(new Map()), base, states);
@@ -102,7 +102,7 @@ describe('stack', () => {
     );
   });
 
-  it('[CMP-16] states in front of the first layer pass members in order, those in front of the head in reverse; prefixes join', () => {
+  it('[CPN-16] states in front of the first layer pass members in order, those in front of the head in reverse; prefixes join', () => {
     const hooks = stackHooks(
       [2, 3].map((factor) => ({
         embedding: (states, mask) => ({ states: states.mul(factor).add(1) as Tensor3D, mask }),
@@ -124,7 +124,7 @@ describe('stack', () => {
     assert.equal(hooks.positionStart, 5);
   });
 
-  it('[CMP-4] what acts after the norm can only come last', () => {
+  it('[CPN-4] what acts after the norm can only come last', () => {
     const plus = { ...bottleneck('plus'), placement: 'adapterplus' };
     const last = parseAdapter({ method: 'stack', members: [bottleneck('a'), plus] }, base);
     assert.equal(last.hooks(evaluating(new Map())).change, undefined);
@@ -142,7 +142,7 @@ describe('average', () => {
     states = randomStates([2, 3, 6]);
   });
 
-  it('[CMP-5] is the weighted mean of changes, with weights that sum to 1', () => {
+  it('[CPN-5] is the weighted mean of changes, with weights that sum to 1', () => {
     const average = parseAdapter({ method: 'average', members: pair, weights: [3, 1] }, base);
     const parameters = randomTensors(average);
     const changeOf = (adapter: ReturnType<typeof parseAdapter>, named: ReadonlyMap<string, Tensor>) =>
@@ -156,7 +156,7 @@ describe('average', () => {
     assertClose(valuesOf(changeOf(sums, parameters)), [...valuesOf(mul(expected, 4))], 1e-5);
   });
 
-  it('[CMP-6] learned weights start at the given ones; personal ones never leave the client', () => {
+  it('[CPN-6] learned weights start at the given ones; personal ones never leave the client', () => {
     const settings = { method: 'average', members: pair, weights: [3, 1] };
     const fixed = parseAdapter(settings, base);
     const learned = parseAdapter({ ...settings, learning: 'shared' }, base);
@@ -175,7 +175,7 @@ describe('average', () => {
 describe('split', () => {
   before(() => useBackend('wasm'));
 
-  it('[CMP-7] every token passes its own member, whatever the length of the text', () => {
+  it('[CPN-7] every token passes its own member, whatever the length of the text', () => {
     const split = parseAdapter({ method: 'split', members: pair, at: [2] }, base);
     const parameters = randomTensors(split);
     for (const length of [1, 2, 5]) {
@@ -193,7 +193,7 @@ describe('split', () => {
 });
 
 describe('compositions', () => {
-  it('[CMP-15] a stack of LoRA adapters merges into a map as its members do one after the other, and out again', () => {
+  it('[CPN-15] a stack of LoRA adapters merges into a map as its members do one after the other, and out again', () => {
     const members = ['a', 'b'].map((id) => ({ id, method: 'lora', targets: ['q'], rank: 2, layers: [0] }));
     const stack = parseAdapter({ method: 'stack', members }, base);
     const random = seededRandom(8);
@@ -216,7 +216,7 @@ describe('compositions', () => {
     assert.equal(parseAdapter({ method: 'stack', members: mixed }, base).merge, undefined);
   });
 
-  it('[CMP-12] tensors carry the id of their member, and so does what they refer to; frozen ones are of the class frozen', () => {
+  it('[CPN-12] tensors carry the id of their member, and so does what they refer to; frozen ones are of the class frozen', () => {
     const learned = { scaling: 'learned' };
     const members = [bottleneck('a', learned), bottleneck('b', { ...learned, frozen: true })];
     const { tensors } = parseAdapter({ method: 'stack', members }, base);
@@ -231,7 +231,7 @@ describe('compositions', () => {
     assert.ok(factors.every(({ pair: factor }) => factor === undefined || factor.name.startsWith('a.')));
   });
 
-  it('[CMP-13] nest, and what comes out as configuration goes in again', () => {
+  it('[CPN-13] nest, and what comes out as configuration goes in again', () => {
     const inner = { id: 'inner', method: 'stack', members: pair };
     for (const configuration of [
       { method: 'fuse', members: [inner, bottleneck('c')] },
@@ -295,7 +295,7 @@ describe('compositions', () => {
     ['a temperature', { method: 'fuse', members: pair, temperature: 0 }, /temperature must be a number above 0/],
   ];
   for (const [what, configuration, message] of faults) {
-    it(`[CMP-14] a fault (${what}) is named with what is allowed`, () => {
+    it(`[CPN-14] a fault (${what}) is named with what is allowed`, () => {
       assert.throws(
         () => parseAdapter(configuration, base),
         (error) => error instanceof UsageError && error.code === 'bad-adapter' && message.test(error.message),
@@ -307,7 +307,7 @@ describe('compositions', () => {
 describe('example plans', () => {
   const folder = new URL('../../../../shared/plan/examples/', import.meta.url).pathname;
   for (const name of readdirSync(folder)) {
-    it(`[CMP-17] the adapter of ${name} binds to a base, and to what its defaults say again`, async () => {
+    it(`[CPN-17] the adapter of ${name} binds to a base, and to what its defaults say again`, async () => {
       const { adapter } = await readPlan(join(folder, name));
       const { configuration } = parseAdapter(adapter, bertLike());
       assert.deepEqual(parseAdapter(configuration, bertLike()).configuration, configuration);

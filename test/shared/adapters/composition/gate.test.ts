@@ -20,7 +20,7 @@ const withLogits = (parameters: Map<string, Tensor>, logits: number[]) =>
 describe('gate', () => {
   before(() => useBackend('wasm'));
 
-  it('[GAT-1] multiplies what the member changes by a gate between 0 and 1', () => {
+  it('[MGT-1] multiplies what the member changes by a gate between 0 and 1', () => {
     const adapter = bind();
     const parameters = withLogits(randomTensors(adapter), [0, 0.5, 0, 9]);
     const states = randomStates([2, 3, 6]);
@@ -33,7 +33,7 @@ describe('gate', () => {
     assertClose(changeAt(1, parameters).dataSync(), [...plain(1).dataSync()], 1e-5);
   });
 
-  it('[GAT-2] where it is closed the member is not run, and the base is as it was', () => {
+  it('[MGT-2] where it is closed the member is not run, and the base is as it was', () => {
     const adapter = bind();
     const parameters = withLogits(randomTensors(adapter), [0, -3, 0, 3]);
     parameters.delete('a.layers.0.feedForward.bottleneck.down.kernel');
@@ -43,7 +43,7 @@ describe('gate', () => {
     assert.throws(() => hostResult(adapter, evaluating(withLogits(parameters, [0, 3, 0, 3])), base, states, at(0)));
   });
 
-  it('[GAT-3] in training gates are closed as often as the penalty counts, and the seed decides which', () => {
+  it('[MGT-3] in training gates are closed as often as the penalty counts, and the seed decides which', () => {
     const adapter = bind();
     const parameters = withLogits(randomTensors(adapter), [-1, -1, -1, -1]);
     const states = randomStates([1, 1, 6]);
@@ -57,7 +57,7 @@ describe('gate', () => {
     assert.equal(isClosed(7), isClosed(7));
   });
 
-  it('[GAT-4] the loss is the penalty times the expected number of open gates, once for a pass', () => {
+  it('[MGT-4] the loss is the penalty times the expected number of open gates, once for a pass', () => {
     const adapter = bind({ penalty: 0.5 });
     const parameters = withLogits(randomTensors(adapter), [0, 1, 2, 3]);
     const losses: number[] = [];
@@ -71,7 +71,7 @@ describe('gate', () => {
   });
 
   for (const training of [false, true]) {
-    it(`[GAT-5] gradients ${training ? 'in training' : 'in evaluation'} equal finite differences`, () => {
+    it(`[MGT-5] gradients ${training ? 'in training' : 'in evaluation'} equal finite differences`, () => {
       const adapter = bind();
       const states = randomStates([1, 2, 6]);
       const run = (parameters: ReadonlyMap<string, Tensor>, seed: number) => {
@@ -93,7 +93,7 @@ describe('gate', () => {
     });
   }
 
-  it('[GAT-6] faults are named', () => {
+  it('[MGT-6] faults are named', () => {
     assert.throws(
       () => bind({ members: [member, { ...member, id: 'b' }] }),
       /members must be one adapter, found 2; compose them first/,

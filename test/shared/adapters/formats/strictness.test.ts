@@ -56,12 +56,12 @@ describe('strictness of adapter files', () => {
     ['an irregular choice', { target_modules: '.*(0.*query|1.*value)' }, /the same maps in every layer/],
   ];
   for (const [what, changes, message] of refusals) {
-    it(`[STR-1] a configuration with ${what} is refused by name`, () => {
+    it(`[SCT-1] a configuration with ${what} is refused by name`, () => {
       assert.throws(() => lora(changes), { code: 'unsupported-adapter', message });
     });
   }
 
-  it('[STR-2] an unknown field that says nothing is left out, and reported', () => {
+  it('[SCT-2] an unknown field that says nothing is left out, and reported', () => {
     const { notes } = lora({ some_config: null, use_something: false });
     assert.equal(notes.length, 2);
     assert.match(notes[0]!, /unknown field some_config is null and was left out/);
@@ -83,12 +83,12 @@ describe('strictness of adapter files', () => {
     ],
   ];
   for (const [what, change, message] of tensorFaults) {
-    it(`[STR-3] a tensor that is ${what} is named`, () => {
+    it(`[SCT-3] a tensor that is ${what} is named`, () => {
       assert.throws(() => lora({}, change), { code: 'bad-adapter-folder', message });
     });
   }
 
-  it('[STR-4] a key that stands twice is refused', () => {
+  it('[SCT-4] a key that stands twice is refused', () => {
     const configuration = utf8('{"peft_type": "LORA", "r": 4, "r": 8, "target_modules": ["query"]}');
     const tensors = fixture('peft_bert_lora', peftFiles.tensors);
     assert.throws(() => readPeft({ configuration, tensors }, base.description), {
@@ -97,7 +97,7 @@ describe('strictness of adapter files', () => {
     });
   });
 
-  it('[STR-5] targets may be a list, a regular expression, or longer ends of paths', () => {
+  it('[SCT-5] targets may be a list, a regular expression, or longer ends of paths', () => {
     const wanted = lora({}).values;
     for (const targets of [
       ['query', 'value'],
@@ -108,7 +108,7 @@ describe('strictness of adapter files', () => {
       assert.deepEqual(lora({ target_modules: targets }).values, wanted);
   });
 
-  it('[STR-11] values of half width are read exactly', () => {
+  it('[SCT-11] values of half width are read exactly', () => {
     const wanted = tensorsOf(fixture('peft_bert_lora', peftFiles.tensors));
     for (const dtype of ['F16', 'BF16'] as const) {
       // The same file with two bytes to a value, as PEFT saves adapters of half-precision models.
@@ -159,12 +159,12 @@ describe('strictness of adapter files', () => {
     ['another width', () => bottleneck({}, { hidden_size: 768 }), /hidden_size must be 32, as the base has, found 768/],
   ];
   for (const [what, read, message] of hubRefusals) {
-    it(`[STR-6] a file of AdapterHub with ${what} is refused by name`, () => {
+    it(`[SCT-6] a file of AdapterHub with ${what} is refused by name`, () => {
       assert.throws(read, { code: 'unsupported-adapter', message });
     });
   }
 
-  it('[STR-7] LoRA of AdapterHub before version 1.1.0 has the scale 1, as it was computed', () => {
+  it('[SCT-7] LoRA of AdapterHub before version 1.1.0 has the scale 1, as it was computed', () => {
     const { adapters } = parsed(fixture('bert', 'cases.json')).lora_qv as { adapters: { a: object } };
     const files = ['1.0.1', '1.1.0'].map((version) => ({
       configuration: utf8(JSON.stringify({ name: 'a', version: `adapters.${version}`, config: adapters.a })),
@@ -177,7 +177,7 @@ describe('strictness of adapter files', () => {
     assert.deepEqual(alphas, [4, 8]);
   });
 
-  it('[STR-8] tasks and labels that do not fit are refused', () => {
+  it('[SCT-8] tasks and labels that do not fit are refused', () => {
     const files = (changes: Record<string, unknown>) =>
       new Map([
         [
@@ -231,7 +231,7 @@ describe('strictness of adapter files', () => {
       });
     }
 
-    it('[STR-10] a folder without an adapter, and one that holds another format, are named', async () => {
+    it('[SCT-10] a folder without an adapter, and one that holds another format, are named', async () => {
       await assert.rejects(readAnyAdapter(folder, base), { code: 'no-adapter' });
       await mkdir(join(folder, 'own'));
       await writeFile(join(folder, 'own', 'adapter.json'), '{}');

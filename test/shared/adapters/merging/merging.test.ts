@@ -53,7 +53,7 @@ const sumOf = (documents: readonly AdapterDocument[], weights: readonly number[]
   );
 
 describe('merging value by value', () => {
-  it('[MRG-1] TIES gives the golden vector', () => {
+  it('[MGG-1] TIES gives the golden vector', () => {
     const rows = [
       [1, -2, 0.1, 3],
       [-1, -1, 0.5, 0.2],
@@ -62,12 +62,12 @@ describe('merging value by value', () => {
     assert.deepEqual([...electAndMerge({ tensors: rows, weights: [1, 1, 1] })], [4, -1.5, 0, 3]);
   });
 
-  it('[MRG-2] the largest values stay, the first of equal ones', () => {
+  it('[MGG-2] the largest values stay, the first of equal ones', () => {
     assert.deepEqual([...keepLargest(Float32Array.from([1, -3, 3, 0.5, -1]), 0.6)], [1, -3, 3, 0, 0]);
     assert.deepEqual([...keepLargest(Float32Array.from([1, 2]), 1)], [1, 2]);
   });
 
-  it('[MRG-3] DARE keeps the sum in expectation, and the same values for the same seed', () => {
+  it('[MGG-3] DARE keeps the sum in expectation, and the same values for the same seed', () => {
     const ones = new Float32Array(20_000).fill(1);
     const kept = dropAndRescale(ones, 0.25, seededRandom(1));
     assert.ok(kept.every((value) => value === 0 || value === 4));
@@ -75,7 +75,7 @@ describe('merging value by value', () => {
     assert.deepEqual(dropAndRescale(ones, 0.25, seededRandom(1)), kept);
   });
 
-  it('[MRG-4] sums are weighted', () => {
+  it('[MGG-4] sums are weighted', () => {
     const tensors = [Float32Array.from([1, 2]), Float32Array.from([3, -1])];
     assert.deepEqual([...weightedSum({ tensors, weights: [2, 0.5] })], [3.5, 3.5]);
   });
@@ -84,7 +84,7 @@ describe('merging value by value', () => {
 describe('merging LoRA', () => {
   const documents = [documentOf(lora(), 1), documentOf(lora({ rank: 3, alpha: 3 }), 2)];
 
-  it('[MRG-5] concatenation is the weighted sum of the changes, with the ranks added; negative weights subtract', () => {
+  it('[MGG-5] concatenation is the weighted sum of the changes, with the ranks added; negative weights subtract', () => {
     for (const weights of [
       [0.7, 0.3],
       [1, -0.5],
@@ -96,7 +96,7 @@ describe('merging LoRA', () => {
     }
   });
 
-  it('[MRG-6] SVD of the whole rank is exact, of a smaller one the closest, and says what it leaves out', () => {
+  it('[MGG-6] SVD of the whole rank is exact, of a smaller one the closest, and says what it leaves out', () => {
     const weights = [0.7, 0.3];
     const exact = sumOf(documents, weights);
     const whole = mergeDocuments(documents, { kind: 'svd', weights, rank: 5 });
@@ -110,7 +110,7 @@ describe('merging LoRA', () => {
     assertClose([norm(rest) / norm(exact)], [discarded!], 1e-5);
   });
 
-  it('[MRG-7] one adapter merged alone is itself, whatever the kind', () => {
+  it('[MGG-7] one adapter merged alone is itself, whatever the kind', () => {
     const alone = documentOf(lora(), 3);
     for (const kind of ['linear', 'cat', 'svd', 'ties', 'magnitude-prune', 'dare-linear', 'dare-ties'] as const) {
       const { document } = mergeDocuments([alone], { kind, weights: [1], density: 1 });
@@ -118,7 +118,7 @@ describe('merging LoRA', () => {
     }
   });
 
-  it('[MRG-8] linear sums factors by the roots of weight times scale', () => {
+  it('[MGG-8] linear sums factors by the roots of weight times scale', () => {
     const alike = [documentOf(lora(), 1), documentOf(lora(), 2)];
     const { document } = mergeDocuments(alike, { kind: 'linear', weights: [0.6, -0.2] });
     const [first, second] = alike.map((one) => values(one).get('layers.1.q.lora.a')![0]!) as [number, number];
@@ -127,14 +127,14 @@ describe('merging LoRA', () => {
     assert.deepEqual([document.adapter.rank, document.adapter.alpha], [2, 2]);
   });
 
-  it('[MRG-9] ranks that differ between maps stand in patterns, and the result is an adapter of the base', () => {
+  it('[MGG-9] ranks that differ between maps stand in patterns, and the result is an adapter of the base', () => {
     const mixed = lora({ layers: [0, 1], rankPattern: { 'layers.1': 1 } });
     const { document } = mergeDocuments([documentOf(mixed, 1), documentOf(mixed, 2)], { kind: 'cat', weights: [1, 1] });
     assert.deepEqual([document.adapter.rank, document.adapter.rankPattern], [4, { 'layers.1.q': 2 }]);
     assert.doesNotThrow(() => adapterOnBase(document, base));
   });
 
-  it('[MRG-10] heads are averaged with weights that sum to 1', () => {
+  it('[MGG-10] heads are averaged with weights that sum to 1', () => {
     const { document } = mergeDocuments(documents, { kind: 'cat', weights: [3, 1] });
     const [first, second, found] = [...documents, document].map((one) => values(one).get('head.bias')![0]!);
     assertClose([found!], [0.75 * first! + 0.25 * second!], 1e-6);
@@ -145,13 +145,13 @@ describe('merging other methods', () => {
   const bottleneck = { method: 'bottleneck', size: 2, scaling: 'learned', layers: [0] };
   const documents = [documentOf(bottleneck, 1), documentOf(bottleneck, 2)];
 
-  it('[MRG-11] linear is the mean of parameters', () => {
+  it('[MGG-11] linear is the mean of parameters', () => {
     const { document } = mergeDocuments(documents, { kind: 'linear', weights: [2, 2] });
     const expected = documents[0]!.parameters.map((value, index) => (value + documents[1]!.parameters[index]!) / 2);
     assertClose(document.parameters, [...expected], 1e-6);
   });
 
-  it('[MRG-12] thinning spares scales and heads, in which zero is not "no change"', () => {
+  it('[MGG-12] thinning spares scales and heads, in which zero is not "no change"', () => {
     const { document } = mergeDocuments(documents, { kind: 'magnitude-prune', weights: [1, 1], density: 0.25 });
     const found = values(document);
     for (const [name, values_] of found) {
@@ -203,7 +203,7 @@ describe('merging other methods', () => {
     ],
   ];
   for (const [what, run, message] of faults) {
-    it(`[MRG-13] a fault (${what}) is named`, () => {
+    it(`[MGG-13] a fault (${what}) is named`, () => {
       assert.throws(
         run,
         (error) => error instanceof UsageError && error.code === 'not-mergeable' && message.test(error.message),

@@ -51,7 +51,7 @@ function assertNear(found: number, expected: number, what: string, tolerance = 2
 
 describe('vector kernels', () => {
   for (const [name, [inputCount, reference]] of Object.entries(pointwise)) {
-    it(`[VEC-1] ${name} is what float64 gives, for counts that are no multiple of four too, and writes nothing else`, () => {
+    it(`[SDM-1] ${name} is what float64 gives, for counts that are no multiple of four too, and writes nothing else`, () => {
       for (const kernels of variants) {
         for (const count of counts) {
           const inputs = Array.from({ length: inputCount }, (_, index) => drawn(`${name} ${index}`, count, 3));
@@ -74,7 +74,7 @@ describe('vector kernels', () => {
     });
   }
 
-  it('[VEC-2] what is not a number stays so', () => {
+  it('[SDM-2] what is not a number stays so', () => {
     for (const kernels of variants) {
       values.set([Number.NaN, 1, 2, 3]);
       kernels['gelu none'](0, 64, 4);
@@ -83,7 +83,7 @@ describe('vector kernels', () => {
     }
   });
 
-  it('[VEC-3] norms and their gradients are what float64 gives', () => {
+  it('[SDM-3] norms and their gradients are what float64 gives', () => {
     const [rowCount, size, epsilon] = [3, 20, 1e-3];
     const [x, upstream] = [drawn('x', rowCount * size, 4), drawn('upstream', rowCount * size)];
     const [gain, bias] = [drawn('gain', size), drawn('bias', size)];
@@ -117,7 +117,7 @@ describe('vector kernels', () => {
     }
   });
 
-  it('[VEC-4] this machine has them', () => {
+  it('[SDM-4] this machine has them', () => {
     assert.ok(vectorKernels(memory) !== null);
   });
 });
