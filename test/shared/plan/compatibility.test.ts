@@ -107,6 +107,28 @@ describe('what can be combined', () => {
     assert.ok(page.includes(compatibilityTable()), `put this into COMPATIBILITY.md:\n${compatibilityTable()}`);
   });
 
+  it('[PHV-6] a later phase is refused exactly where a plan of one is, and named', () => {
+    for (const robust of robustRuleNames)
+      for (const sight of ['updates', 'sum', 'group-sums'] as const)
+        for (const privacy of ['none', 'record', 'central', 'distributed'] as const)
+          for (const lowRank of ['freeze-a', 'svd', 'sketch'] as const) {
+            const root = robust === 'fltrust';
+            const combination = { robust, sight, privacy, lowRank, weighting: 'equal', byLabel: false, root } as const;
+            const { aggregation, ...document } = planOf(combination) as { readonly aggregation: object };
+            const first = { name: 'first', aggregation: { weighting: 'equal' } };
+            const later = (phases: readonly object[]) => parsePlan({ ...document, phases }, 'the test');
+            // What the document says for all phases has to be possible at all.
+            if (!accepts({ ...combination, robust: 'none', lowRank: 'freeze-a', root: false })) continue;
+            const read = () => later([first, { name: 'second', aggregation }]);
+            if (accepts(combination))
+              assert.deepEqual(
+                read().phases?.map(({ name }) => name),
+                ['first', 'second'],
+              );
+            else assert.throws(read, /phase second: /, JSON.stringify(combination));
+          }
+  });
+
   it('[CMP-5] a rule over groups is refused without as many as it needs, with buckets, and groups without masks', () => {
     const faults = (changes: { rounds?: object; aggregation?: object; secureAggregation?: object }): string => {
       const aggregation = { robust: 'median', hostileMax: 2, weighting: 'equal', ...changes.aggregation };
