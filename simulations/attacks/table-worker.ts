@@ -2,4 +2,4 @@
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runAttackCell } from './table-world.ts';
 
-serveCells(runAttackCell, 'native');
+serveCells(runAttackCell);

@@ -15,7 +15,7 @@ import type { ExampleSource } from '../../shared/data/example-source.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
 import { defaultTraining } from '../../shared/training/configuration.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
-import { trainLocally } from '../../shared/training/train.ts';
+import { trainClients } from '../../shared/training/train-together.ts';
 import type { CellProgress } from '../experiments/run-cell.ts';
 import { type AttackName, attacks, replacement } from './attacks.ts';
 import type { AttackCell, AttackResult } from './table-cells.ts';
@@ -29,6 +29,12 @@ export interface AttackCellOptions {
   readonly folder: string;
   readonly base: LoadedBase;
   readonly onProgress: (progress: CellProgress) => void;
+}
+
+/** A client that trains, by a name of its own within a round. */
+interface Trainee {
+  readonly name: string;
+  readonly source: ExampleSource;
 }
 
 /** Rows of the last seed, with what was trained from its start: every cell of a seed begins alike. */
@@ -47,25 +53,34 @@ export async function runAttackCell({ cell, folder, base, onProgress }: AttackCe
   const accuracyOf = async (parameters: Float32Array, source: ExampleSource): Promise<number> =>
     (await evaluate({ model, parameters, source })).accuracy;
   let adapter = model.initialise(seed);
-  const train = async (name: string, source: ExampleSource, index: number): Promise<Float64Array> => {
-    const known = index === 0 ? first.get(name) : undefined;
-    if (known !== undefined) return Float64Array.from(known);
-    const round = { index, count: rounds };
-    const { delta } = await trainLocally({ model, start: adapter, source, configuration, seed: seed + index, round });
-    if (index === 0) first.set(name, delta.slice());
-    return Float64Array.from(delta);
+  /** The updates of several clients, by name, in their order; those that begin a seed are known from the first cell on. */
+  const train = async (asked: readonly Trainee[], index: number): Promise<Float64Array[]> => {
+    const found = new Map(index === 0 ? first : []);
+    const missing = asked.filter(({ name }) => !found.has(name));
+    const trained = await trainClients({
+      model,
+      clients: missing.map(({ source }) => ({ start: adapter, source, seed: seed + index })),
+      configuration,
+      round: { index, count: rounds },
+    });
+    for (const [place, { delta }] of trained.entries()) {
+      found.set(missing[place]!.name, delta);
+      if (index === 0) first.set(missing[place]!.name, delta);
+    }
+    return asked.map(({ name }) => Float64Array.from(found.get(name)!));
   };
+  const trainOne = async (name: string, source: ExampleSource, index: number): Promise<Float64Array> =>
+    (await train([{ name, source }], index))[0]!;
+  const trainees = clients.map((client, place): Trainee => ({ name: `honest ${place}`, source: client.rows }));
   const hostile = attack === 'none' ? 0 : hostileCount;
-  const rule = await ruleFor(cell, () => medianNorm(clients, (source, index) => train(`honest ${index}`, source, 0)));
+  const rule = await ruleFor(cell, async () => medianNorm(await train(trainees, 0)));
   const state = rule.init(adapter.length);
   const random = seededRandom(seed, 'attack-table');
   let before = method === 'gate' ? await accuracyOf(adapter, canary) : null;
   let voidRounds = 0;
   for (let index = 0; index < rounds; index++) {
     try {
-      const honest: Float64Array[] = [];
-      for (const [place, source] of clients.entries())
-        if (place >= hostile) honest.push(await train(`honest ${place}`, source.rows, index));
+      const honest = await train(trainees.slice(hostile), index);
       const sent = hostile === 0 ? [] : await attackWith(attack as Exclude<typeof attack, 'none'>, honest, index);
       const step = await rule.update(state, heldVectors([...sent, ...honest]), {
         roundHash: random
@@ -73,7 +88,7 @@ export async function runAttackCell({ cell, folder, base, onProgress }: AttackCe
           .integer(2 ** 32)
           .toString(16)
           .padStart(64, '0') as Digest,
-        root: method === 'fltrust' ? await train('root', root, index) : null,
+        root: method === 'fltrust' ? await trainOne('root', root, index) : null,
         removedCount: 0,
       });
       const candidate = Float32Array.from(adapter, (value, place) => value + step[place]!);
@@ -108,28 +123,23 @@ export async function runAttackCell({ cell, folder, base, onProgress }: AttackCe
   ): Promise<Float64Array[]> {
     if (name !== 'backdoor-replacement' && name !== 'backdoor-in-norm') {
       const flipped =
-        name === 'label-flip' || name === 'scaling-100' ? await train('flipped', rows.flipped, index) : honest[0]!;
+        name === 'label-flip' || name === 'scaling-100' ? await trainOne('flipped', rows.flipped, index) : honest[0]!;
       const drawn = random.fork('attack', index);
       return attacks[name as AttackName]({ honest, flipped, hostileCount: hostile, random: drawn });
     }
-    const poisoned = await train('poisoned', rows.poisoned, index);
+    const poisoned = await trainOne('poisoned', rows.poisoned, index);
     const copies = (vector: Float64Array): Float64Array[] => Array.from({ length: hostile }, () => vector);
     if (name === 'backdoor-replacement')
       return copies(replacement(poisoned, { clientCount: clients.length, hostileCount: hostile }));
-    const norms = honest.map((vector) => Math.hypot(...vector)).sort((left, right) => left - right);
-    const factor = norms[norms.length >> 1]! / Math.max(Math.hypot(...poisoned), 1e-12);
+    const factor = medianNorm(honest) / Math.max(Math.hypot(...poisoned), 1e-12);
     return copies(poisoned.map((value) => value * factor));
   }
 }
 
-/** The median norm of what honest clients send first. */
-async function medianNorm(
-  clients: AttackRows['clients'],
-  train: (source: ExampleSource, index: number) => Promise<Float64Array>,
-): Promise<number> {
-  const norms: number[] = [];
-  for (const [index, { rows }] of clients.entries()) norms.push(Math.hypot(...(await train(rows, index))));
-  return norms.sort((left, right) => left - right)[norms.length >> 1]!;
+/** The median length of updates. */
+function medianNorm(updates: readonly Float64Array[]): number {
+  const norms = updates.map((vector) => Math.hypot(...vector)).sort((left, right) => left - right);
+  return norms[norms.length >> 1]!;
 }
 
 async function ruleFor({ method, settings }: AttackCell, norm: () => Promise<number>): Promise<RobustRule> {

@@ -2,7 +2,7 @@
 import { parseAdapter } from '../../shared/adapters/registry.ts';
 import { assert } from '../../shared/core/assert.ts';
 import type { EncodedExample } from '../../shared/data/encode.ts';
-import { type ExampleSource, memorySource } from '../../shared/data/example-source.ts';
+import { memorySource } from '../../shared/data/example-source.ts';
 import { partitionRows } from '../../shared/data/partition.ts';
 import type { LoadedBase } from '../../shared/model/load.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
@@ -10,6 +10,7 @@ import { type Metrics, metricsOf } from '../../shared/training/metrics.ts';
 import { createTaskModel } from '../../shared/training/task-model.ts';
 import { bindTask } from '../../shared/training/tasks/registry.ts';
 import { trainLocally } from '../../shared/training/train.ts';
+import { trainClients } from '../../shared/training/train-together.ts';
 import { countPredictions, trainNaiveBayes } from '../quickstart/naive-bayes.ts';
 import type { Cell, CellResult } from './cells.ts';
 import { readSet, type SetRows } from './data.ts';
@@ -102,29 +103,35 @@ async function train({ cell, rows, base, onProgress }: TrainOptions): Promise<Sc
       });
       return single(await measure(parameters));
     }
-    case 'pooled-adapter':
-      return single(await measure(await alone(memorySource(examples))));
+    case 'pooled-adapter': {
+      const { parameters } = await trainLocally({
+        model: taskModel,
+        start: taskModel.initialise(seed),
+        source: memorySource(examples),
+        configuration: configurationOf(rounds),
+        seed,
+        onProgress: ({ step, stepCount, loss }) =>
+          onProgress({ done: step / stepCount, total: 1, note: `loss ${loss.toFixed(3)}` }),
+      });
+      return single(await measure(parameters));
+    }
     case 'local-adapter': {
+      const start = taskModel.initialise(seed);
+      let done = 0;
+      const trained = await trainClients({
+        model: taskModel,
+        clients: clients.map((source) => ({ start, source, seed })),
+        // As many epochs as a client trains in all rounds.
+        configuration: configurationOf(rounds),
+        onDone: (_, { meanLoss }) =>
+          onProgress({ done: ++done, total: clients.length, note: `loss ${meanLoss.toFixed(3)}` }),
+      });
       const metrics: Metrics[] = [];
-      for (const own of clients) metrics.push(await measure(await alone(own, metrics.length, clients.length)));
+      for (const { parameters } of trained) metrics.push(await measure(parameters));
       return meanOf(metrics);
     }
     default:
       return method satisfies never;
-  }
-
-  /** The parameters of one training without a federation: as many epochs as a client trains in all rounds. */
-  async function alone(own: ExampleSource, index = 0, count = 1): Promise<Float32Array> {
-    const { parameters } = await trainLocally({
-      model: taskModel,
-      start: taskModel.initialise(seed),
-      source: own,
-      configuration: configurationOf(rounds),
-      seed,
-      onProgress: ({ step, stepCount, loss }) =>
-        onProgress({ done: index + step / stepCount, total: count, note: `loss ${loss.toFixed(3)}` }),
-    });
-    return parameters;
   }
 }
 

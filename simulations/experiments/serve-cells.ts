@@ -1,5 +1,5 @@
 /** The thread's side of `runCells`: computes one cell after the other on the base that ships, whose weights it shares with the other threads. */
-import { type BackendName, useBackend } from '../../shared/compute/backend.ts';
+import { useBackend } from '../../shared/compute/backend.ts';
 import { loadOver, loadShared, type SharedWeights, sharesWeights } from '../../shared/compute/shared-weights.ts';
 import { errorMessage } from '../../shared/core/errors.ts';
 import { serveThread } from '../../shared/core/thread.node.ts';
@@ -34,10 +34,10 @@ export type CellRunner<Cell, Result> = (
   },
 ) => Promise<Result>;
 
-/** Makes this thread a worker until it is asked to end. */
-export function serveCells<Cell, Result>(runCell: CellRunner<Cell, Result>, backend: BackendName = 'wasm'): void {
+/** Makes this thread a worker until it is asked to end; it computes on `native`, whose weights threads share, or where that does not work on `wasm`. */
+export function serveCells<Cell, Result>(runCell: CellRunner<Cell, Result>): void {
   serveThread<WorkerOrder<Cell>, WorkerAnswer<Result>>(async ({ weights }: WorkerStart, { post, signal }) => {
-    await useBackend(backend);
+    await useBackend('native').catch(() => useBackend('wasm'));
     const { base, weights: loaded } = await open(weights);
     post({ kind: 'ready', weights: loaded });
     return async (order) => {

@@ -2,4 +2,4 @@
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runSkew } from './low-rank-skew.ts';
 
-serveCells(runSkew, 'native');
+serveCells(runSkew);

@@ -2,4 +2,4 @@
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runTransfer } from './transfer.ts';
 
-serveCells(runTransfer, 'native');
+serveCells(runTransfer);

@@ -2,4 +2,4 @@
 import { serveCells } from '../experiments/serve-cells.ts';
 import { runMethod } from './run-method.ts';
 
-serveCells(runMethod, 'native');
+serveCells(runMethod);

@@ -10,6 +10,7 @@ import { memorySource } from '../../../shared/data/example-source.ts';
 import { baseModelFrom, type LoadedBase } from '../../../shared/model/load.ts';
 import { createTaskModel } from '../../../shared/training/task-model.ts';
 import { trainLocally } from '../../../shared/training/train.ts';
+import { groupSizeOf, trainClients } from '../../../shared/training/train-together.ts';
 import type { Cell } from '../../../simulations/experiments/cells.ts';
 import { drawRows } from '../../../simulations/experiments/data.ts';
 import { federate } from '../../../simulations/experiments/in-process.ts';
@@ -81,6 +82,34 @@ describe('runCell', () => {
       assert.equal(first.clients.length, method === 'local-adapter' ? 9 : 0);
       if (method === 'naive-bayes') assert.deepEqual(notes, []);
       else assert.ok(Math.abs(notes.at(-1)! - 1) < 1e-9, `${method} ends at ${notes.at(-1)}`);
+    }
+  });
+
+  it('[EXP-19] sites alone learn together what each learns by itself', async () => {
+    const adapter = parseAdapter({ method: 'bottleneck', size: 2 }, base.model.description);
+    const task = { kind: 'classification', labels: ['a', 'b'], pooling: 'mean', lengthMax: 8 } as const;
+    const model = createTaskModel({ base: base.model, adapter, task });
+    const random = seededRandom(6);
+    const configuration = trainingOf({ learningRate: 0.01, batchSize: 4, epochs: 2 });
+    const start = model.initialise(7);
+    const clients = [5, 12, 9].map((count) => {
+      const examples = Array.from({ length: count }, (_, index) => {
+        return {
+          ids: Int32Array.from({ length: 4 }, () => 4 + random.integer(100)),
+          targets: Int32Array.of(index % 2),
+        };
+      });
+      return { start, source: memorySource(examples), seed: 7 };
+    });
+    assert.ok(groupSizeOf({ clients, configuration }) >= clients.length, 'they train together');
+    const together = await trainClients({ model, clients, configuration });
+    for (const [place, client] of clients.entries()) {
+      const { delta, meanLoss } = await trainLocally({ model, ...client, configuration });
+      assert.ok(Math.abs(together[place]!.meanLoss - meanLoss) < 1e-5);
+      const largest = delta.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      assert.ok(largest > 1e-3);
+      for (const [index, value] of delta.entries())
+        assert.ok(Math.abs(together[place]!.delta[index]! - value) < 1e-3 * largest, `client ${place}, value ${index}`);
     }
   });
 
