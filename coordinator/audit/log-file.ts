@@ -3,9 +3,10 @@
  * entries, checkpoints and signed version records in their order.
  */
 import * as z from 'zod/mini';
-import { FormatError } from '../../shared/core/errors.ts';
+import { FormatError, UsageError } from '../../shared/core/errors.ts';
 import type { FederationRecord, VersionRow } from '../store/store.ts';
 import type { CheckpointRow, LogRow } from './log-store.ts';
+import type { ReceiptDocument } from './verify.ts';
 
 /** A log and what it is about. */
 export interface LogDocument {
@@ -66,6 +67,20 @@ export function readLogFile(text: string, source: string): LogDocument {
   }
   if (head === null) throw new FormatError('bad-log', `${source}: expected a log that begins with its federation`);
   return { ...head, rows, checkpoints, versions };
+}
+
+const receiptSchema = z.looseObject({
+  format: z.literal('tributary-receipt-1'),
+  proof: z.string().check(z.regex(/^([0-9a-f]{2})+$/)),
+});
+
+/** Reads the receipt that a client kept. @throws UsageError `bad-receipt`. */
+export function parseReceipt(text: string, source: string): ReceiptDocument {
+  try {
+    return { source, proof: z.parse(receiptSchema, JSON.parse(text)).proof };
+  } catch (cause) {
+    throw new UsageError('bad-receipt', `${source} is no receipt that a client kept`, { cause });
+  }
 }
 
 function parseJson(line: string, fault: (what: string) => FormatError): unknown {

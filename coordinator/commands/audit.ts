@@ -1,7 +1,6 @@
 /** `tributary audit`: checks the log of a coordinator and receipts of clients, replays rounds, and writes the log as a file for strangers. */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import * as z from 'zod/mini';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
@@ -13,7 +12,7 @@ import type { JudgeCertificate } from '../../shared/secure-aggregation/members.t
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import { isCommitted, noiseOf } from '../audit/central-noise.ts';
 import type { LogDocument } from '../audit/log-file.ts';
-import { readLogFile, writeLogFile } from '../audit/log-file.ts';
+import { parseReceipt, readLogFile, writeLogFile } from '../audit/log-file.ts';
 import type { ReplayVerdict } from '../audit/replay.ts';
 import { type ReceiptDocument, verifyLog } from '../audit/verify.ts';
 import type { CoordinatorState } from '../store/state.ts';
@@ -113,18 +112,8 @@ async function readText(path: string): Promise<string> {
   });
 }
 
-const receiptSchema = z.looseObject({
-  format: z.literal('tributary-receipt-1'),
-  proof: z.string().check(z.regex(/^([0-9a-f]{2})+$/)),
-});
-
 async function readReceipt(path: string): Promise<ReceiptDocument> {
-  const text = await readText(path);
-  try {
-    return { source: path, proof: z.parse(receiptSchema, JSON.parse(text)).proof };
-  } catch (cause) {
-    throw new UsageError('bad-receipt', `${path} is no receipt that a client kept`, { cause });
-  }
+  return parseReceipt(await readText(path), path);
 }
 
 /** Who judges the certificates of a round that was made at a time. */

@@ -1,8 +1,18 @@
 /** Messages of an attempt as text, for the store: replaying them gives the attempt's state again. Bytes are hex. */
-import { assert } from '../../shared/core/assert.ts';
+import * as z from 'zod/mini';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { FormatError } from '../../shared/core/errors.ts';
 import type { AttemptEvent } from './attempt-machine.ts';
+
+const bytes = z.instanceof(Uint8Array);
+const said = { clientId: z.string().check(z.regex(/^[0-9a-f]{64}$/)), body: bytes, signature: bytes };
+const reason = z.object({ code: z.string(), detail: z.string(), roundIndex: z.optional(z.int()) });
+const eventSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('advert'), ...said, publicKey: bytes, certificate: bytes }),
+  z.strictObject({ type: z.enum(['draw', 'shares', 'masked', 'agree', 'unmask']), ...said }),
+  z.strictObject({ type: z.literal('deadline') }),
+  z.strictObject({ type: z.literal('abandon'), reason }),
+]);
 
 /** The text of a message. */
 export function encodeAttemptMessage(event: AttemptEvent): string {
@@ -15,8 +25,7 @@ export function decodeAttemptMessage(text: string): AttemptEvent {
     const event: unknown = JSON.parse(text, (_, value: unknown) =>
       typeof value === 'object' && value !== null && 'hex' in value ? fromHex(String(value.hex)) : value,
     );
-    assert(typeof event === 'object' && event !== null && 'type' in event, 'only messages are kept');
-    return event as AttemptEvent;
+    return z.parse(eventSchema, event) as AttemptEvent;
   } catch (cause) {
     throw new FormatError(
       'bad-attempt-message',

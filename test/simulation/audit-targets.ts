@@ -1,5 +1,5 @@
 /** Decoders of the coordinator's log: of what auditors and clients are shown of it. */
-import { readLogFile, writeLogFile } from '../../coordinator/audit/log-file.ts';
+import { parseReceipt, readLogFile, writeLogFile } from '../../coordinator/audit/log-file.ts';
 import { verifyLog } from '../../coordinator/audit/verify.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { openCheckpoint } from '../../shared/audit/checkpoint.ts';
@@ -102,6 +102,11 @@ export async function auditTargets(): Promise<ByteTarget[]> {
       decode: (bytes) => openLogProof(bytes, { ...pinned, known }),
     },
     textTarget('log file', [writeLogFile(document)], verify),
+    textTarget(
+      'file of a receipt',
+      [JSON.stringify({ format: 'tributary-receipt-1', round: 0, proof: toHex(proof) })],
+      (text) => verifyLog(document, [parseReceipt(text, 'fuzz')]),
+    ),
     textTarget('receipt', [toHex(proof)], (hex) =>
       verifyLog(document, [{ source: 'receipt', proof: hex.replaceAll(/[^0-9a-f]/g, '0') }]),
     ),

@@ -10,6 +10,7 @@ import { readRecords } from '../../shared/data/records.node.ts';
 import { byteTargets, folderTargets, readJsonList, valueTargets } from './fuzz-targets.ts';
 import { mutateBytes, mutateValue } from './mutate.ts';
 import { mutatedFile, recordFiles } from './record-files.ts';
+import { startWatchdog, type Watchdog } from './watchdog.ts';
 
 /** Bytes by which the heap may have grown after a run. */
 const heapGrowthMax = 200 * 2 ** 20;
@@ -26,6 +27,9 @@ function prototypes(): string {
 
 /** Bytes that one decoder may take beside the heap for one input of a few kilobytes. */
 const buffersMax = 64 * 2 ** 20;
+
+/** Milliseconds after which a decoder hangs. */
+const decodeMsMax = 15_000;
 
 /** Runs `decode`; only errors of the federation may come out of it, and it may not ask for more memory than its input is worth. */
 async function guard(what: string, decode: () => unknown): Promise<void> {
@@ -57,14 +61,24 @@ export interface FuzzCounts {
 }
 
 /** Tries mutated inputs from this seed on all decoders, as many on each; how many there were. */
-export async function fuzzDecoders(seed: number, { inputs, folders }: FuzzCounts): Promise<number> {
+export async function fuzzDecoders(seed: number, counts: FuzzCounts): Promise<number> {
+  const watchdog = await startWatchdog(decodeMsMax);
+  try {
+    return await tryDecoders(seed, counts, watchdog);
+  } finally {
+    await watchdog.close();
+  }
+}
+
+async function tryDecoders(seed: number, { inputs, folders }: FuzzCounts, { watch }: Watchdog): Promise<number> {
   const before = prototypes();
   const heapBefore = process.memoryUsage().heapUsed;
   let count = 0;
   const attempt = (name: string, run: number, decode: (random: SeededRandom) => unknown): Promise<void> => {
     count++;
     const random = seededRandom(seed, name, run);
-    return guard(`${name}, seed ${seed}, run ${run}`, () => decode(random));
+    const what = `${name}, seed ${seed}, run ${run}`;
+    return watch(what, () => guard(what, () => decode(random)));
   };
   for (const { name, samples, decode } of await byteTargets()) {
     // What nobody changed is read: else the changes would be of something else.
@@ -106,22 +120,23 @@ export async function fuzzDecoders(seed: number, { inputs, folders }: FuzzCounts
 /** Tries `fileCount` mutated files of every kind of records. */
 export async function fuzzRecordFiles(seed: number, fileCount: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tributary-fuzz-'));
+  const { watch, close } = await startWatchdog(decodeMsMax);
   try {
     for (const file of recordFiles()) {
       const path = join(folder, `rows.${file.ending}`);
+      const read = async () => {
+        for await (const _ of readRecords(path));
+      };
       await writeFile(path, file.bytes);
-      for await (const _ of readRecords(path));
+      await read();
       for (let run = 0; run < fileCount; run++) {
         await writeFile(path, mutatedFile(file, seed, run));
-        try {
-          for await (const _ of readRecords(path));
-        } catch (error) {
-          if (error instanceof FederationError) continue;
-          throw new Error(`${file.name}, seed ${seed}, run ${run}: ${String(error)}`, { cause: error });
-        }
+        const what = `${file.name}, seed ${seed}, run ${run}`;
+        await watch(what, () => guard(what, read));
       }
     }
   } finally {
+    await close();
     await rm(folder, { recursive: true });
   }
 }

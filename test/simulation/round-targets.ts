@@ -1,6 +1,5 @@
 /** Decoders of masked rounds: messages of both directions, what clients upload, what an opened sum says, and what the coordinator keeps. */
 import { decodeRuleState, encodeRuleState, ruleOf } from '../../coordinator/aggregation/rules.ts';
-import { decodeAttemptMessage, encodeAttemptMessage } from '../../coordinator/masking/attempt-log.ts';
 import { judgeChunk, judgeValues } from '../../coordinator/rounds/admission.ts';
 import { bytesOf, fromHex } from '../../shared/core/bytes.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
@@ -20,14 +19,7 @@ import {
 import { openStage, sealStage } from '../../shared/secure-aggregation/stage.ts';
 import { roundHash, runCohort } from '../shared/secure-aggregation/cohort.ts';
 import { protocolVectors } from '../vectors/vectors.ts';
-import {
-  type ByteTarget,
-  canonicalTarget,
-  someDigest as digest,
-  signedTargets,
-  signer,
-  textTarget,
-} from './fuzz-target.ts';
+import { type ByteTarget, canonicalTarget, someDigest as digest, signedTargets, signer } from './fuzz-target.ts';
 
 const { publicKey } = signer;
 const fedAdam = { rule: 'fedadam', serverLearningRate: 0.1, momentum: 0, beta1: 0.9, beta2: 0.99, tau: 1e-3 } as const;
@@ -71,7 +63,6 @@ function messageTargets(): ByteTarget[] {
       .flatMap((frame, index) =>
         signedTargets(`stage ${index}`, { type: 'STAGE', frame, open: (bytes) => openStage(publicKey, bytes) }),
       ),
-    textTarget('kept message', sent.slice(0, 40).map(encodeAttemptMessage), decodeAttemptMessage),
   ];
 }
 
