@@ -20,6 +20,8 @@ export interface ExportOptions {
   readonly base?: string;
   readonly format: AdapterFormat;
   readonly loraOnly?: boolean;
+  /** Which of the tasks of an adapter of several; absent means the whole. */
+  readonly task?: string;
   readonly baseName?: string;
   readonly baseLicense?: string;
   readonly name: string;
@@ -39,6 +41,8 @@ interface Source {
   /** What of it the report repeats. */
   readonly facts: object;
   readonly words: string;
+  /** Of one task out of several: what it is a part of. */
+  readonly origin?: string;
 }
 
 /** Exports the folder `adapter`, or the version that `options` name. @throws UsageError and FormatError with what can be done. */
@@ -47,7 +51,8 @@ export async function exportAdapter(
   options: ExportOptions,
   context: CommandContext,
 ): Promise<void> {
-  const write = (source: Source): Promise<void> => writeSource(source, options, context);
+  const write = async (source: Source): Promise<void> =>
+    writeSource(options.task === undefined ? source : await ofTask(source, options.task), options, context);
   if (adapter !== undefined) await fromFolder(adapter, options, context, write);
   else await fromState(options.state!, options, context, write);
 }
@@ -118,6 +123,21 @@ export function lineageOf({ lineage }: Pick<AdapterDocument, 'lineage'>): Pick<S
   return { records: opened.ok ? [opened.value] : [], signer: fingerprint(key) };
 }
 
+/** What a source has for one of its tasks. */
+async function ofTask(source: Source, name: string): Promise<Source> {
+  const { documentOfTask } = await import('../../shared/adapters/one-task.ts');
+  const { document: whole, base } = source;
+  const document = documentOfTask(whole, name, base.description);
+  const origin = `This is what an adapter of several tasks (model hash ${whole.modelHash}) has for its task ${name}; what was measured in its federation was measured over all tasks.`;
+  return {
+    ...source,
+    document,
+    facts: { ...source.facts, task: name, taskModelHash: document.modelHash },
+    words: `the task ${name} of ${source.words}`,
+    origin,
+  };
+}
+
 function cardPlan(plan: Plan, planHash: string): CardPlan {
   const { name, rounds, aggregation } = plan;
   return {
@@ -141,7 +161,8 @@ async function writeSource(source: Source, options: ExportOptions, context: Comm
   const { document, base } = source;
   const { format, name, out, loraOnly = false } = options;
   const baseName = options.baseName ?? source.baseName;
-  const { files, remarks } = exportFiles({ document, base, format, loraOnly, name, baseName });
+  const { files, remarks: written } = exportFiles({ document, base, format, loraOnly, name, baseName });
+  const remarks = source.origin === undefined ? written : [source.origin, ...written];
   const card = modelCard({
     manifest: document,
     format,

@@ -115,6 +115,7 @@ function addExport(
         .choices(['tributary', 'peft', 'adapterhub'])
         .default('tributary'),
     )
+    .option('--task <name>', 'one task of an adapter of several, with the head that it has (default: the whole)')
     .option('--lora-only', 'leave the trained head out, for servers that refuse saved modules')
     .option(
       '--base-name <name>',

@@ -57,6 +57,8 @@ export interface SeveralTask extends Length {
   readonly kind: 'several';
   /** At least two, each with a name of its own, which rows have as their part. */
   readonly tasks: readonly {
+    /** The only kind there is beside others. */
+    readonly kind?: 'classification' | undefined;
     readonly name: string;
     readonly labels: readonly string[];
     readonly classWeights?: readonly number[] | undefined;
@@ -113,6 +115,12 @@ const tasksError = `a list of 2 to ${tasksMax} tasks, each with name and labels`
 const taskName = textField(100, 'a name without dots and blanks').check(
   z.refine((name) => !/[.\s]/.test(name), { error: 'a name without dots and blanks' }),
 );
+const kindOfSeveral = z.optional(
+  z.literal('classification', {
+    error:
+      'classification, or left out: several tasks share one form of scores, one row per text; train multi-label and tokens as phases of the plan',
+  }),
+);
 
 const schemas = {
   classification: sectionField({
@@ -136,7 +144,7 @@ const schemas = {
   several: sectionField({
     kind: z.literal('several'),
     tasks: z
-      .array(sectionField({ name: taskName, labels, classWeights }), { error: tasksError })
+      .array(sectionField({ kind: kindOfSeveral, name: taskName, labels, classWeights }), { error: tasksError })
       .check(z.refine((list) => list.length >= 2 && list.length <= tasksMax, { error: tasksError })),
     pooling,
     lengthMax,
@@ -217,7 +225,7 @@ export function crossCheckTask(task: Task): Problem[] {
 function crossCheckSeveral({ tasks, pooling: way, lengthMax: length }: SeveralTask): Problem[] {
   const names = tasks.map(({ name }) => name);
   return tasks.flatMap(({ name, ...own }, index) => {
-    const single = crossCheckTask({ kind: 'classification', pooling: way, lengthMax: length, ...own });
+    const single = crossCheckTask({ ...own, kind: 'classification', pooling: way, lengthMax: length });
     const inside = single.map(({ path, sentence }) => ({
       path: path.replace(/^task/, `task.tasks[${index}]`),
       sentence,

@@ -160,6 +160,8 @@ function adapterHubExport(request: ExportRequest, manifest: Uint8Array): Exporte
   const { document, base, name, baseName } = request;
   const { description } = base;
   const { task } = document;
+  // Refuses what other libraries have no model for.
+  hostModelOf(task);
   const { values, head } = partsOf(request);
   const metadata = { [baseDigestKey]: document.base.digest };
   const adapter = adapterOnBase(document, description);

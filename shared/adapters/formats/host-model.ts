@@ -25,11 +25,12 @@ const models: Readonly<Record<Exclude<Task['kind'], 'several'>, HostModel>> = {
 };
 
 /** The model for a task. @throws UsageError `not-exportable` for several tasks, which no model of Transformers has. */
-export function hostModelOf({ kind }: Pick<Task, 'kind'>): HostModel {
-  if (kind !== 'several') return models[kind];
+export function hostModelOf(task: Task): HostModel {
+  if (task.kind !== 'several') return models[task.kind];
+  const names = task.tasks.map(({ name }) => name).join(', ');
   throw new UsageError(
     'not-exportable',
-    'an adapter with heads for several tasks has no model in other libraries; use --format tributary',
+    `an adapter with heads for several tasks has no model in other libraries: take one of them (${names}) with adapters export --task, or --format tributary for the whole`,
   );
 }
 

@@ -23,14 +23,14 @@ describe('tributary adapters export, import, merge', () => {
   const at = (name: string) => join(folder, name);
   const onBase = () => ['--base', at('base')] as const;
 
-  async function write(name: string, adapter: Plan['adapter']): Promise<void> {
+  async function write(name: string, adapter: Plan['adapter'], own: Task = task): Promise<void> {
     const bound = parseAdapter(adapter, base);
-    const layout = taskLayout(bound, base, task);
+    const layout = taskLayout(bound, base, own);
     const random = seededRandom(2, name);
     const parameters = Float32Array.from({ length: layout.dim }, () => 0.1 * random.normal());
     await writeAdapterFolder(
       at(name),
-      createAdapterDocument({ base, adapter: bound.configuration, task, layout, parameters }),
+      createAdapterDocument({ base, adapter: bound.configuration, task: own, layout, parameters }),
     );
   }
 
@@ -155,6 +155,60 @@ describe('tributary adapters export, import, merge', () => {
     await refused(['merge', at('low'), ...onBase(), '--shard-size', 'big'], /a size such as 500MB or 2GB/);
     await refused(['import', at('low'), ...onBase()], /adapter folder of ours already/);
     await refused(['import', at('base'), ...onBase()], /holds no adapter: expected adapter\.json/);
+  });
+
+  it('[FMT-8] one task of several is a folder with its own head, in every format; the whole is in ours alone', async () => {
+    const names = ['topic', 'tone'];
+    const several: Task = {
+      kind: 'several',
+      tasks: [
+        { name: 'topic', labels: ['a', 'b', 'c'] },
+        { name: 'tone', labels: ['calm', 'upset'] },
+      ],
+      pooling: 'last',
+      lengthMax: 8,
+    };
+    await write('both', { method: 'lora', rank: 2 }, several);
+    await write('beside', { method: 'parallel', members: names.map((id) => ({ id, method: 'bottleneck' })) }, several);
+    const exported = (source: string, ...more: readonly string[]) =>
+      document(['adapters', 'export', at(source), ...onBase(), ...more]);
+    for (const [source, format, length] of [
+      ['both', 'tributary', 2],
+      ['beside', 'adapterhub', 3],
+    ] as const) {
+      const name = length === 2 ? 'tone' : 'topic';
+      const out = at(`${source}-${name}`);
+      const { code, value } = await exported(source, '--task', name, '--format', format, '--out', out);
+      assert.equal(code, 0);
+      assert.equal((value as { readonly task: string }).task, name);
+      assert.match(
+        await readFile(join(out, 'README.md'), 'utf8'),
+        new RegExp(`for its task ${name}; what was measured`),
+      );
+      if (format === 'tributary') {
+        const read = await readAdapterFolder(out, { base });
+        assert.deepEqual(read.task, {
+          kind: 'classification',
+          labels: ['calm', 'upset'],
+          pooling: 'last',
+          lengthMax: 8,
+        });
+        assert.equal(read.lineage, null);
+      } else {
+        const back = await run(['adapters', 'import', out, ...onBase(), '--out', at('topic-again')]);
+        assert.equal(back.code, 0, back.errors);
+        const { adapter } = await readAdapterFolder(at('topic-again'), { base });
+        assert.equal(adapter.method, 'bottleneck');
+      }
+    }
+    for (const format of ['peft', 'adapterhub']) {
+      const argv = ['adapters', 'export', at('both'), ...onBase(), '--format', format, '--out', at('none')];
+      const { code, errors } = await run(argv);
+      assert.equal(code, 2, errors);
+      assert.match(errors, /take one of them \(topic, tone\) with adapters export --task/);
+    }
+    const wrong = await run(['adapters', 'export', at('low'), ...onBase(), '--task', 'tone', '--out', at('none')]);
+    assert.match(wrong.errors, /--task must be left out: the adapter has one task/);
   });
 
   it('[FMT-7] shows a folder', async () => {

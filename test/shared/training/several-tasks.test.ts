@@ -1,6 +1,8 @@
 /** Several tasks over one adapter: a head each, batches of one task or of rows with several labels, adapters side by side. */
 import { strict as assert } from 'node:assert';
 import { type Tensor, type Tensor1D, tensor1d, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
+import { createAdapterDocument } from '../../../shared/adapters/adapter-document.ts';
+import { documentOfTask } from '../../../shared/adapters/one-task.ts';
 import { parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
@@ -29,6 +31,12 @@ const several = taskSchema.parse({ kind: 'several', tasks, pooling: 'mean', leng
 const single = (index: number): Task =>
   taskSchema.parse({ labels: tasks[index]!.labels, pooling: 'mean', lengthMax: 12 });
 const side = { method: 'parallel', members: tasks.map(({ name }) => ({ id: name, method: 'bottleneck', size: 3 })) };
+
+const methods = [
+  { method: 'bottleneck', size: 3 },
+  side,
+  { method: 'hyperformer', tasks: ['topic', 'tone'], embeddingSize: 4, reductionFactor: 4 },
+] as readonly Plan['adapter'][];
 
 describe('several tasks', () => {
   let base: LoadedBase;
@@ -146,11 +154,7 @@ describe('several tasks', () => {
     near(together.loss, (losses[0]! + losses[1]!) / 2);
   });
 
-  for (const adapter of [
-    { method: 'bottleneck', size: 3 },
-    side,
-    { method: 'hyperformer', tasks: ['topic', 'tone'], embeddingSize: 4, reductionFactor: 4 },
-  ] as readonly Plan['adapter'][]) {
+  for (const adapter of methods) {
     it(`[SEV-4] ${adapter.method} learns two tasks whose parts are sampled by temperature, and counts each by itself`, async () => {
       const random = seededRandom(2);
       const words = { topic: { a: 'cat', b: 'dog', c: 'emu' }, tone: { calm: 'yes', upset: 'no' } } as const;
@@ -191,6 +195,40 @@ describe('several tasks', () => {
     });
   }
 
+  for (const adapter of methods) {
+    it(`[SEV-7] what ${adapter.method} has for one task is an adapter of that task alone, which scores as the whole does`, async () => {
+      const model = modelOf(adapter, several);
+      const random = seededRandom(4);
+      const parameters = Float32Array.from(model.initialise(1), (value) => value + 0.2 * random.normal());
+      const { configuration } = parseAdapter(adapter, base.model.description);
+      const whole = createAdapterDocument({
+        base: base.model.description,
+        ...{ adapter: configuration, task: several, layout: model.layout, parameters },
+      });
+      const { labels, name } = tasks[1]!;
+      const rows = ['never', 'one more', 'x'].map((text, index) => ({ text, label: labels[index % 2], task: name }));
+      const part = documentOfTask(whole, name, base.model.description);
+      assert.ok('labels' in part.task && part.task.labels.join() === labels.join());
+      assert.equal(part.lineage, null);
+      const alone = modelOf(part.adapter, part.task);
+      const found = await evaluateCounts({
+        model: alone,
+        parameters: part.parameters,
+        source: examplesOf(part.task, rows).source,
+      });
+      const { source } = examplesOf(several, rows, { part: 'task' });
+      const expected = await evaluateCounts({ model, parameters, source });
+      assert.ok(found.lossSum > 0);
+      near(found.lossSum, expected.lossSum);
+      assert.deepEqual(found.labels.predicted, expected.labels.predicted.slice(3));
+      assert.throws(
+        () => documentOfTask(whole, 'tome', base.model.description),
+        /--task must be one of topic, tone \(did you mean tone\?\), found tome/,
+      );
+      assert.throws(() => documentOfTask(part, 'tone', base.model.description), /--task must be left out/);
+    });
+  }
+
   it('[SEV-5] one label without a part is of every task that knows it; a row of no task is refused by line', () => {
     const same = taskSchema.parse({
       kind: 'several',
@@ -207,6 +245,13 @@ describe('several tasks', () => {
     );
     refused([{ text: 'x', labels: {} }], /expected a label for at least one task in "labels"/);
     refused([{ text: 'x', label: 'nobody knows' }], /a label that none of them knows/);
+  });
+
+  it('[SEV-8] a task of another kind beside others is refused, with the reason and what works', () => {
+    for (const kind of ['tokens', 'multi-label']) {
+      const mixed = { kind: 'several', tasks: [tasks[0], { ...tasks[1], kind }], pooling: 'mean' };
+      assert.throws(() => taskSchema.parse(mixed), /one row per text; train multi-label and tokens as phases/);
+    }
   });
 
   it('[SEV-6] adapters side by side need a task named after each, and stand outermost', () => {
