@@ -241,7 +241,8 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
         const atMs = clock.nowMs();
         if (end.kind === 'aborted') {
           const { reason, ejected } = end;
-          for (const clientId of ejected) quarantine.mark(clientId, 'ejected');
+          for (const clientId of ejected) await quarantine.eject(clientId, open.roundIndex);
+          if (broken || round !== open || state.phase.name !== 'mask') return;
           dispatch({ type: 'attempt-failed', detail: describe(reason), ejected, atMs });
           return;
         }

@@ -1,16 +1,12 @@
 /**
  * A store whose changes stand in the log: every change is applied first, then its entry, and only when both are durable the caller goes on, so that
  * nothing is announced or acknowledged that the log does not know. They share one flush of the disk. A coordinator that ends in between logs what
- * is missing when it starts ({@link happeningsOf}); what is in the log already is not logged again.
+ * is missing when it starts (`happenings.ts`); what is in the log already is not logged again.
  */
-import type { Happening } from '../../shared/audit/entry.ts';
 import { assert } from '../../shared/core/assert.ts';
-import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
-import { digestOf } from '../../shared/crypto/hash.ts';
-import { openVersionRecord, resultHashOf } from '../../shared/protocol/version-record.ts';
-import { measureOf, phaseMeasure, recordsOf } from '../library/places.ts';
-import type { ClientRecord, CoordinatorStore, RoundRecord, UpdateRecord, VersionRow } from '../store/store.ts';
+import type { CoordinatorStore } from '../store/store.ts';
 import type { AuditLog } from './audit-log.ts';
+import { aboutClient, created, enrolled, invited, opened, published, reopened, stored, voided } from './happenings.ts';
 import type { Evidence } from './log-store.ts';
 
 /** What a logged store works with. */
@@ -22,109 +18,6 @@ export interface LoggedStorePorts {
   readonly retains: boolean;
   /** What clients signed in the round in hand; taken when it ends. */
   readonly takeEvidence: () => readonly Evidence[];
-}
-
-const enrolled = ({ clientId, publicKey }: Pick<ClientRecord, 'clientId' | 'publicKey'>): Happening => ({
-  type: 'client-enrolled',
-  subject: clientId,
-  payload: { clientId, publicKey },
-});
-const aboutClient = (type: 'client-approved' | 'client-revoked', clientId: string): Happening => ({
-  type,
-  subject: clientId,
-  payload: { clientId },
-});
-const opened = ({
-  roundIndex,
-  roundHash,
-  asked,
-}: Pick<RoundRecord, 'roundIndex' | 'roundHash' | 'asked'>): Happening => ({
-  type: 'round-opened',
-  subject: String(roundIndex),
-  payload: { roundIndex, roundHash, asked },
-});
-const voided = ({
-  roundIndex,
-  contributed,
-  detail,
-  frame,
-}: Pick<RoundRecord, 'roundIndex' | 'contributed' | 'detail'> & {
-  /** What the coordinator signed; absent of a round that ended with its coordinator. */
-  readonly frame?: Uint8Array | undefined;
-}): Happening => ({
-  type: 'round-void',
-  subject: String(roundIndex),
-  payload: { roundIndex, contributed, detail, ...(frame === undefined ? {} : { record: toHex(frame) }) },
-});
-const stored = ({ roundIndex, clientId, bodyHash, receipt }: UpdateRecord): Happening => ({
-  type: 'update-stored',
-  subject: `${roundIndex}/${receipt}`,
-  payload: { roundIndex, clientId, bodyHash, receipt },
-});
-
-/** What logs a version: that a round published it, that a phase begins with it, or that an operator took versions back. */
-function published(row: VersionRow, coordinatorKey: Uint8Array): Happening {
-  const happening = publication(row, coordinatorKey);
-  if (row.roundIndex !== -1 || row.version === 0) return happening;
-  const [record] = recordsOf([row], coordinatorKey);
-  const type = measureOf(record!, phaseMeasure) === null ? 'version-withdrawn' : 'phase-started';
-  return { ...happening, type, subject: String(row.version) };
-}
-
-function publication(row: VersionRow, coordinatorKey: Uint8Array): Happening {
-  const encoded = fromHex(row.record);
-  const signed = openVersionRecord(coordinatorKey, { record: encoded, signature: fromHex(row.signature) });
-  // A record under another key is logged by its hash; whoever checks the lineage says what is wrong with it.
-  const record = signed.ok ? signed.value : null;
-  return {
-    type: 'round-published',
-    subject: String(row.roundIndex),
-    payload: {
-      version: row.version,
-      roundIndex: row.roundIndex,
-      resultHash: resultHashOf(encoded),
-      modelHash: row.modelHash,
-      adapterDigest: row.adapter,
-      ...(record === null
-        ? {}
-        : {
-            roundHash: record.round?.roundHash ?? null,
-            transcriptHash: record.round?.transcriptHash ?? null,
-            cohortCount: record.cohort.length,
-            cohortHash: digestOf(utf8(record.cohort.join(' '))),
-            contributorCount: record.contributors.length,
-            contributorsHash: digestOf(utf8(record.contributors.join(' '))),
-            rejections: record.rejections.map(({ code, count }) => ({ code, count })),
-            privacy: record.privacy,
-          }),
-    },
-  };
-}
-
-/** Everything that the state says has happened: what a coordinator that starts logs, as far as it is missing. */
-export async function happeningsOf(store: CoordinatorStore, coordinatorKey: Uint8Array): Promise<Happening[]> {
-  const record = await store.federation();
-  const clients = await store.clients();
-  const rounds = await store.rounds();
-  return [
-    ...(record === null ? [] : [created(record)]),
-    ...clients.map(enrolled),
-    ...clients
-      .filter(({ status }) => status === 'revoked')
-      .map(({ clientId }) => aboutClient('client-revoked', clientId)),
-    ...rounds.map(opened),
-    ...rounds.filter(({ status }) => status === 'void').map(voided),
-    ...(await store.versions()).map((row) => published(row, coordinatorKey)),
-  ];
-}
-
-function created(record: NonNullable<Awaited<ReturnType<CoordinatorStore['federation']>>>): Happening {
-  const { federationId, planHash, baseDigest, layoutHash } = record;
-  return {
-    type: 'federation-created',
-    subject: federationId,
-    payload: { federationId, planHash, baseDigest, layoutHash },
-  };
 }
 
 /** `store` with a log of what changes. */
@@ -158,9 +51,7 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
     addInvite: (invite) =>
       store.durably(async () => {
         await store.addInvite(invite);
-        const { tokenHash, approval, expiresMs } = invite;
-        const subject = digestOf(fromHex(tokenHash));
-        await log.record({ type: 'invite-made', subject, payload: { approval, expiresMs } });
+        await log.record(invited(invite));
       }),
     redeemInvite: (...redemption) =>
       store.durably(async () => {
@@ -189,8 +80,7 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
       store.durably(async () => {
         const forgotten = await store.reopenRound(roundIndex, roundHash, asked);
         takeEvidence();
-        const payload = { roundIndex, roundHash, asked };
-        await log.record({ type: 'round-reopened', subject: `${roundIndex}/${roundHash}`, payload });
+        await log.record(reopened({ roundIndex, roundHash, asked }));
         return forgotten;
       }),
     addUpdate: (update) =>

@@ -9,8 +9,9 @@ import type { CoordinatorState } from '../store/state.ts';
 import type { CoordinatorStore } from '../store/store.ts';
 import { type AuditLog, createAuditLog } from './audit-log.ts';
 import { createEvidenceBox } from './evidence.ts';
+import { happeningsOf } from './happenings.ts';
 import { entryOf, payloadOf } from './log-store.ts';
-import { happeningsOf, loggedStore } from './logged-store.ts';
+import { loggedStore } from './logged-store.ts';
 
 /** What a client asks about: how much of the log it knows, and the update of which round it has a receipt of. */
 export interface ProofRequest {

@@ -38,14 +38,18 @@ const fileSchema = z.object({
   marks: z.array(markSchema),
   sinceRound: z.nullable(z.int()),
   ejectedIn: z._default(z.nullable(z.int()), null),
+  releasedFrom: z._default(z.nullable(z.int()), null),
 });
 
 /** Why a client was marked in a round: a violation, `ejected` from a masked round, or `long` for the length of its update. */
 export type Mark = z.output<typeof markSchema>;
-/** What is known of a client: its marks since it was released last, the round since which it is set aside, and from which it was ejected last. */
+/**
+ * What is known of a client: its marks since it was released last, the round since which it is set aside, from which it was ejected last, and what
+ * it was released from last.
+ */
 export type ClientFile = z.output<typeof fileSchema>;
 
-const noMarks: ClientFile = { marks: [], sinceRound: null, ejectedIn: null };
+const noMarks: ClientFile = { marks: [], sinceRound: null, ejectedIn: null, releasedFrom: null };
 
 /** The file of a client; an empty one where it was never marked. */
 export async function fileOf(
@@ -62,6 +66,26 @@ async function keep(
   file: ClientFile,
 ): Promise<void> {
   await documents.put(`quarantine/${clientId}`, toHex(utf8(JSON.stringify(file))));
+}
+
+const setAside = (clientId: ClientId, roundIndex: number, marks: readonly Mark[]): Happening => ({
+  type: 'client-quarantined',
+  subject: `${clientId}/${roundIndex}`,
+  payload: { clientId, roundIndex, marks },
+});
+const released = (clientId: ClientId, sinceRound: number): Happening => ({
+  type: 'client-released',
+  subject: `${clientId}/${sinceRound}`,
+  payload: { clientId, sinceRound },
+});
+
+/** What the log is to hold of a client's file: that it is set aside, and was released last. */
+export function happeningsOfFile(clientId: ClientId, { marks, sinceRound, releasedFrom }: ClientFile): Happening[] {
+  const counted = marks.filter(({ roundIndex }) => sinceRound !== null && roundIndex <= sinceRound);
+  return [
+    ...(releasedFrom === null ? [] : [released(clientId, releasedFrom)]),
+    ...(sinceRound === null ? [] : [setAside(clientId, sinceRound, counted)]),
+  ];
 }
 
 /** A client that was just set aside. */
@@ -85,7 +109,9 @@ export interface QuarantineBook {
   /** Who was ejected from a masked round, with the number from which it is asked again, as it was when the book was opened. */
   readonly barred: Readonly<Record<ClientId, number>>;
   /** Marks a client in the round in hand, unless what it did is no offence. */
-  mark(clientId: ClientId, reason: ViolationCode | 'ejected' | 'long'): void;
+  mark(clientId: ClientId, reason: ViolationCode | 'long'): void;
+  /** Marks a client that a masked round ejected, durably: before anything is told of the attempt that it broke. */
+  eject(clientId: ClientId, roundIndex: number): Promise<void>;
   /** The round is over: makes its marks durable, and judges whoever has one. */
   settle(roundIndex: number): Promise<readonly SetAside[]>;
   /** Looks who was released meanwhile. */
@@ -113,17 +139,10 @@ export async function openQuarantine({ store, rule, note }: QuarantinePorts): Pr
     );
     const marks = [...counted, { roundIndex, reason }];
     const isOut = rule.marks > 0 && file.sinceRound === null && marks.length >= rule.marks;
-    const isEjected = reason === 'ejected';
-    const ejectedIn = isEjected ? roundIndex : file.ejectedIn;
-    await keep(store, clientId, { marks, sinceRound: isOut ? roundIndex : file.sinceRound, ejectedIn });
-    if (isEjected) ejected.add(clientId);
+    await keep(store, clientId, { ...file, marks, sinceRound: isOut ? roundIndex : file.sinceRound });
     if (!isOut) return null;
     aside.add(clientId);
-    await note({
-      type: 'client-quarantined',
-      subject: `${clientId}/${roundIndex}`,
-      payload: { clientId, roundIndex, marks },
-    });
+    await note(setAside(clientId, roundIndex, marks));
     const client = (await store.clients()).find((one) => one.clientId === clientId);
     return { clientId, name: client?.name ?? '', marks };
   };
@@ -131,9 +150,13 @@ export async function openQuarantine({ store, rule, note }: QuarantinePorts): Pr
     has: (clientId) => aside.has(clientId),
     barred,
     mark: (clientId, reason) => {
-      if (reason === 'ejected') marked.set(clientId, reason);
       const counts = reason === 'long' || offences.has(reason);
       if (rule.marks > 0 && counts && !marked.has(clientId)) marked.set(clientId, reason);
+    },
+    eject: async (clientId, roundIndex) => {
+      marked.set(clientId, 'ejected');
+      ejected.add(clientId);
+      await keep(store, clientId, { ...(await fileOf(store, clientId)), ejectedIn: roundIndex });
     },
     settle: async (roundIndex) => {
       const found = [...marked].sort(([left], [right]) => (left < right ? -1 : 1));
@@ -143,17 +166,17 @@ export async function openQuarantine({ store, rule, note }: QuarantinePorts): Pr
       return out;
     },
     refresh: async () => {
-      const released: ClientId[] = [];
+      const free: ClientId[] = [];
       for (const clientId of new Set([...aside, ...ejected])) {
         const { sinceRound, ejectedIn } = await fileOf(store, clientId);
         if ((aside.has(clientId) && sinceRound === null) || (ejected.has(clientId) && ejectedIn === null))
-          released.push(clientId);
+          free.push(clientId);
       }
-      for (const clientId of released) {
+      for (const clientId of free) {
         aside.delete(clientId);
         ejected.delete(clientId);
       }
-      return released;
+      return free;
     },
   };
 }
@@ -167,7 +190,7 @@ export async function releaseClient(
   const { sinceRound, ejectedIn } = await fileOf(store, clientId);
   const since = sinceRound ?? ejectedIn;
   if (since === null) return false;
-  await note({ type: 'client-released', subject: `${clientId}/${since}`, payload: { clientId, sinceRound: since } });
-  await keep(store, clientId, noMarks);
+  await keep(store, clientId, { ...noMarks, releasedFrom: since });
+  await note(released(clientId, since));
   return true;
 }

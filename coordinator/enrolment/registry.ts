@@ -4,7 +4,7 @@
  */
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { UsageError } from '../../shared/core/errors.ts';
-import type { ClientId, Digest } from '../../shared/core/ids.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
 import type { Clock, Entropy } from '../../shared/core/ports.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { type CertificateFacts, judgeMember, readCertificate } from '../../shared/identity/certificate.ts';
@@ -20,6 +20,7 @@ import { openRevocations, type Revocations } from '../../shared/identity/revocat
 import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { CoordinatorStore } from '../store/store.ts';
+import { approvalTaken, certificateTaken, consortiumTaken, revocationsTaken } from './document-happenings.ts';
 
 /** What clients are shown; bytes of what is there. */
 export interface ShownDocuments {
@@ -92,9 +93,8 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
       const why = 'clients are enrolled already, and have pinned none';
       throw new UsageError('other-consortium', `a consortium is set before the first client enrols: ${why}`);
     }
-    const hash: Digest = consortiumHashOf(decoded.value);
     await documents.put('consortium', toHex(bytes));
-    await log.record({ type: 'configuration-changed', subject: `consortium/${hash}`, payload: { consortium: hash } });
+    await log.record(consortiumTaken(consortiumHashOf(decoded.value)));
     return `consortium "${decoded.value.name}"`;
   };
   const takeCertificate = async (bytes: Uint8Array): Promise<string> => {
@@ -102,11 +102,11 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
     const facts = { consortium: signer, revocations: await revocationsOf(signer), nowMs: clock.nowMs() };
     const judged = judgeMember(bytes, facts);
     if (!judged.ok) throw refuse(describe(judged.error));
-    const { clientId, serial, epoch, organisation } = judged.value;
+    const { clientId, organisation } = judged.value;
     if ((await store.client(clientId)) === null) await enrolSuccessor(bytes);
     await documents.put(`certificate/${clientId}`, toHex(bytes));
     await store.approveClient(clientId);
-    await log.record({ type: 'certificate-taken', subject: serial, payload: { clientId, serial, epoch } });
+    await log.record(certificateTaken(judged.value));
     return `certificate of ${clientId.slice(0, 8)} of "${organisation}"`;
   };
   /** A rotated key is a client of its own; it takes the place of the one that signed for it. */
@@ -136,8 +136,7 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
     if (before !== null && number <= before.number)
       throw refuse(`list ${number} of revocations is not newer than list ${before.number}`);
     await documents.put('revocations', toHex(bytes));
-    const payload = { number, count: revoked.length, hash: digestOf(bytes) };
-    await log.record({ type: 'revocations-taken', subject: String(number), payload });
+    await log.record(revocationsTaken(list.value, bytes));
     return `list ${number} of revocations with ${revoked.length} certificates`;
   };
   const takeApproval = async (bytes: Uint8Array): Promise<string> => {
@@ -148,7 +147,7 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
       throw refuse(fault === null ? 'there is no federation yet' : describe(fault));
     const { planHash } = record;
     await documents.put('plan-approval', toHex(bytes));
-    await log.record({ type: 'configuration-changed', subject: `plan-approval/${planHash}`, payload: { planHash } });
+    await log.record(approvalTaken(planHash));
     return `approval of plan ${planHash}`;
   };
 

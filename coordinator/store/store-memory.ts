@@ -54,7 +54,7 @@ export function createMemoryStore(): CoordinatorStore {
     approveClient: async (clientId) => {
       const client = clients.get(clientId);
       if (client?.status !== 'pending') return false;
-      clients.set(clientId, { ...client, status: 'approved' });
+      clients.set(clientId, { ...client, status: 'approved', letIn: true });
       return true;
     },
     revokeClient: async (clientId) => {

@@ -106,12 +106,12 @@ export function openSqliteStore(path: string): CoordinatorStore {
   const changeStatus = (
     clientId: ClientId,
     from: readonly ClientRecord['status'][],
-    status: ClientRecord['status'],
+    changes: Pick<ClientRecord, 'status' | 'letIn'>,
   ): Promise<boolean> =>
     together(() => {
       const client = one<ClientRecord>(clientSql, clientId);
       if (client === null || !from.includes(client.status)) return false;
-      run('UPDATE clients SET record = ? WHERE client_id = ?', JSON.stringify({ ...client, status }), clientId);
+      run('UPDATE clients SET record = ? WHERE client_id = ?', JSON.stringify({ ...client, ...changes }), clientId);
       return true;
     });
 
@@ -133,8 +133,8 @@ export function openSqliteStore(path: string): CoordinatorStore {
     // These two only ever become stricter, so that they need not be durable to be minded.
     client: (clientId) => attempt(() => one<ClientRecord>(clientSql, clientId)),
     clients: () => guard(() => all<ClientRecord>('SELECT record FROM clients ORDER BY client_id')),
-    approveClient: (clientId) => changeStatus(clientId, ['pending'], 'approved'),
-    revokeClient: (clientId) => changeStatus(clientId, ['pending', 'approved'], 'revoked'),
+    approveClient: (clientId) => changeStatus(clientId, ['pending'], { status: 'approved', letIn: true }),
+    revokeClient: (clientId) => changeStatus(clientId, ['pending', 'approved'], { status: 'revoked' }),
     sequenceOf: (clientId) =>
       attempt(() => Number(prepare('SELECT sequence FROM clients WHERE client_id = ?').get(clientId)?.sequence ?? 0)),
     advanceSequence: (clientId, sequence) =>

@@ -30,6 +30,8 @@ export interface ClientRecord {
   readonly organisation: string;
   readonly status: 'approved' | 'pending' | 'revoked';
   readonly enrolledMs: number;
+  /** Present of a client that was pending until an operator, or a certificate of the consortium, let it in. */
+  readonly letIn?: true;
 }
 
 /** An invitation; the token itself is never stored. */
@@ -115,7 +117,7 @@ export interface CoordinatorStore {
   /** Uses an invite up and stores its client in one step; null when it is unknown, used or expired at `nowMs`. */
   redeemInvite(
     tokenHash: Digest,
-    client: Omit<ClientRecord, 'organisation' | 'status'>,
+    client: Omit<ClientRecord, 'organisation' | 'status' | 'letIn'>,
     nowMs: number,
   ): Promise<ClientRecord | null>;
 

@@ -3,6 +3,7 @@
  * what is left. Restarts of real processes stand in `test/end-to-end`.
  */
 import { strict as assert } from 'node:assert';
+import { entryOf, keyOf } from '../../coordinator/audit/log-store.ts';
 import type { StagedBlob } from '../../coordinator/store/blobs.ts';
 import type { CoordinatorState } from '../../coordinator/store/state.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
@@ -114,6 +115,25 @@ async function checkLedger(world: World, state: CoordinatorState, receipts: read
   }
 }
 
+/** The log holds every change of the state that it has to, and no other end of a round. */
+async function checkLog({ store }: CoordinatorState): Promise<void> {
+  const logged = new Set((await store.log.rows(0)).map((row) => keyOf(entryOf(row))));
+  const rounds = await store.rounds();
+  const expected = [
+    ...(await store.invites()).map(() => 'invite-made'),
+    ...(await store.clients()).map(({ clientId }) => `client-enrolled/${clientId}`),
+    ...rounds.flatMap(({ roundIndex, status }) => [`round-opened/${roundIndex}`, `round-${status}/${roundIndex}`]),
+    'round-published/-1',
+  ];
+  for (const key of expected)
+    assert.ok(
+      [...logged].some((one) => one.startsWith(key)),
+      `${key} is not in the log`,
+    );
+  const ends = [...logged].filter((key) => /^round-(?:void|published)/.test(key));
+  assert.equal(ends.length, rounds.length + 1);
+}
+
 /** Runs a federation with a coordinator that is killed, then one that goes on. Returns the steps that the first one did. */
 async function runKilled(
   killAt: number,
@@ -138,6 +158,7 @@ async function runKilled(
   const second = await startWorld({ plan, state, entropy: seededEntropy(3) });
   await play(second, clients, receipts);
   await checkLedger(second, state, receipts);
+  await checkLog(state);
   await closeWorlds();
   return { isDead: true, names };
 }

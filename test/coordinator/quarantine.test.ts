@@ -49,7 +49,7 @@ describe('quarantine', () => {
       book.mark(id(1), 'non-finite');
       assert.deepEqual(await book.settle(roundIndex), []);
     }
-    book.mark(id(1), 'ejected');
+    await book.eject(id(1), 7);
     assert.equal((await book.settle(7)).length, 1);
   });
 
@@ -79,7 +79,7 @@ describe('quarantine', () => {
     assert.equal(await releaseClient(store, id(2), note), false);
     assert.deepEqual(await book.refresh(), [id(2)]);
     assert.ok(!book.has(id(2)));
-    assert.deepEqual(await fileOf(store, id(2)), { marks: [], sinceRound: null, ejectedIn: null });
+    assert.deepEqual(await fileOf(store, id(2)), { marks: [], sinceRound: null, ejectedIn: null, releasedFrom: 4 });
     assert.deepEqual(
       notes.map(({ type }) => type),
       ['client-quarantined', 'client-released'],
@@ -89,7 +89,9 @@ describe('quarantine', () => {
   it('[QUA-6] an ejection is durable whatever the plan says about marks; a release ends it, and a running book sees that', async () => {
     const { book, store, note, reopen } = await open({ marks: 0, rounds: 3 });
     book.mark(id(1), 'bad-shares');
-    book.mark(id(1), 'ejected');
+    await book.eject(id(1), 4);
+    // Whoever is killed before the round ends knows it, too.
+    assert.deepEqual((await reopen()).barred, { [id(1)]: 8 });
     assert.deepEqual(await book.settle(4), []);
     const again = await reopen();
     assert.deepEqual([again.has(id(1)), again.barred], [false, { [id(1)]: 8 }]);

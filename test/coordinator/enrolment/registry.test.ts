@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { createAuditLog } from '../../../coordinator/audit/audit-log.ts';
-import { entryOf } from '../../../coordinator/audit/log-store.ts';
+import { entryOf, keyOf } from '../../../coordinator/audit/log-store.ts';
+import { openAudit } from '../../../coordinator/audit/open-audit.ts';
 import { createRegistry, type Registry } from '../../../coordinator/enrolment/registry.ts';
 import { memoryState } from '../../../coordinator/store/state.ts';
 import { toHex } from '../../../shared/core/bytes.ts';
@@ -151,5 +152,28 @@ describe('registry of a consortium', () => {
     const log = createAuditLog({ store: lateState.store.log, identity: lateState.identity, clock: late.clock });
     const plain = createRegistry({ store: lateState.store, log, clock: late.clock, entropy });
     await assert.rejects(plain.take(certify(identityOf(5))), { code: 'no-consortium' });
+  });
+
+  it('[REG-6] killed between taking a document in and its entry: the next start logs it', async () => {
+    const site = await enrolClient(world, 6, 'manual');
+    const { planHash } = (await state.store.federation())!;
+    const silent = { record: async () => undefined } as unknown as ReturnType<typeof createAuditLog>;
+    const killed = createRegistry({ store: state.store, log: silent, clock: world.clock, entropy });
+    await killed.take(twice((index) => signPlan(planHash, ports(index))));
+    await killed.take(certify(site.identity));
+    await killed.take(twice((index) => revokeSerials([], { ...ports(index), last: null, isRotated: false })));
+    const keys = async () => (await state.store.log.rows(0)).map((row) => keyOf(entryOf(row)));
+    const wanted = [`configuration-changed/plan-approval/${planHash}`, 'certificate-taken/', 'revocations-taken/1'];
+    const missing = async () => {
+      const logged = await keys();
+      return wanted.filter((key) => !logged.some((one) => one.startsWith(key)));
+    };
+    assert.deepEqual(await missing(), wanted);
+    const audit = await openAudit(state, null, world.clock);
+    await audit.start(planHash);
+    assert.deepEqual(await missing(), []);
+    const size = (await keys()).length;
+    await audit.start(planHash);
+    assert.equal((await keys()).length, size + 1, 'only the second start is new');
   });
 });
