@@ -160,7 +160,7 @@ describe('coordinator', () => {
     assert.deepEqual([...float32Of(await world.coordinator.adapter(version!))], [1, 2, 0]);
   });
 
-  it('[CRD-6] chunks of a large delta may come in any order and again; only what is missing is asked for', async () => {
+  it('[CRD-6] chunk-resume: chunks of a large delta may come in any order, again and corrupt; only what is missing is asked for', async () => {
     const dim = 150_000;
     const world = await startWorld({
       dim,

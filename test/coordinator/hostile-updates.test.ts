@@ -50,7 +50,7 @@ const attacks: readonly (readonly [string, ViolationCode, Attack])[] = [
   ['an update of another round', 'stale-round', (client) => announce(client, { roundHash: other })],
   ['a chunk that was not announced', 'unknown-upload', (client) => chunk(client, bytesOf(good))],
   [
-    'a chunk of other bytes',
+    'chunk-resume: a chunk of other bytes',
     'chunk-mismatch',
     async (client) => {
       await announce(client, {});
