@@ -2,6 +2,7 @@
 import { engine, findBackend, getKernel } from '@tensorflow/tfjs-core';
 import type { BackendName } from './backend-names.ts';
 import { isNode } from './place.ts';
+import { registerPlainKernels } from './plain-kernels.ts';
 import { registerCutKernels } from './wasm-cuts.ts';
 import { batchedProductKernel, registerWasmKernels } from './wasm-kernels.ts';
 import { registerRowKernels } from './wasm-rows.ts';
@@ -84,5 +85,6 @@ async function loadPlain(): Promise<LoadedBackend> {
   await import('@tensorflow/tfjs-backend-cpu');
   // On its first use this back end recommends another package on the console.
   Reflect.set(findBackend('cpu'), 'firstUse', false);
+  registerPlainKernels();
   return { ...onProcessor, threads: () => 1 };
 }

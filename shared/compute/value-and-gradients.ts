@@ -25,6 +25,20 @@ export function valueAndGradients<Inputs extends readonly Tensor[]>(
   compute: (...inputs: Inputs) => Scalar,
   inputs: Inputs,
 ): { readonly value: Scalar; readonly gradients: { readonly [Index in keyof Inputs]: Inputs[Index] } } {
+  const { value, gradients } = tidy(() => {
+    const found = valueAndReached(compute, inputs);
+    for (const [index, gradient] of found.gradients.entries())
+      assert(gradient !== null, `the value does not depend on input ${index}`);
+    return { value: found.value, gradients: found.gradients as Tensor[] };
+  });
+  return { value, gradients: gradients as unknown as { [Index in keyof Inputs]: Inputs[Index] } };
+}
+
+/** {@link valueAndGradients} for a value that may depend on some inputs alone: null where nothing that leads to it read the input, and nothing is computed. */
+export function valueAndReached<Inputs extends readonly Tensor[]>(
+  compute: (...inputs: Inputs) => Scalar,
+  inputs: Inputs,
+): { readonly value: Scalar; readonly gradients: readonly (Tensor | null)[] } {
   const { state } = engine();
   assert(state.gradientDepth === 0, 'a gradient is being recorded already');
   const tape = tapeFrom(inputs);
@@ -32,12 +46,11 @@ export function valueAndGradients<Inputs extends readonly Tensor[]>(
   try {
     state.activeTape = operations;
     state.gradientDepth = 1;
-    const { value, gradients } = tidy(() => {
-      const found = tidy(() => compute(...inputs));
+    return tidy(() => {
+      const value = tidy(() => compute(...inputs));
       state.gradientDepth = 0;
-      return { value: found, gradients: goBack(found, inputs, tape) };
+      return { value, gradients: goBack(value, inputs, tape) as Tensor[] };
     });
-    return { value, gradients: gradients as unknown as { [Index in keyof Inputs]: Inputs[Index] } };
   } finally {
     state.gradientDepth = 0;
     state.activeTape = null as unknown as State['activeTape'];
@@ -63,7 +76,7 @@ function tapeFrom(inputs: readonly Tensor[]): Tape {
   return { operations: Object.assign(operations, { push }), depends };
 }
 
-function goBack(value: Tensor, inputs: readonly Tensor[], { operations, depends }: Tape): Tensor[] {
+function goBack(value: Tensor, inputs: readonly Tensor[], { operations, depends }: Tape): (Tensor | null)[] {
   const gradients = new Map<number, Tensor>([[value.id, ones(value.shape)]]);
   for (let operation = operations.pop(); operation !== undefined; operation = operations.pop()) {
     const upstream = operation.outputs.map(({ id }) => gradients.get(id) ?? null);
@@ -80,11 +93,7 @@ function goBack(value: Tensor, inputs: readonly Tensor[], { operations, depends 
     }
     forget(operation);
   }
-  return inputs.map(({ id }, index) => {
-    const gradient = gradients.get(id);
-    assert(gradient !== undefined, `the value does not depend on input ${index}`);
-    return gradient;
-  });
+  return inputs.map(({ id }) => gradients.get(id) ?? null);
 }
 
 /** What an operation adds to the gradients of its inputs, each a tensor of its own. */

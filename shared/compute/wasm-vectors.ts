@@ -4,6 +4,7 @@
  */
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { type KernelFunc, registerKernel, type TensorInfo, unregisterKernel, util } from '@tensorflow/tfjs-core';
+import { type AdamNumbers, adamStepKernel, runAdamStep } from './adam-step.ts';
 import { fusedKernels } from './native/fused-names.ts';
 import { type VectorKernels, vectorKernels } from './simd/module.ts';
 import { blockRows, tileRows } from './simd/packed-product.ts';
@@ -15,7 +16,7 @@ const float32Bytes = 4;
 
 interface Call {
   readonly inputs: Readonly<Record<string, TensorInfo>>;
-  readonly attrs: Readonly<Record<string, number | string>>;
+  readonly attrs: Readonly<Record<string, unknown>>;
   readonly backend: BackendWasm;
 }
 
@@ -39,6 +40,7 @@ const functions: Readonly<Record<string, (call: Call) => TensorInfo | TensorInfo
   [fusedKernels.rmsNormGradient]: (call) =>
     overRows(call, 'rms norm gradient', ['x', 'gain', 'upstream', 'inverse'], ['rows'])[0]!,
   [packedProductKernel]: multiply,
+  [adamStepKernel]: takeAdamStep,
 };
 
 /** Registers the kernels; call it once, before the back end starts. Where its WebAssembly has no vector instructions they go again. */
@@ -128,4 +130,18 @@ function multiply(call: Call): TensorInfo {
   const made = [...(isNarrow ? [rows, result] : []), ...(bias === undefined ? [added] : [])];
   for (const { dataId } of made) backend.disposeData(dataId);
   return out;
+}
+
+function takeAdamStep({ inputs, attrs, backend }: Call): TensorInfo[] {
+  return runAdamStep({
+    inputs,
+    attrs,
+    output: (shape) => backend.makeOutput([...shape], 'float32'),
+    values: (tensor) => backend.typedArrayFromHeap(tensor) as Float32Array,
+    move: ({ w, g, m, v, out }, numbers: AdamNumbers) => {
+      const addresses = [w, g, m, v, out].map(({ byteOffset }) => byteOffset);
+      kernels!.adam(...addresses, w.length, ...numbers);
+      return w.length - (w.length % 4);
+    },
+  });
 }

@@ -38,7 +38,7 @@ export interface UpdateInput {
   readonly parameters: Tensor1D;
   /** Factor of the schedule, in [0, 1]. */
   readonly scale: number;
-  /** `[dim]`: 1 where a parameter takes a step, 0 where it and its moments stay as they are. Absent: all do; given at one step, given at all. */
+  /** `[dim]`: 1 where a parameter takes a step, 0 where it and its moments stay as they are. Absent: all do; given at one step, given at all after it. */
   readonly active?: Tensor1D;
 }
 
@@ -75,8 +75,7 @@ export function adamW(options: AdamWOptions): Optimiser {
       const moved = tidy(() => {
         const first = towards(state.firstMoment, gradient, { share: 1 - beta1, active });
         const second = towards(state.secondMoment, square(gradient), { share: 1 - beta2, active });
-        const ownSteps =
-          active && (state.ownSteps === undefined ? active.clone() : add<Tensor1D>(state.ownSteps, active));
+        const ownSteps = active && add<Tensor1D>(state.ownSteps ?? scalar(state.stepCount), active);
         const root = sqrt(corrected(second, { beta: beta2, stepCount, ownSteps, factor: 1 }));
         const mean = corrected(first, { beta: beta1, stepCount, ownSteps, factor: -rate });
         const adaptive: Tensor1D = div(mean, add(root, epsilon));

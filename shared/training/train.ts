@@ -2,21 +2,8 @@
  * Local training: what a client does with the adapter of a round, and what `tributary train` does on one machine. The same seed, start,
  * examples and back end give the same bytes.
  */
-import {
-  add,
-  keep,
-  mul,
-  type Scalar,
-  scalar,
-  sub,
-  type Tensor,
-  type Tensor1D,
-  type Tensor3D,
-  tensor1d,
-  tidy,
-  zeros,
-} from '@tensorflow/tfjs-core';
-import { valueAndGradients } from '../compute/value-and-gradients.ts';
+import { add, addN, keep, mul, type Scalar, type Tensor, type Tensor3D, tidy, zeros } from '@tensorflow/tfjs-core';
+import { valueAndReached } from '../compute/value-and-gradients.ts';
 import { assert } from '../core/assert.ts';
 import { FederationError } from '../core/errors.ts';
 import { type SeededRandom, seededRandom } from '../core/random.ts';
@@ -28,15 +15,14 @@ import { ascend, ascentOf } from './adversarial.ts';
 import { checkTraining } from './check-configuration.ts';
 import type { TrainingConfiguration } from './configuration.ts';
 import { type Features, featuresOf } from './features.ts';
-import { type AdamState, adamW, clipByGlobalNorm, decayMaskOf } from './optimisers.ts';
-import { learningRatesOf } from './parameter-groups.ts';
-import { nameTensors, splitFlat } from './parameters.ts';
+import { nameTensors } from './parameters.ts';
 import { scheduleOf } from './schedules.ts';
 import type { TaskModel } from './task-model.ts';
 import { partsApart, type SampledBatch, sampledBatches, taskOf } from './task-sampling.ts';
 import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
 import { countUses, type UseCounts } from './use-counts.ts';
+import { createWeights } from './weights.ts';
 
 /** Where local training stands: `step` of `stepCount` done, the last with mean `loss` per target. */
 export interface TrainingProgress {
@@ -209,6 +195,14 @@ interface Pass {
   readonly wordChange?: Tensor3D;
 }
 
+/** What a pass comes to. */
+interface PassResult {
+  readonly loss: Scalar;
+  /** By tensor of the layout; null where none was taken, or the pass did not reach it. */
+  readonly gradients: readonly (Tensor | null)[];
+  readonly changeGradient: Tensor3D | null;
+}
+
 /** What {@link createTrainer} needs. */
 export interface TrainerOptions {
   readonly model: TaskModel;
@@ -217,56 +211,48 @@ export interface TrainerOptions {
   readonly configuration: TrainingConfiguration;
 }
 
-/** The tensors of one training: parameters and moments live across steps, all else ends with its step. */
+/** One training: what moves lives across steps, all else ends with its step. */
 function createTrainer({ model, features, start, configuration }: TrainerOptions) {
   const { layout } = model;
-  const { gradientClipNorm, proximalMu, adversarial } = configuration;
-  const decayMask = tensor1d(decayMaskOf(layout));
-  const anchor = proximalMu > 0 ? tensor1d(start) : null;
-  const rates = learningRatesOf(layout, configuration.groups);
-  const ratesTensor = rates === null ? undefined : tensor1d(rates);
-  const optimiser = adamW({ ...configuration, decayMask, ...(ratesTensor && { rates: ratesTensor }) });
+  const { adversarial } = configuration;
+  const weights = createWeights({ layout, start, configuration });
   const activity = createActivity(layout, configuration);
-  let parameters = tensor1d(start.slice());
-  let state = optimiser.init(parameters);
   const uses = countUses(layout);
 
-  /** The tensors that a pass sees of `flat`; `constants` are cut outside of what is differentiated. */
-  const named = (flat: Tensor1D, constants: readonly Tensor[]): Map<string, Tensor> => {
-    const leaves = splitFlat(flat, layout);
-    const tensors = layout.tensors.map((_, index) => (activity.trains(index) ? leaves[index]! : constants[index]!));
-    return nameTensors(tensors, layout);
-  };
-
-  /** Loss and gradient of one pass in the flat vector, and in a change of the word vectors where there is one. */
-  const passAt = (batch: Batch, pass: Pass): { loss: Tensor; gradient: Tensor1D; changeGradient?: Tensor3D } => {
-    const constants = splitFlat(parameters, layout);
-    // The gradient is that of the flat vector, so that parts that a pass does not reach (dropped layers, idle experts) have zero.
-    const lossOf = (flat: Tensor, wordChange?: Tensor) => {
-      const changed = wordChange === undefined ? {} : { wordChange: wordChange as Tensor3D };
-      return batchLoss(named(flat as Tensor1D, constants), batch, { ...pass, ...changed });
-    };
+  /** Loss of one pass, its gradient by tensor, and that in a change of the word vectors where there is one. */
+  const passAt = (batch: Batch, pass: Pass): PassResult => {
+    const tensors = weights.tensors();
+    const trained = tensors.flatMap((_, index) => (activity.trains(index) ? index : []));
     const { wordChange } = pass;
-    const inputs: readonly Tensor[] = wordChange === undefined ? [parameters] : [parameters, wordChange];
-    const { value, gradients } = valueAndGradients(lossOf, inputs);
-    const [gradient, changeGradient] = gradients as [Tensor1D, Tensor3D?];
-    return { loss: value, gradient, ...(changeGradient && { changeGradient }) };
+    const lossOf = (...inputs: readonly Tensor[]): Scalar => {
+      const changed = wordChange === undefined ? {} : { wordChange: inputs.at(-1) as Tensor3D };
+      return batchLoss(nameTensors(tensors, layout), batch, { ...pass, ...changed });
+    };
+    const inputs = [...trained.map((index) => tensors[index]!), ...(wordChange === undefined ? [] : [wordChange])];
+    const { value, gradients } = valueAndReached(lossOf, inputs);
+    const byTensor = new Map(trained.map((index, place) => [index, gradients[place]!]));
+    const changeGradient = wordChange === undefined ? null : (gradients.at(-1) as Tensor3D);
+    return { loss: value, gradients: tensors.map((_, index) => byTensor.get(index) ?? null), changeGradient };
   };
 
-  const gradientAt = (batch: Batch, random: SeededRandom): { loss: Tensor; gradient: Tensor1D } => {
+  const gradientsAt = (batch: Batch, random: SeededRandom): PassResult => {
     if (adversarial === undefined) return passAt(batch, { random, observe: uses.observe });
     const { steps, stepSize } = ascentOf(adversarial);
     const { radius } = adversarial;
     const none: Tensor3D = zeros(model.wordShape(batch.arranged));
-    const { loss, gradient, changeGradient } = passAt(batch, { random, observe: uses.observe, wordChange: none });
-    let change = ascend(none, changeGradient!, { radius, stepSize });
+    const first = passAt(batch, { random, observe: uses.observe, wordChange: none });
+    let change = ascend(none, first.changeGradient!, { radius, stepSize });
     for (let step = 1; step < steps; step++) {
       const uphill = passAt(batch, { random: random.fork('ascent', step), wordChange: change }).changeGradient!;
       change = ascend(change, uphill, { radius, stepSize });
     }
     // The change is a constant of the last pass.
     const worst = passAt(batch, { random: random.fork('ascent', steps), wordChange: change });
-    return { loss, gradient: mul(add(gradient, worst.gradient), 0.5) };
+    const gradients = first.gradients.map((gradient, index) => {
+      const summands = [gradient, worst.gradients[index]!].filter((one) => one !== null);
+      return summands.length === 0 ? null : mul(addN(summands), 0.5);
+    });
+    return { ...first, gradients };
   };
 
   /** The loss of the task and what the adapter adds to it. */
@@ -292,70 +278,25 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
     return whole;
   };
 
-  const advance = (
-    batch: Pick<Batch, 'progress'>,
-    scale: number,
-    find: () => { readonly loss: Tensor; readonly gradient: Tensor1D },
-  ) => {
-    const active = activity.at(batch.progress);
-    const advanced = tidy(() => {
-      const { loss, gradient } = find();
-      // FedProx (Li 2020, equation 2): the gradient of mu / 2 ||w - w_global||² is added before clipping.
-      const pulled: Tensor1D = anchor ? add(gradient, mul(sub(parameters, anchor), proximalMu)) : gradient;
-      const own = active === null ? pulled : mul<Tensor1D>(pulled, active);
-      const clipped = gradientClipNorm > 0 ? clipByGlobalNorm(own, gradientClipNorm) : own;
-      const input = { gradient: clipped, state, parameters, scale };
-      const { change, state: next } = optimiser.update(active === null ? input : { ...input, active });
-      const { stepCount: _, ...moments } = next;
-      return { loss, parameters: add<Tensor1D>(parameters, change), ...moments };
-    });
-    const { loss, parameters: moved, ...moments } = advanced;
-    return { loss, parameters: moved, state: { stepCount: state.stepCount + 1, ...moments } };
-  };
-
-  const move = (next: { readonly parameters: Tensor1D; readonly state: AdamState }): void => {
-    parameters.dispose();
-    disposeState(state);
-    ({ parameters, state } = next);
-  };
-
-  const disposeState = (old: AdamState) => {
-    old.firstMoment.dispose();
-    old.secondMoment.dispose();
-    old.ownSteps?.dispose();
-  };
-
   return {
     /** One update from a batch; resolves to its mean loss before the update. */
     async step(batch: Batch, scale: number, random: SeededRandom): Promise<number> {
-      const next = advance(batch, scale, () => gradientAt(batch, random));
-      move(next);
-      const [loss] = await next.loss.data();
-      next.loss.dispose();
+      activity.at(batch.progress);
+      const loss = tidy(() => {
+        const found = gradientsAt(batch, random);
+        weights.step({ gradients: found.gradients, scale, trains: activity.trains });
+        return found.loss;
+      });
+      const [value] = await loss.data();
+      loss.dispose();
       await uses.closeStep(batch.indices.length);
-      return loss!;
+      return value!;
     },
-    /** One update from a gradient that was computed elsewhere, `[dim]`, at a share of all steps. */
-    take(gradient: Tensor1D, scale: number, progress: number): void {
-      const next = advance({ progress }, scale, () => ({ loss: scalar(0), gradient }));
-      move(next);
-      next.loss.dispose();
-    },
-    /** What a gradient is taken in, and the tensors that a pass sees of it. */
-    flat: () => parameters,
-    constants: () => splitFlat(parameters, layout),
-    named,
     counts: uses.perExample,
-    async parameters(): Promise<Float32Array> {
-      return Float32Array.from(await parameters.data());
-    },
+    parameters: () => weights.values(),
     dispose(): void {
-      parameters.dispose();
-      disposeState(state);
-      decayMask.dispose();
-      ratesTensor?.dispose();
+      weights.dispose();
       activity.dispose();
-      anchor?.dispose();
       uses.dispose();
     },
   };

@@ -17,6 +17,7 @@ import {
   removeBackend,
 } from '@tensorflow/tfjs-core';
 import { activationKernels } from './activations.ts';
+import { adamKernels } from './adam.ts';
 import { arrangementKernels } from './arrangement.ts';
 import { attentionKernels } from './attention.ts';
 import { NativeBackend, nativeBackendName } from './backend.node.ts';
@@ -35,6 +36,7 @@ const kernels: Kernels = {
   ...activationKernels,
   ...normKernels,
   ...attentionKernels,
+  ...adamKernels,
 };
 
 let hasKernels = false;

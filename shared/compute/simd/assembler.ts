@@ -82,6 +82,7 @@ export const v128 = {
   subtract: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe5)],
   multiply: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)],
   divide: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe7)],
+  root: (a: Code): Code => [...a, ...vector(0xe3)],
   /** The lower of two; `a` where it is not a number. */
   lower: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xea)],
   /** The higher of two; `a` where it is not a number. */

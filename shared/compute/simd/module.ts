@@ -2,6 +2,7 @@
  * Kernels with vector instructions of WebAssembly, on a memory that somebody else fills: that of the back end `wasm`, or the pool of the native
  * one. Their code is assembled here, so there is nothing to compile or to download.
  */
+import { adamFunction } from './adam.ts';
 import { encodeModule } from './assembler.ts';
 import { normFunctions } from './norms.ts';
 import { packedProduct, packing } from './packed-product.ts';
@@ -12,6 +13,7 @@ export type VectorKernels = Readonly<Record<VectorKernel, (...numbers: readonly 
 
 /** Names of the kernels. */
 export type VectorKernel =
+  | 'adam'
   | `gelu ${'none' | 'tanh'}`
   | `gelu gradient ${'none' | 'tanh'}`
   | 'gated silu'
@@ -41,5 +43,11 @@ function compile(): WebAssembly.Module | null {
 
 /** The module of the kernels. @param relaxed whether products and sums are fused, which some engines cannot. */
 export function vectorModule(relaxed: boolean): Uint8Array<ArrayBuffer> {
-  return encodeModule([...pointwiseFunctions(relaxed), ...normFunctions(relaxed), packedProduct(relaxed), packing]);
+  return encodeModule([
+    ...pointwiseFunctions(relaxed),
+    ...normFunctions(relaxed),
+    packedProduct(relaxed),
+    packing,
+    adamFunction(relaxed),
+  ]);
 }
