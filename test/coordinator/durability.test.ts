@@ -8,6 +8,8 @@ import type { StagedBlob } from '../../coordinator/store/blobs.ts';
 import type { CoordinatorState } from '../../coordinator/store/state.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
+import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
+import { epsilonText, readStatement, spendingOf } from '../../shared/plan/privacy.ts';
 import type { FakeClient } from './fake-client.ts';
 import { enrolClient } from './fake-client.ts';
 import type { World } from './harness.ts';
@@ -47,6 +49,18 @@ const ones = Float32Array.of(1, 1, 1);
 const plan = testPlan({ rounds: { count: 2 }, aggregation: { rule: 'fedavgm', momentum: 0.5 } });
 /** Momentum buffer 1 then 1.5: what a first and a second round make of deltas of ones, each applied once. */
 const expectedValues = [0, 1, 2.5];
+/** One round with noise. */
+const privatePlan = parsePlan(
+  {
+    ...testPlan({
+      rounds: { count: 1 },
+      aggregation: { weighting: 'equal' },
+      evaluation: { everyRounds: 0 },
+    }),
+    privacy: { unit: 'client', clipNorm: 0.1, noiseMultiplier: 0.5, epsilon: 500 },
+  },
+  'the test',
+);
 
 /** A receipt that a client holds. */
 interface Receipt {
@@ -88,23 +102,41 @@ async function play(world: World, clients: readonly FakeClient[], receipts: Rece
   }
 }
 
-async function checkLedger(world: World, state: CoordinatorState, receipts: readonly Receipt[]): Promise<void> {
-  assert.equal((await world.coordinator.ended).status, 'completed');
-  const versions = await world.coordinator.library();
+/** What the versions are held to after a coordinator was killed. */
+type CheckVersions = (world: World) => Promise<void>;
+
+/** Every update is applied once. */
+const checkValues: CheckVersions = async ({ coordinator }) => {
+  const versions = await coordinator.library();
   assert.equal(versions.length, 3);
   for (const [index, { row }] of versions.entries()) {
-    const values = float32Of(await world.coordinator.adapter(row));
+    const values = float32Of(await coordinator.adapter(row));
     assert.ok(
       values.every((value) => value === expectedValues[index]),
       `version ${index} holds ${values[0]}`,
     );
   }
+};
+
+/** The version of a round spent what the numbers up to its own cost: those of rounds that were killed are charged as well, each once. */
+const checkSpending: CheckVersions = async ({ coordinator }) => {
+  const versions = await coordinator.library();
+  assert.equal(versions.length, 2);
+  const { row, record } = versions[1]!;
+  const { epsilonAfter } = spendingOf(privatePlan, ones.length)!;
+  assert.equal(String(readStatement(record.privacy).epsilon), epsilonText(epsilonAfter(row.roundIndex + 1)));
+  assert.equal((await coordinator.rounds()).length, row.roundIndex + 1);
+};
+
+async function checkLedger(world: World, state: CoordinatorState, receipts: readonly Receipt[]): Promise<void> {
+  assert.equal((await world.coordinator.ended).status, 'completed');
+  const versions = await world.coordinator.library();
   const rounds = await world.coordinator.rounds();
   assert.deepEqual(
     rounds.map(({ roundIndex }) => roundIndex),
     [...rounds.keys()],
   );
-  assert.equal(rounds.filter(({ status }) => status === 'published').length, 2);
+  assert.equal(rounds.filter(({ status }) => status === 'published').length, versions.length - 1);
   for (const { roundIndex, status } of rounds) {
     assert.notEqual(status, 'open');
     assert.deepEqual(await state.store.updatesOf(roundIndex), []);
@@ -138,6 +170,8 @@ async function checkLog({ store }: CoordinatorState): Promise<void> {
 async function runKilled(
   killAt: number,
   moment: Moment,
+  plan: Plan,
+  checkVersions: CheckVersions,
 ): Promise<{ readonly isDead: boolean; readonly names: string[] }> {
   const state = memoryState(seededEntropy(1));
   const preparing = await startWorld({ plan, state });
@@ -158,9 +192,22 @@ async function runKilled(
   const second = await startWorld({ plan, state, entropy: seededEntropy(3) });
   await play(second, clients, receipts);
   await checkLedger(second, state, receipts);
+  await checkVersions(second);
   await checkLog(state);
   await closeWorlds();
   return { isDead: true, names };
+}
+
+/** Kills at the first step, the second and so on, until a run ends before its step. */
+async function killEverywhere(moment: Moment, chosen: Plan, checkVersions: CheckVersions) {
+  for (let killAt = 1; ; killAt++) {
+    try {
+      const { isDead, names } = await runKilled(killAt, moment, chosen, checkVersions);
+      if (!isDead) return { killAt, names };
+    } catch (thrown) {
+      throw new Error(`killed ${moment} step ${killAt}`, { cause: thrown });
+    }
+  }
 }
 
 describe('durability', () => {
@@ -170,15 +217,7 @@ describe('durability', () => {
     it(`[DUR-1] kill-9-server-at-every-await: killed ${moment} any step on durable state, the next start finishes the federation`, async function () {
       // A hundred coordinators, killed and started again.
       this.timeout(120_000);
-      let last = { isDead: true, names: [] as string[] };
-      let killAt = 1;
-      for (; last.isDead; killAt++) {
-        try {
-          last = await runKilled(killAt, moment);
-        } catch (thrown) {
-          throw new Error(`killed ${moment} step ${killAt}`, { cause: thrown });
-        }
-      }
+      const { killAt, names } = await killEverywhere(moment, plan, checkValues);
       // The sweep saw every kind of step, and the run that nobody killed did all of them.
       for (const name of [
         'openRound',
@@ -193,10 +232,17 @@ describe('durability', () => {
         'publish',
         'delete',
       ])
-        assert.ok(last.names.includes(name), `${name} was never done`);
+        assert.ok(names.includes(name), `${name} was never done`);
       assert.ok(killAt > 60, `${killAt} steps`);
     });
   }
+
+  it('[DUR-5] kill-9-server-at-every-await: the epsilon of a version counts every number once, those of killed rounds too', async function () {
+    this.timeout(120_000);
+    await killEverywhere('before', privatePlan, checkSpending);
+    const { names } = await killEverywhere('after', privatePlan, checkSpending);
+    assert.ok(names.includes('publish'));
+  });
 
   it('[DUR-2] disk-full: a store that fails ends the federation, and nothing more is written', async () => {
     const state = memoryState(seededEntropy(1));
