@@ -137,7 +137,7 @@ export function parseBottleneck(value: unknown, base: BaseDescription): Bottlene
   if (optional.parallelInput !== undefined && !parallel)
     problems.push({
       path: 'parallelInput',
-      sentence: `is for parallel adapters only, found ${optional.parallelInput}`,
+      sentence: `must be left out unless the adapter is parallel, where it is raw or normed, found ${optional.parallelInput}`,
     });
   if (problems.length > 0) refuseSettings('bottleneck', problems);
   const path = optional.dropPath ?? ('dropPath' in preset ? preset.dropPath : undefined);

@@ -90,7 +90,7 @@ const entries: Readonly<Record<string, Entry>> = {
   bias: {
     paper: 'Ben Zaken 2022',
     purpose: 'a strong control with almost nothing to send',
-    checks: 'merged map, finite differences',
+    checks: `${numeric}, merged map`,
   },
   prefix: {
     paper: 'Li and Liang 2021',
@@ -112,7 +112,7 @@ const entries: Readonly<Record<string, Entry>> = {
   full: {
     paper: 'Ben Zaken 2022 for parts',
     purpose: 'the other control: the whole base trains, and travels',
-    checks: 'identity, learning what a head alone cannot',
+    checks: 'identity, w + δ, finite differences through the base, learning what a head alone cannot',
   },
   hyperformer: {
     paper: 'Karimi Mahabadi 2021, Ivison and Peters 2022',
@@ -144,19 +144,19 @@ const entries: Readonly<Record<string, Entry>> = {
   average: {
     paper: 'Chronopoulou 2023',
     purpose: 'several adapters at fixed, learned or personal weights; tasks that none was trained for',
-    checks: 'members alone, finite differences',
+    checks: `members alone, ${numeric}`,
     settings: joinedExamples.average,
   },
   gate: {
     paper: 'Louizos 2018',
     purpose: 'finds the layers whose adapters are not worth their cost, and switches them off',
-    checks: 'expected counts, finite differences',
+    checks: `expected counts, ${numeric}`,
     settings: joinedExamples.gate,
   },
   split: {
     paper: 'AdapterHub',
     purpose: 'texts of known parts, such as a question before its passage',
-    checks: 'members alone',
+    checks: `members alone, ${numeric}`,
     settings: joinedExamples.split,
   },
   parallel: {

@@ -329,7 +329,11 @@ describe('bottleneck: scales, gate, norms, drop path', () => {
       /residual must be output or input without hostNormBefore/,
     ],
     ['an own norm', { residualBeforeNorm: true }, /residualBeforeNorm must be false without normAfter, .*, found true/],
-    ['an input', { parallelInput: 'normed' }, /parallelInput is for parallel adapters only, found normed/],
+    [
+      'an input',
+      { parallelInput: 'normed' },
+      /parallelInput must be left out unless the adapter is parallel, where it is raw or normed, found normed/,
+    ],
     ['a path', { dropPath: 1 }, /dropPath must be a number at least 0 and below 1, found 1/],
     ['sublayers', { sublayers: ['ffn'] }, /sublayers\[0\] must be one of attention, feedForward, found "ffn"/],
     ['no sublayer', { sublayers: [] }, /sublayers must be a list of attention, feedForward, or both, found \[\]/],

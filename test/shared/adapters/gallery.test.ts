@@ -44,6 +44,43 @@ describe('gallery of adapter methods', () => {
       for (const name of cases) assert.ok(existsSync(join(folder, base, 'adapters', `${name}.safetensors`)), name);
   });
 
+  it('[GAL-5] counts what the equations of the methods have on BERT-base', () => {
+    const [layers, hidden, inner, words, positions] = [12, 768, 3072, 30_522, 512];
+    const linear = (from: number, to: number): number => from * to + to;
+    const norm = 2 * hidden;
+    const bottleneck = layers * (linear(hidden, 48) + linear(48, hidden));
+    const lora = layers * 2 * 8 * (hidden + hidden);
+    const block = 4 * linear(hidden, hidden) + linear(hidden, inner) + linear(inner, hidden) + 2 * norm;
+    // What a generator reads is 64 wide; there are vectors of 1 task, 12 layers and 2 positions.
+    const generated = 2 * hidden * 24 + 24 + hidden + norm;
+    const source = linear(3 * 64, 128) + linear(128, 64) + 2 * 64 + (1 + layers + 2) * 64;
+    const expected = {
+      none: 0,
+      bottleneck,
+      compacter: layers * 3 * (hidden + 24) + 4 ** 3,
+      lora,
+      dora: lora + layers * 2 * hidden,
+      vera: layers * 2 * (256 + hidden),
+      ia3: layers * (hidden + hidden + inner),
+      bias: layers * (4 * hidden + inner + hidden),
+      full: (words + positions + 2) * hidden + norm + layers * block + linear(hidden, hidden),
+      prefix: layers * 2 * 30 * hidden,
+      prompt: 10 * hidden,
+      invertible: 2 * (linear(hidden / 2, hidden / 4) + linear(hidden / 4, hidden / 2)),
+      hyperformer: (64 + 1) * generated + source,
+      mixture: 4 * bottleneck + layers * 4 * hidden,
+      stack: 2 * bottleneck,
+      fuse: layers * (3 * hidden ** 2 + 2 * hidden),
+      average: 2 * bottleneck + 2,
+      gate: bottleneck + 2 * layers,
+      split: 2 * bottleneck,
+      'batch-split': 2 * bottleneck,
+      parallel: 2 * bottleneck,
+    };
+    const found = galleryOf(bertLike()).map(({ method, parameters }) => [method, parameters]);
+    assert.deepEqual(Object.fromEntries(found), expected);
+  });
+
   it('[GAL-3] draws where a method sits from what it does', () => {
     const pictures = (base: ReturnType<typeof bertLike>) =>
       new Map(galleryOf(base).map(({ method, picture }) => [method, picture]));
