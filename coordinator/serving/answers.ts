@@ -124,14 +124,17 @@ export function readingOf(
 }
 
 function requireText(input: TextInput, index: number, { kind }: Task): string {
-  if (typeof input === 'string') return input;
+  if (typeof input === 'string') {
+    if (input.trim() !== '') return input;
+    throw new UsageError('bad-text', `texts[${index}] is empty; leave it out`);
+  }
   throw new UsageError('bad-text', `texts[${index}] must be a text for the task ${kind}, found a list of words`);
 }
 
 /** Words as they are given, or the parts of a text between blanks. */
 function wordsOf(input: TextInput, index: number): readonly string[] {
   const words = typeof input === 'string' ? input.split(/\s+/u).filter((word) => word !== '') : input;
-  if (words.length > 0) return words;
+  if (words.some((word) => word.trim() !== '')) return words;
   throw new UsageError('bad-text', `texts[${index}] has no word`);
 }
 

@@ -146,14 +146,14 @@ export function createService({ engine, catalogue, limits, figures, log }: Servi
       const ahead = batches.waiting + arriving;
       if (!batches.hasRoom(arriving + count))
         throw busy(`${ahead} texts wait already`, Math.max(1, Math.ceil(ahead / Math.max(1, pace))));
-      arriving += count;
-      const { key, release } = await open(resolved).finally(() => {
-        arriving -= count;
+      const answered = await within(signal, async (both) => {
+        arriving += count;
+        const { key, release } = await open(resolved).finally(() => {
+          arriving -= count;
+        });
+        const item: Item = { asked: { key, inputs, top, task } };
+        return batches.add({ item, texts: count, signal: both, onDone: release });
       });
-      const item: Item = { asked: { key, inputs, top, task } };
-      const answered = await within(signal, (both) =>
-        batches.add({ item, texts: count, signal: both, onDone: release }),
-      );
       if (!answered.ok) throw errorOf(answered.failure);
       return { ...answering(resolved), results: answered.answers };
     },

@@ -154,6 +154,7 @@ describe('a server of adapters', () => {
       [classify({ adapter: 'lora-a', texts: [] }), 400, 'bad-request', /texts must be .*1 to 64/],
       [classify({ adapter: 'lora-a', texts: [7] }), 400, 'bad-request', /texts/],
       [classify({ adapter: 'lora-a', texts: [['one', 'word']] }), 400, 'bad-text', /texts\[0\] must be a text/],
+      [classify({ adapter: 'lora-a', texts: ['fine', ' \n'] }), 400, 'bad-text', /texts\[1\] is empty/],
       [classify({ adapter: 'lora-a', texts, tpo: 2 }), 400, 'bad-request', /tpo/],
       [classify({ adapter: 'lora-a', texts, task: 'tone' }), 400, 'no-such-task', /classification/],
       [classify({ adapter: 'language', texts }), 400, 'cannot-classify', /\/generate/],
