@@ -96,14 +96,17 @@ export function createStackedTrainer({ layout, starts, configuration }: StackedT
     const leaves = partsOf(flat);
     const tensors = leaves.map((leaf, index) => (trained[index]! ? leaf : constants[index]!));
     const all = nameTensors(tensors, layout);
+    const cut = new Map<string, readonly Tensor[]>();
     return {
       all,
       own: (client, name) => {
         const whole = all.get(name)!;
-        const shape = whole.shape.slice(1);
-        const size = whole.size / count;
-        // Cut from a vector: WebAssembly remembers with how many extents a bias was made.
-        return reshape(slice(reshape(whole, [-1]), client * size, size), shape);
+        // Cut once for all clients, so that their gradients are joined once, and from a vector: WebAssembly remembers with how many extents a bias was made.
+        const flat = reshape(whole, [-1]);
+        // The library cannot take the gradient of a cut into one.
+        const parts = cut.get(name) ?? (count === 1 ? [slice(flat, 0)] : split(flat, count));
+        cut.set(name, parts);
+        return reshape(parts[client]!, whole.shape.slice(1));
       },
     };
   };

@@ -2,8 +2,8 @@
  * `adapters`: one training step of every adapter method, relative to a step of the frozen base (forward, and back to the word vectors, to which one
  * vector is added that trains) in the same run, beside the ratio of their arithmetic: a method is within its bar where its step takes at most
  * twice that ratio. And what placement and sparsity save: adapters in the upper half of the layers alone, and mixtures by how many of their experts
- * they ask, so large that experts are most of the step. What the optimiser does with the parameters of experts depends on how many there are and
- * not on how many are asked: `mixture-0-of-8` has all of them and asks none, and shares are those of what comes on top of it.
+ * they ask, so large that experts are most of the step. `mixture-0-of-8` has all experts and asks none, and shares are those of what comes on top of
+ * it, their part of the optimiser among it, whose own arithmetic counts for nothing in the ratio.
  *
  * Steps of the base and of a method are taken in turns, so that a busy machine slows both; the fastest of each counts.
  *
