@@ -3,11 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
+  addBaseComputeOptions,
   addColumnOptions,
-  addComputeOptions,
   addMetricOption,
+  type BaseComputeOptions,
   type ColumnOptions,
-  type ComputeOptions,
   wholeNumber,
 } from '../../client/commands/options.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
@@ -18,7 +18,7 @@ import type { MetricName } from '../../shared/training/metrics.ts';
 import { type AdapterName, adapterNames, type DataFiles, type QuickstartOptions } from './options.ts';
 import type { QuickstartResult } from './run.ts';
 
-interface Flags extends ColumnOptions, ComputeOptions {
+interface Flags extends ColumnOptions, BaseComputeOptions {
   readonly base?: string;
   readonly train?: string;
   readonly test?: string;
@@ -62,7 +62,7 @@ export function register(program: Command, context: CommandContext): void {
     .addOption(new Option('--adapter <method>', 'what is trained').choices(adapterNames).default('bottleneck'))
     .option('--seed <number>', 'decides partition, start values, batches and dropout', wholeNumber(0), 1)
     .option('--out <folder>', 'where results go', 'quickstart-output');
-  addComputeOptions(addMetricOption(addColumnOptions(command))).action(async (flags: Flags) => {
+  addBaseComputeOptions(addMetricOption(addColumnOptions(command))).action(async (flags: Flags) => {
     const asked = optionsOf(flags);
     const [{ resolveBaseFolder }, { runQuickstart }, { reportPage }, { comparisonOf, comparisonTables, verdictOf }] =
       await Promise.all([
@@ -108,6 +108,7 @@ export function optionsOf(flags: Flags): QuickstartOptions {
     adapter: flags.adapter,
     backend: flags.backend,
     threads: flags.threads,
+    frozenWeights: flags.frozenWeights,
     seed: flags.seed,
     outFolder: flags.out,
   };

@@ -42,7 +42,7 @@ async function open(
   parent: ParentLink<FromLearner>,
 ): Promise<void> {
   const backend = await useBackend(compute.backend, compute);
-  const { model: base, tokenizer } = await loadBase(baseFolder);
+  const { model: base, tokenizer } = await loadBase(baseFolder, { frozenWeights: compute.frozenWeights });
   const adapter = parseAdapter(plan.adapter, base.description);
   const model = createTaskModel({ base, adapter, task: plan.task, tokenizer });
   const encode = (path: string) =>

@@ -4,6 +4,7 @@ import type { FinishReason } from '../../client/session/machine.ts';
 import type { CoordinatorProgress } from '../../coordinator/events.ts';
 import type { AdapterLineage } from '../../shared/adapters/adapter-manifest.ts';
 import type { BackendName } from '../../shared/compute/backend.ts';
+import type { FrozenPrecision } from '../../shared/compute/compact-matrix.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import type { MetricName } from '../../shared/training/metrics.ts';
@@ -12,6 +13,8 @@ import type { MetricName } from '../../shared/training/metrics.ts';
 export interface ComputeChoice {
   readonly backend: BackendName | 'auto';
   readonly threads: number;
+  /** How it keeps the weights of the base. */
+  readonly frozenWeights?: FrozenPrecision;
 }
 
 /** Bytes of one federation, seen from its sites. */

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { joiningMethodNames, soloMethodNames } from '../../shared/adapters/method-names.ts';
 import type { Progress, ProgressOptions } from '../../shared/command-line/progress.ts';
 import type { BackendName } from '../../shared/compute/backend.ts';
+import type { FrozenPrecision } from '../../shared/compute/compact-matrix.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import type { Partition } from '../../shared/data/partition.ts';
 import type { TaskKind } from '../../shared/plan/task.ts';
@@ -43,6 +44,8 @@ export interface QuickstartOptions {
   readonly adapter: AdapterName;
   readonly backend: BackendName | 'auto';
   readonly threads: number;
+  /** How every process keeps the weights of the base; default auto. */
+  readonly frozenWeights?: FrozenPrecision;
   /** Decides the partition, the start of the adapter, batches and dropout; the sample's rows do not depend on it. */
   readonly seed: number;
   /** Folder of the results. */

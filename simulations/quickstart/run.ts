@@ -88,8 +88,8 @@ export async function runQuickstart(options: QuickstartOptions, hooks: Quickstar
   };
   const approved = plans.head === null ? [plans.federated] : [plans.federated, plans.head];
   for (const site of sites) writeSite(folder, site, form, policyDocument(approved, options));
-  const { backend, threads } = options;
-  const compute = { backend, threads };
+  const { backend, threads, frozenWeights = 'auto' } = options;
+  const compute = { backend, threads, frozenWeights };
   const setting: Setting = { options, hooks, folder, baseFolder, division, train, test, task, metric, compute };
   hooks.log(
     `${sites.length} sites, ${train.length} training rows${labels.length === 0 ? '' : ` with ${labels.length} labels`}, ${test.length} test rows; base ${base.family}, ${base.layerCount} layers of ${base.hiddenSize}`,

@@ -12,6 +12,7 @@ const flags = {
   adapter: 'bottleneck',
   backend: 'auto',
   threads: 1,
+  frozenWeights: 'auto',
   seed: 1,
   out: 'quickstart-output',
 } as const;
@@ -26,7 +27,8 @@ describe('quickstart flags', () => {
 
   it('[QFL-2] files of the user are dealt with skewed labels unless another partition is asked for', () => {
     const files = { train: 'a.jsonl', test: 'b.csv', textColumn: 'body', labelColumn: 'kind' };
-    const options = optionsOf({ ...flags, ...files, base: 'folder' });
+    const options = optionsOf({ ...flags, ...files, base: 'folder', frozenWeights: 'int8' });
+    assert.equal(options.frozenWeights, 'int8');
     assert.deepEqual(options.data, { ...files, labelNames: null });
     assert.deepEqual(options.partition, { kind: 'dirichlet', alpha: 0.5 });
     assert.equal(options.baseFolder, 'folder');
