@@ -6,13 +6,14 @@
 import { assert } from '../shared/core/assert.ts';
 import { bytesOf } from '../shared/core/bytes.ts';
 import type { ClientId } from '../shared/core/ids.ts';
-import { type PhasePlace, planOfPhase } from '../shared/plan/phases.ts';
+import { type PhasePlace, planOfPhase, plansAhead } from '../shared/plan/phases.ts';
 import { type Plan, planBytes, planHashOf } from '../shared/plan/plan.ts';
 import { spentStatement } from '../shared/plan/privacy.ts';
 import { encodeMessage } from '../shared/protocol/codec.ts';
 import { type Exchange, exchangeOf } from '../shared/update/exchange.ts';
 import { type AdapterLayout, layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
+import { operatorOf } from './canary/operator.ts';
 import { type Federation, type FederationEnd, type FederationPorts, openFederation } from './federation.ts';
 import type { Hearing } from './hearing.ts';
 import { placesOf, planPlaceOf, recordsOf, type VersionPlace } from './library/places.ts';
@@ -126,6 +127,8 @@ export async function openPhases(ports: PhasesPorts): Promise<Federation> {
     });
   };
 
+  // What the operator's files lack for a later phase is said before any begins.
+  for (const plan of plansAhead(document).slice(1)) (await operatorOf(plan, ports.openOperator))?.dispose();
   let running = await open();
   const current = (): Federation => running.federation;
   const finish = (over: FederationEnd): void => {

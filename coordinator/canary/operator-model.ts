@@ -10,6 +10,7 @@ import { errorMessage, UsageError } from '../../shared/core/errors.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { type ExampleSource, memorySource } from '../../shared/data/example-source.ts';
 import { createParts } from '../../shared/data/parts.ts';
+import { placeOf } from '../../shared/data/row-fields.ts';
 import { streamViews } from '../../shared/data/rows.node.ts';
 import { loadBase } from '../../shared/model/load.node.ts';
 import { type RowsFile, rootOf } from '../../shared/plan/robustness.ts';
@@ -39,7 +40,7 @@ export function openOperatorModel({ planFile, baseFolder, backend }: OperatorFil
     const { canary, task, training, rounds, aggregation } = plan;
     const read = (field: string, rows: RowsFile): Promise<string> =>
       checkedFile(field, resolve(dirname(planFile), rows.file), rows);
-    const { by, file = '', digest } = canary;
+    const { by, file = '', digest, partColumn } = canary;
     const canaryFile = by === 'operator' && digest !== undefined ? await read('canary', { file, digest }) : null;
     const root = rootOf(aggregation);
     const rootFile = root === null ? null : await read('aggregation.root', root);
@@ -55,19 +56,22 @@ export function openOperatorModel({ planFile, baseFolder, backend }: OperatorFil
     });
     const model = modelOf(beside.adapter, trained.layout);
     const measured = published === trained ? model : modelOf(published.adapter, published.layout);
-    const sourceOf = async (path: string): Promise<ExampleSource> => {
+    const sourceOf = async (path: string, part: string | undefined): Promise<ExampleSource> => {
+      const columns = { part };
       const encoder = createRowEncoder({ task: model.task, tokenizer });
       const parts = createParts();
       const examples = [];
       for await (const view of streamViews(path)) {
-        const row = model.task.rows.read(view, {});
+        if (task.part !== undefined && part !== undefined && placeOf(view, columns).part !== task.part) continue;
+        const row = model.task.rows.read(view, columns);
         for (const example of parts.tag(row.part, encoder.encode(row))) examples.push(example);
       }
-      if (examples.length === 0) throw new UsageError('wrong-rows', `${path} holds no row that can be scored`);
+      const whose = task.part === undefined || part === undefined ? '' : ` of the part ${task.part}`;
+      if (examples.length === 0) throw new UsageError('wrong-rows', `${path} holds no row${whose} that can be scored`);
       return parts.label(memorySource(examples));
     };
-    const canaryRows = canaryFile === null ? null : await sourceOf(canaryFile);
-    const rootRows = rootFile === null ? null : await sourceOf(rootFile);
+    const canaryRows = canaryFile === null ? null : await sourceOf(canaryFile, partColumn);
+    const rootRows = rootFile === null ? null : await sourceOf(rootFile, root?.partColumn);
     return {
       measure: (parameters) => {
         assert(canaryRows !== null, 'the plan names rows to measure on');

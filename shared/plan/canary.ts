@@ -19,6 +19,8 @@ export interface Canary {
   readonly file?: string | undefined;
   /** SHA-256 of that file. */
   readonly digest?: Digest | undefined;
+  /** The column of that file that tells parts apart, where its rows are of several tasks; as `RowsFile` has it. */
+  readonly partColumn?: string | undefined;
   readonly metric: MetricName;
   /** By how much a candidate may be worse than the version that it would replace. */
   readonly drop: number;
@@ -33,6 +35,7 @@ export const canarySchema = sectionField({
   by: z._default(choiceField(['none', 'operator', 'clients']), 'none'),
   file: z.optional(textField(1024, 'the path of a file with rows, from the folder of the plan,')),
   digest: z.optional(digestField()),
+  partColumn: z.optional(textField(200, 'the name of a column')),
   metric: z._default(choiceField(metricNames), 'accuracy'),
   drop: z._default(numberField({ atLeast: 0, atMost: 1e6 }), 0.05),
   least: z.optional(numberField({ atLeast: 0, atMost: 1e6 })),
@@ -40,7 +43,7 @@ export const canarySchema = sectionField({
 });
 
 /** What no single field of the section shows. */
-export function crossCheckCanary({ by, file, digest, least }: Canary): Problem[] {
+export function crossCheckCanary({ by, file, digest, partColumn, least }: Canary): Problem[] {
   const problems: Problem[] = [];
   const demand = (path: string, sentence: string): void => void problems.push({ path: `canary.${path}`, sentence });
   if (by === 'operator') {
@@ -51,6 +54,7 @@ export function crossCheckCanary({ by, file, digest, least }: Canary): Problem[]
   for (const [name, value] of [
     ['file', file],
     ['digest', digest],
+    ['partColumn', partColumn],
   ] as const)
     if (value !== undefined)
       demand(name, `must be left out with canary.by ${by}: only an operator has rows of its own`);

@@ -8,6 +8,8 @@ import { choiceField, digestField, numberField, sectionField, textField, wholeFi
 export interface RowsFile {
   readonly file: string;
   readonly digest: Digest;
+  /** The column that tells parts apart. Of a task with a part, rows of others are left alone; absent means that all rows are of the task. */
+  readonly partColumn?: string | undefined;
 }
 
 /** Settings of the robust rule. */
@@ -34,6 +36,7 @@ export const robustFields = {
     sectionField({
       file: textField(1024, 'the path of a file with rows, from the folder of the plan,'),
       digest: digestField(),
+      partColumn: z.optional(textField(200, 'the name of a column')),
     }),
   ),
 };
