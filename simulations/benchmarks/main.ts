@@ -143,6 +143,18 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     },
     load: () => import('./workers.ts'),
   },
+  serve: {
+    summary: 'requests per second over HTTP for 1, 8 and 64 adapters on one base: many clients at once, and one by one',
+    flags: {
+      backend: 'auto, or the name of a back end, default native',
+      threads: 'threads of the back end',
+      rank: 'rank of the adapters, default 8',
+      clients: 'clients that ask at the same time, default 32',
+      requests: 'requests of a measurement, default 256',
+      turns: 'turns of both, default 3',
+    },
+    load: () => import('./serve.ts'),
+  },
   round: {
     summary: 'a whole round without training, beside the same bytes over bare socket.io',
     flags: {
