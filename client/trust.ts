@@ -7,7 +7,7 @@ import * as z from 'zod/mini';
 import { type LogHead, noHead } from '../shared/audit/checkpoint.ts';
 import { findPublication, findReceipt, findVoid, type JudgedProof, openLogProof } from '../shared/audit/proof.ts';
 import { equalBytes, fromHex, toHex, utf8 } from '../shared/core/bytes.ts';
-import { errorMessage, TransportError } from '../shared/core/errors.ts';
+import { errorMessage, StoreError, TransportError } from '../shared/core/errors.ts';
 import type { Digest, FederationId } from '../shared/core/ids.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import { judgeCertificates, judgeMember } from '../shared/identity/certificate.ts';
@@ -83,7 +83,20 @@ export function createTrust(options: TrustOptions): Trust {
     evidence.write(`${federationId}-${name}.json`, utf8(`${JSON.stringify(value, null, 1)}\n`));
   const kept = async <Value>(name: string, schema: z.ZodMiniType<Value>, absent: Value): Promise<Value> => {
     const bytes = await evidence.read(`${federationId}-${name}.json`);
-    return bytes === null ? absent : z.parse(schema, JSON.parse(new TextDecoder().decode(bytes)));
+    if (bytes === null) return absent;
+    try {
+      return z.parse(schema, JSON.parse(new TextDecoder().decode(bytes)));
+    } catch (cause) {
+      const next =
+        'put back a copy of it; without one this site cannot tell an old log from the one it knows, and has to enrol anew';
+      throw new StoreError(
+        'evidence-damaged',
+        `evidence/${federationId}-${name}.json is no ${name} that this program wrote; ${next}`,
+        {
+          cause,
+        },
+      );
+    }
   };
   const newestHead = async (): Promise<LogHead> => {
     head ??= (await kept('checkpoint', headSchema, noHead)) as LogHead;

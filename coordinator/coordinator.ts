@@ -13,8 +13,11 @@ import { systemEntropy } from '../shared/crypto/entropy.ts';
 import { fingerprint } from '../shared/crypto/identity.ts';
 import { digestOfSource, sourceOf } from '../shared/model/byte-source.ts';
 import type { BaseFiles } from '../shared/model/load.ts';
+import { plansAhead } from '../shared/plan/phases.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { planBytes, planHashOf } from '../shared/plan/plan.ts';
+import { askedOfAll } from '../shared/plan/secure-aggregation.ts';
+import { groupSizeMax } from '../shared/secure-aggregation/threshold.ts';
 import { exchangeOf } from '../shared/update/exchange.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import { layoutDigest, specificationOf } from '../shared/update/layout.ts';
@@ -250,6 +253,7 @@ async function matchFederation(
       `the state holds a federation with plan ${found.planHash}, the given plan is ${planHash}; use its plan, or another --state folder`,
     );
   }
+  if (found === null) await requireRoom(plan, store);
   const tensors = layout.tensors.map(specificationOf);
   const baseFiles = () =>
     [...options.baseFiles].map(([name, content]) => ({ name, digest: digestOfSource(sourceOf(content)) }));
@@ -273,4 +277,14 @@ async function matchFederation(
     await store.createVersion(makeInitialVersion(lineage, adapter, modelHashOf(baseDigest, bytes)));
   }
   return record;
+}
+
+/** A federation begins with a plan that can ask every client that is enrolled already, where it says all. */
+async function requireRoom(plan: Plan, store: CoordinatorState['store']): Promise<void> {
+  const enrolled = (await store.clients()).filter(({ status }) => status === 'approved').length;
+  const most = Math.min(...plansAhead(plan).map((part) => askedOfAll(part) ?? Number.POSITIVE_INFINITY));
+  if (enrolled <= most) return;
+  const found = `${enrolled} clients are enrolled, and rounds.cohortSize is all, but one masked sum has at most ${most}`;
+  const nearest = `set secureAggregation.groupSize to ${groupSizeMax}, which asks all in groups, or rounds.cohortSize to ${most}, which draws so many`;
+  throw new UsageError('bad-plan', `the plan asks not all: ${found}; ${nearest}`);
 }

@@ -15,7 +15,14 @@ export type CoordinatorProgress =
       readonly status: 'approved' | 'pending';
     }
   | { readonly type: 'client-joined' | 'client-left'; readonly clientId: ClientId; readonly present: number }
-  | { readonly type: 'round-started'; readonly roundIndex: number; readonly roundHash: Digest; readonly asked: number }
+  | {
+      readonly type: 'round-started';
+      readonly roundIndex: number;
+      readonly roundHash: Digest;
+      readonly asked: number;
+      /** Clients that are there and not asked although the plan says all: one masked sum has no room for them. */
+      readonly beyond: number;
+    }
   | { readonly type: 'client-accepted'; readonly clientId: ClientId }
   | { readonly type: 'client-declined'; readonly clientId: ClientId; readonly code: string; readonly reason: string }
   | {

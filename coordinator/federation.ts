@@ -8,6 +8,7 @@
 import { assert } from '../shared/core/assert.ts';
 import { errorMessage, FederationError, StoreError } from '../shared/core/errors.ts';
 import type { ClientId } from '../shared/core/ids.ts';
+import { askedOfAll } from '../shared/plan/secure-aggregation.ts';
 import { encodeMessage } from '../shared/protocol/codec.ts';
 import type { CoordinatorEvent, FederationStatus } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
@@ -27,7 +28,7 @@ import { createRoundWork } from './round-work.ts';
 import { receive, startFederation } from './rounds/machine.ts';
 import { settingsOf } from './rounds/settings.ts';
 import type { FederationEffect, FederationEvent, FederationState } from './rounds/state.ts';
-import { deadlineOf } from './rounds/state.ts';
+import { askable, deadlineOf } from './rounds/state.ts';
 import type { Peer } from './transport/transport.ts';
 
 /** Everything a federation works with. */
@@ -143,7 +144,9 @@ export async function openFederation(ports: FederationPorts): Promise<Federation
       case 'open-round': {
         round = await work.open(effect.roundIndex, effect.clients);
         const { roundIndex, roundHash } = round;
-        onEvent({ type: 'round-started', roundIndex, roundHash, asked: effect.clients.length });
+        const asked = effect.clients.length;
+        const beyond = asked === askedOfAll(plan) ? Math.max(0, askable(state).length - asked) : 0;
+        onEvent({ type: 'round-started', roundIndex, roundHash, asked, beyond });
         break;
       }
       case 'offer':

@@ -43,6 +43,8 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
     case 'client-left':
       return verbose ? `${shorten(event.clientId)} ${event.type === 'client-joined' ? 'connected' : 'left'}` : null;
     case 'round-started':
+      if (event.beyond > 0)
+        return `round ${event.roundIndex}: ${event.asked} clients asked, drawn from ${event.asked + event.beyond}: one masked sum has no more; a new federation with secureAggregation.groupSize asks all`;
       return verbose ? `round ${event.roundIndex}: ${event.asked} clients asked` : null;
     case 'client-declined':
       return `${shorten(event.clientId)} does not take part (${event.code}): ${event.reason}`;

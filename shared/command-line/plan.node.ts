@@ -8,7 +8,7 @@ import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
 import { describePhasesPrivacy, describePrivacy } from '../plan/privacy.ts';
 import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
-import { describeMasking } from '../plan/secure-aggregation.ts';
+import { askedOfAll, describeMasking } from '../plan/secure-aggregation.ts';
 import { describeStrategies } from '../plan/training.ts';
 import { declarationOf } from '../update/low-rank-rules.ts';
 import { robustDeclarationOf } from '../update/robust-rules.ts';
@@ -131,7 +131,10 @@ function isFrozen(plan: Plan, index: number, prefix: string): string {
 function partLines(plan: Plan, base: BaseReport | null): string[] {
   const { rounds, training, aggregation } = plan;
   const local = training.localSteps === undefined ? `${training.localEpochs} epochs` : `${training.localSteps} steps`;
-  const asked = rounds.cohortSize === 'all' ? 'all connected clients' : `${rounds.cohortSize} clients`;
+  const most = askedOfAll(plan);
+  const beyond =
+    most === null ? '' : ` (${most} at most, drawn anew for every round; for more: secureAggregation.groupSize)`;
+  const asked = rounds.cohortSize === 'all' ? `all connected clients${beyond}` : `${rounds.cohortSize} clients`;
   const spare = rounds.cohortSize === 'all' ? '' : `; ${rounds.cohortSize - rounds.quorum} may be missing`;
   const optimiser = `${training.schedule} learning rate ${training.learningRate}, batches of ${training.batchSize}`;
   const lines = [

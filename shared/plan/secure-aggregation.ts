@@ -34,8 +34,8 @@ export interface SecureAggregation {
   /** Deadline of every exchange of messages after training. */
   readonly phaseSeconds: number;
   /**
-   * Least members of a group: a round is divided into groups, each with a sum of its own. Left out: where a cohort is larger than a complete
-   * graph, of as many members as can be.
+   * Least members of a group: a round is divided into groups, each with a sum of its own. Left out: where a cohort, or the quorum of all, is
+   * larger than a complete graph, of as many members as can be.
    */
   readonly groupSize?: number | undefined;
 }
@@ -74,11 +74,16 @@ export function isMasked({ secureAggregation: { mode }, rounds }: MaskingPlan): 
 export function groupSizeOf(plan: MaskingPlan): number | null {
   const {
     secureAggregation: { groupSize },
-    rounds: { cohortSize },
+    rounds: { cohortSize, quorum },
   } = plan;
   if (!isMasked(plan)) return null;
   if (groupSize !== undefined) return groupSize;
-  return cohortSize !== 'all' && cohortSize > completeGraphMax ? groupSizeMax : null;
+  return (cohortSize === 'all' ? quorum : cohortSize) > completeGraphMax ? groupSizeMax : null;
+}
+
+/** Clients that a round asks at most although its plan says all: what a complete graph holds; null where it asks all that are there. */
+export function askedOfAll(plan: MaskingPlan): number | null {
+  return plan.rounds.cohortSize === 'all' && isMasked(plan) && groupSizeOf(plan) === null ? completeGraphMax : null;
 }
 
 /** What the coordinator sees of the updates of a round. */
@@ -124,7 +129,10 @@ export function crossCheckMasking(
     demand('rounds.quorum', `must be at least ${clientCountFloor} with masked rounds, ${found}`);
   }
   const { clientCountMax } = sumSizesOf(plan);
-  if (maskedCohortMax(plan) > groupedClientsMax) {
+  if (rounds.quorum > groupedClientsMax) {
+    const why = `a masked round has no more clients; or set secureAggregation.mode to off, and the coordinator can read every single delta`;
+    demand('rounds.quorum', `must be at most ${groupedClientsMax}, found ${rounds.quorum}: ${why}`);
+  } else if (maskedCohortMax(plan) > groupedClientsMax) {
     const instead = 'set secureAggregation.mode to off, and the coordinator can read every single delta';
     demand(
       'rounds.cohortSize',

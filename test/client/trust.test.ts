@@ -75,6 +75,7 @@ function scene({ pinned = null as Digest | null, policy = {} } = {}) {
   return {
     platform,
     trust,
+    details: () => events.flatMap((event) => (event.type === 'problem' ? [event.detail] : [])),
     problems: () => events.flatMap((event) => (event.type === 'problem' ? [event.code] : [])),
     publish: (roundIndex: number, clientId: string = site.clientId) =>
       log.record(
@@ -224,5 +225,19 @@ describe('trust of a client', () => {
     show({ approval: both(nowMs, signPlan(planHash, ports(0, nowMs))) });
     assert.equal(await judge(planHash), null);
     assert.match((await judge(digest('dd'))) ?? '', /approved plan cccc/);
+  });
+
+  it('[TRU-30] a file of the evidence that is damaged is named, with what to do, and nothing is believed without it', async () => {
+    for (const text of ['{"size":', '{"size":"two","root":"x"}']) {
+      const { publish, witness, platform, trust, details } = scene();
+      await platform.evidence.write(`${federationId}-checkpoint.json`, new TextEncoder().encode(text));
+      await publish(0);
+      await witness(0);
+      assert.match(
+        details().join(),
+        /evidence\/f+-checkpoint\.json is no checkpoint that this program wrote; put back a copy/,
+      );
+      assert.equal(trust.head().size, 0);
+    }
   });
 });

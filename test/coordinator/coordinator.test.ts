@@ -2,7 +2,10 @@ import { strict as assert } from 'node:assert';
 import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { describeEvent } from '../../coordinator/commands/describe-event.ts';
+import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of, fromHex } from '../../shared/core/bytes.ts';
+import { type ClientId, parseDigest } from '../../shared/core/ids.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { openVersionRecord } from '../../shared/protocol/version-record.ts';
 import { binaryCounts } from '../helpers/evaluation-counts.ts';
@@ -250,5 +253,34 @@ describe('coordinator', () => {
       digest: client.announcement(Float32Array.of(1, 2, 3)).chunkDigests[0]!,
     });
     assert.equal(!other.ok && other.error.code, 'blob-unknown');
+  });
+
+  it('[CRD-30] a plan that says all asks more than one masked sum holds of nobody in silence: refused where they are enrolled already, told where they come later', async () => {
+    const state = memoryState(seededEntropy(3));
+    for (let index = 0; index < 129; index++) {
+      const hash = parseDigest(index.toString(16).padStart(64, '0'));
+      const whom = { approval: 'automatic' as const, expiresMs: 9, redeemedBy: null, organisation: `${index}` };
+      await state.store.addInvite({ tokenHash: hash, ...whom });
+      const clientId = hash as string as ClientId;
+      await state.store.redeemInvite(hash, { clientId, publicKey: '00', name: '', enrolledMs: 1 }, 1);
+    }
+    const masked = (secureAggregation: object) =>
+      testPlan({ rounds: { quorum: 3, cohortSize: 'all' }, secureAggregation });
+    const start = (plan: ReturnType<typeof masked>) =>
+      startWorld({ plan, state: { ...state, close: async () => undefined } });
+    await assert.rejects(start(masked({ mode: 'on' })), {
+      code: 'bad-plan',
+      message:
+        /129 clients are enrolled, and rounds\.cohortSize is all, .* at most 128; set secureAggregation\.groupSize to 64,/,
+    });
+    assert.equal(await state.store.federation(), null, 'nothing is begun');
+    const { coordinator } = await start(masked({ mode: 'on', groupSize: 64 }));
+    assert.equal((await coordinator.versions()).length, 1);
+    const event = { type: 'round-started' as const, roundIndex: 2, roundHash: 'a' as never, asked: 128 };
+    assert.match(
+      describeEvent({ ...event, beyond: 4 }, '.', false) ?? '',
+      /round 2: 128 clients asked, drawn from 132: .* secureAggregation\.groupSize asks all/,
+    );
+    assert.equal(describeEvent({ ...event, beyond: 0 }, '.', false), null);
   });
 });

@@ -23,6 +23,7 @@ const started = (roundIndex: number): CoordinatorProgress => ({
   roundIndex,
   roundHash,
   asked: 2,
+  beyond: 0,
 });
 const step = (clientId: ClientId, stepsDone: number): CoordinatorProgress => ({
   type: 'client-progress',

@@ -201,6 +201,16 @@ describe('parsePlan', () => {
     );
     assert.match(groups, /a group that more leave is left out, and the round goes on/);
     assert.match(described({ quorum: 120, cohortSize: 130 }), /the sums of groups of 64 to 127 alone/);
+    assert.match(
+      described({ quorum: 129 }),
+      /the sums of groups of 64 to 127 alone/,
+      'all means more than one sum holds',
+    );
+    assert.match(described({ quorum: 128 }), /sees sums alone/);
+    assert.throws(
+      () => described({ quorum: 1001 }),
+      /rounds\.quorum must be at most 1000, found 1001.*or set secureAggregation\.mode to off/,
+    );
   });
 
   it("[PLN-10] leaves an adapter's own settings open but plain", () => {
