@@ -64,7 +64,7 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   const [packed, packedBack] = [packedMatrix(readable, false), packedMatrix(readable, true)];
   let transposed: Tensor2D | null = null;
   const goBack = (upstream: Tensor2D): Tensor2D => {
-    if (!needsCopies()) return multiply(upstream, weight, { transposeB: true });
+    if (!needsCopies()) return multiply(upstream, weight, { transposeB: true, frozen: 'gradient' });
     if (canBePacked(outSize, inSize)) return packedBack.times(upstream, null);
     if (transposed !== null) return multiply(upstream, transposed);
     transposed = keep(transpose(weight));
@@ -74,7 +74,9 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   };
   const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
     withGradient([input], (x: Tensor2D) => ({
-      value: canBePacked(inSize, outSize) ? packed.times(x, added) : product(x, weight, added),
+      value: canBePacked(inSize, outSize)
+        ? packed.times(x, added)
+        : multiply(x, weight, { bias: added, frozen: 'value' }),
       saved: [],
       backward: (upstream: Tensor2D) => [goBack(upstream)],
     }));
@@ -255,16 +257,19 @@ interface ProductOptions {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: Tensor1D | null;
+  /** Set where `b` never changes: what the product is for. The native back end keeps such matrices as it multiplies best. */
+  readonly frozen?: 'value' | 'gradient';
 }
 
 /** The product of two matrices; it has no gradient of its own where the native kernel is called. */
 function multiply(a: Tensor2D, b: Tensor2D, options: ProductOptions = {}): Tensor2D {
-  const { transposeA = false, transposeB = false, bias = null } = options;
+  const { transposeA = false, transposeB = false, bias = null, frozen } = options;
   if (getBackend() === 'native') {
     // The library makes three stacks of one matrix around every product.
     return engine().runKernel('_FusedMatMul', bias === null ? { a, b } : { a, b, bias }, {
       transposeA,
       transposeB,
+      ...(frozen !== undefined && { frozen }),
     }) as Tensor as Tensor2D;
   }
   if (bias === null) return matMul(a, b, transposeA, transposeB);
@@ -338,8 +343,12 @@ function trainableTiedProduct(input: Tensor2D, embedding: Tensor2D): Tensor2D {
   }));
 }
 
+/** A result with so many times more rows than columns takes twice as long as its transpose. */
+const narrowTimes = 4;
+
 /** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`; where that is slow, with an explicit transposition of the narrower one. */
 function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
-  if (!needsCopies()) return multiply(a, b, { transposeA: true });
+  if (!needsCopies() && a.shape[1] < narrowTimes * b.shape[1]) return multiply(a, b, { transposeA: true });
+  if (!needsCopies()) return tidy(() => transpose(multiply(b, a, { transposeA: true })));
   return tidy(() => (a.shape[1] <= b.shape[1] ? multiply(transpose(a), b) : transpose(multiply(transpose(b), a))));
 }

@@ -6,11 +6,13 @@
  * of the plain back end that makes a view on another tensor's memory gets a copy.
  */
 
+import { totalmem } from 'node:os';
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import type { DataId, DataType } from '@tensorflow/tfjs-core';
 import { type BufferPool, createBufferPool } from './buffer-pool.ts';
 import { type Engine, openEngine } from './engine.node.ts';
 import type { KernelHost, Output } from './kernels.ts';
+import { createPackedProducts, type PackedProducts } from './packed-products.ts';
 import type { EngineArray } from './programs.ts';
 
 /** Name under which the back end is registered. */
@@ -18,6 +20,9 @@ export const nativeBackendName = 'native';
 
 /** Bytes that the pool keeps ready: about the results of one training step of a base-sized model. */
 const freeBytesMax = 512 * 2 ** 20;
+
+/** Of the machine's memory, what packed matrices may take. */
+const packedShareMax = 1 / 8;
 
 /** Smaller results are left to the garbage collector. */
 const pooledBytesMin = 4096;
@@ -34,12 +39,16 @@ interface Entry {
 export class NativeBackend extends MathBackendCPU implements KernelHost {
   readonly engine: Engine;
   readonly pool: BufferPool = createBufferPool(freeBytesMax);
+  readonly packed: PackedProducts | null;
   readonly threads: number;
 
   constructor(threads: number) {
     super();
     this.threads = threads;
-    this.engine = openEngine({ threads });
+    const engine = openEngine({ threads });
+    this.engine = engine;
+    this.packed =
+      threads > 1 ? null : createPackedProducts({ prepare: engine.prepare, bytesMax: packedShareMax * totalmem() });
     // On its first use the plain back end recommends another package on the console.
     Reflect.set(this, 'firstUse', false);
   }
@@ -87,11 +96,14 @@ export class NativeBackend extends MathBackendCPU implements KernelHost {
   override disposeData(dataId: DataId, force = false): boolean {
     const lease = this.data.has(dataId) ? this.#entry(dataId).lease : undefined;
     const isFreed = super.disposeData(dataId, force);
-    if (lease !== undefined && !this.data.has(dataId)) this.pool.give(lease);
+    if (this.data.has(dataId)) return isFreed;
+    if (lease !== undefined) this.pool.give(lease);
+    this.packed?.drop(dataId);
     return isFreed;
   }
 
   override dispose(): void {
+    this.packed?.clear();
     this.engine.dispose();
     this.pool.clear();
   }

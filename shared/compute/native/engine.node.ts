@@ -12,8 +12,8 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { errorMessage } from '../../core/errors.ts';
-import { encodeGraph, markerOutput, type OnnxGraph } from './onnx.ts';
-import type { EngineValue, Program } from './programs.ts';
+import { encodeGraph, encodeGraphWith, markerOutput, type OnnxGraph } from './onnx.ts';
+import type { EngineValue, PreparedProgram, Program } from './programs.ts';
 
 /** The engine of one thread. */
 export interface Engine {
@@ -21,7 +21,9 @@ export interface Engine {
   readonly version: string;
   /** Runs a program on its inputs, in the order of the graph; fills the outputs. @throws Error of the engine. */
   run(program: Program, inputs: readonly EngineValue[], outputs: readonly EngineValue[]): void;
-  /** Graphs that are compiled now. */
+  /** Compiles a program around the values of one of its inputs, which are copied. The caller disposes of it. @throws Error of the engine. */
+  prepare(program: Program, input: string, value: EngineValue): PreparedProgram;
+  /** Graphs that are compiled now, without prepared ones. */
   readonly compiledCount: () => number;
   /** Frees all compiled graphs; they are compiled again when needed. */
   dispose(): void;
@@ -60,6 +62,11 @@ interface Compiled {
 export function openEngine({ threads }: { readonly threads: number }): Engine {
   const { createSession, version } = loadBinding();
   const compiled = new Map<string, Compiled>();
+  const load = (graph: OnnxGraph, bytes: Uint8Array<ArrayBuffer>, isHeavy: boolean): Compiled => {
+    const session = createSession();
+    session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, sessionOptions(isHeavy ? threads : 1));
+    return { session, inputs: namesOf(graph.inputs), outputs: namesOf(graph.outputs) };
+  };
   const compile = ({ key, graph, isHeavy }: Program): Compiled => {
     const known = compiled.get(key);
     if (known !== undefined) {
@@ -72,12 +79,7 @@ export function openEngine({ threads }: { readonly threads: number }): Engine {
       compiled.delete(oldest);
       session.dispose();
     }
-    const names = (values: OnnxGraph['inputs']) =>
-      values.map((value) => (typeof value === 'string' ? value : value[0]));
-    const session = createSession();
-    const bytes = encodeGraph(graph);
-    session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, sessionOptions(isHeavy ? threads : 1));
-    const made = { session, inputs: names(graph.inputs), outputs: names(graph.outputs) };
+    const made = load(graph, encodeGraph(graph), isHeavy);
     compiled.set(key, made);
     return made;
   };
@@ -87,12 +89,15 @@ export function openEngine({ threads }: { readonly threads: number }): Engine {
     run: (program, inputs, outputs) => {
       // Long results are computed in slices, one call after the other.
       if (last?.key !== program.key) last = { key: program.key, compiled: compile(program) };
-      const { session, inputs: inputNames, outputs: outputNames } = last.compiled;
-      const feeds = named(inputNames, inputs);
-      const fetches = named(outputNames, outputs);
-      const bytes = outputs.reduce((sum, { data }) => sum + data.byteLength, 0);
-      if (bytes < uncopiedBytesMin) session.run(feeds, fetches, {});
-      else runUncopied(session, feeds, fetches);
+      runCompiled(last.compiled, inputs, outputs);
+    },
+    prepare: ({ graph, isHeavy }, input, value) => {
+      const made = load(graph, encodeGraphWith(graph, input, value), isHeavy);
+      const prepared = { ...made, inputs: made.inputs.filter((name) => name !== input) };
+      return {
+        run: (inputs, outputs) => runCompiled(prepared, inputs, outputs),
+        dispose: () => prepared.session.dispose(),
+      };
     },
     compiledCount: () => compiled.size,
     dispose: () => {
@@ -101,6 +106,22 @@ export function openEngine({ threads }: { readonly threads: number }): Engine {
       compiled.clear();
     },
   };
+}
+
+function namesOf(values: OnnxGraph['inputs']): string[] {
+  return values.map((value) => (typeof value === 'string' ? value : value[0]));
+}
+
+function runCompiled(
+  { session, inputs: inputNames, outputs: outputNames }: Compiled,
+  inputs: readonly EngineValue[],
+  outputs: readonly EngineValue[],
+): void {
+  const feeds = named(inputNames, inputs);
+  const fetches = named(outputNames, outputs);
+  const bytes = outputs.reduce((sum, { data }) => sum + data.byteLength, 0);
+  if (bytes < uncopiedBytesMin) session.run(feeds, fetches, {});
+  else runUncopied(session, feeds, fetches);
 }
 
 function runUncopied(session: Session, feeds: NamedValues, fetches: NamedValues): void {

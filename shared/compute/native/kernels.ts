@@ -1,5 +1,6 @@
 /** What kernels of the native back end have in common: what they are called with, when they run on the engine, and how. */
 import type { Attribute, DataId, KernelConfig, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core';
+import type { PackedProducts } from './packed-products.ts';
 import type { EngineArray, EngineValue, Program } from './programs.ts';
 
 /** A result in the making: the array to fill, and what the kernel returns. */
@@ -14,6 +15,8 @@ export interface KernelHost {
   output(shape: readonly number[]): Output;
   /** The array of a tensor, borrowed: for the length of one kernel. */
   values(tensor: { readonly dataId: DataId }): EngineArray;
+  /** Null where the engine has several threads: every packed matrix would have threads of its own. */
+  readonly packed: PackedProducts | null;
   readonly engine: {
     /** Runs a program on its inputs, in the order of the graph; fills the outputs. @throws Error of the engine. */
     run(program: Program, inputs: readonly EngineValue[], outputs: readonly EngineValue[]): void;

@@ -63,6 +63,31 @@ export function encodeGraph({ inputs, outputs, nodes, constants = {} }: OnnxGrap
   ]);
 }
 
+/**
+ * Bytes of a ModelProto that holds `graph` and the float32 values of one of its inputs, which then is none: the engine puts values that it knows beforehand into the order
+ * in which its products read them. The graph is mentioned twice, and a message that is mentioned twice is merged.
+ */
+export function encodeGraphWith(
+  graph: OnnxGraph,
+  name: string,
+  { dims, data }: { readonly dims: readonly number[]; readonly data: ArrayBufferView },
+): Uint8Array<ArrayBuffer> {
+  const bare = encodeGraph({ ...graph, inputs: graph.inputs.filter((input) => input !== name) });
+  const described = [
+    ...dims.flatMap((extent) => integer(1, extent)),
+    ...integer(2, dataTypes.float32),
+    ...text(8, name),
+    ...lengthOf(9, data.byteLength),
+  ];
+  const tensor = [...lengthOf(5, described.length + data.byteLength), ...described];
+  const head = [...lengthOf(7, tensor.length + data.byteLength), ...tensor];
+  const bytes = new Uint8Array(bare.length + head.length + data.byteLength);
+  bytes.set(bare);
+  bytes.set(head, bare.length);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), bare.length + head.length);
+  return bytes;
+}
+
 function encodeNode({ op, inputs, outputs, attributes = {}, ms = false }: OnnxNode, index: number): number[] {
   return [
     ...inputs.flatMap((name) => text(1, name)),
@@ -105,7 +130,12 @@ function integer(field: number, value: number): number[] {
 }
 
 function message(field: number, bytes: readonly number[]): number[] {
-  return [...varint((field << 3) | 2), ...varint(bytes.length), ...bytes];
+  return [...lengthOf(field, bytes.length), ...bytes];
+}
+
+/** What stands in front of bytes. */
+function lengthOf(field: number, byteCount: number): number[] {
+  return [...varint((field << 3) | 2), ...varint(byteCount)];
 }
 
 function text(field: number, value: string): number[] {

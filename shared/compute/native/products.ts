@@ -17,6 +17,8 @@ const heavyOperationsMin = 2 ** 20;
 interface ProductAttributes {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
+  /** Set where `b` never changes: what the product is for. */
+  readonly frozen?: 'value' | 'gradient' | undefined;
 }
 
 /** `BatchMatMul` and `_FusedMatMul`. */
@@ -31,7 +33,7 @@ export const productKernels: Kernels = {
 };
 
 function multiply({ inputs: { a, b, bias }, attrs, backend }: Call, activation: string | null): TensorInfo | null {
-  const { transposeA, transposeB } = attrs as unknown as ProductAttributes;
+  const { transposeA, transposeB, frozen } = attrs as unknown as ProductAttributes;
   const left = floats(backend, a);
   const right = floats(backend, b);
   if (left === null || right === null) return null;
@@ -54,9 +56,16 @@ function multiply({ inputs: { a, b, bias }, attrs, backend }: Call, activation: 
   }));
   const aDims = isSingle ? aShape.slice(-2) : aShape;
   const bDims = isSingle ? bShape.slice(-2) : bShape;
-  const feeds = [floatValue(left, aDims), floatValue(right, bDims)];
-  if (added !== null) feeds.push(floatValue(added, bias!.shape));
-  backend.engine.run(chosen, feeds, [floatValue(values, isSingle ? [m, n] : info.shape)]);
+  const first = floatValue(left, aDims);
+  const matrix = floatValue(right, bDims);
+  const rest = added === null ? [] : [floatValue(added, bias!.shape)];
+  const results = [floatValue(values, isSingle ? [m, n] : info.shape)];
+  const packed =
+    frozen === undefined || !isSingle
+      ? null
+      : backend.packed?.find({ dataId: b!.dataId, program: chosen, matrix, isGradient: frozen === 'gradient' });
+  if (packed == null) backend.engine.run(chosen, [first, matrix, ...rest], results);
+  else packed.run([first, ...rest], results);
   return info;
 }
 

@@ -18,6 +18,12 @@ export interface Program {
   readonly isHeavy: boolean;
 }
 
+/** A program with the values of one input inside: the rest of the inputs, in the order of the graph, and outputs to fill. */
+export interface PreparedProgram {
+  run(inputs: readonly EngineValue[], outputs: readonly EngineValue[]): void;
+  dispose(): void;
+}
+
 const known = new Map<string, Program>();
 /** Keys have few parts, each with few values; the bound guards against a caller that puts a shape into one. */
 const knownMax = 4096;

@@ -1,0 +1,152 @@
+import { strict as assert } from 'node:assert';
+import { engine, memory, sum, type Tensor1D, type Tensor2D, tidy } from '@tensorflow/tfjs-core';
+import { useBackend } from '../../../../shared/compute/backend.ts';
+import { floatValue } from '../../../../shared/compute/native/kernels.ts';
+import { createPackedProducts, type PackedProducts } from '../../../../shared/compute/native/packed-products.ts';
+import { node, program } from '../../../../shared/compute/native/programs.ts';
+import { frozenLinear } from '../../../../shared/compute/products.ts';
+import { valueAndGradients } from '../../../../shared/compute/value-and-gradients.ts';
+import { seededRandom } from '../../../../shared/core/random.ts';
+import { randomTensor } from '../finite-differences.ts';
+import { requireNative } from './available.ts';
+
+const [rows, columns] = [128, 160];
+const matrixBytes = 4 * rows * columns;
+
+/** Packing that only counts. */
+function counted(bytesMax: number) {
+  const events: string[] = [];
+  const packed = createPackedProducts({
+    prepare: ({ key }) => {
+      events.push(`packed ${key}`);
+      return { run: () => undefined, dispose: () => events.push(`freed ${key}`) };
+    },
+    bytesMax,
+  });
+  const matrix = floatValue(new Float32Array(rows * columns), [rows, columns]);
+  const find = (dataId: object, direction: 'value' | 'gradient', values = matrix) => {
+    const chosen = program(`counted ${direction}`, true, () => ({
+      inputs: ['a', 'b'],
+      outputs: ['y'],
+      nodes: [node('Gemm', ['a', 'b'], 'y')],
+    }));
+    return packed.find({ dataId, program: chosen, matrix: values, isGradient: direction === 'gradient' }) !== null;
+  };
+  return { packed, find, events };
+}
+
+describe('packed products', () => {
+  it('[PKP-1] a matrix is packed at its first gradient, once for each direction, and freed with its tensor', () => {
+    const { packed, find, events } = counted(10 * matrixBytes);
+    const tensor = {};
+    for (let use = 0; use < 100; use++) assert.equal(find(tensor, 'value'), false);
+    for (const direction of ['gradient', 'value', 'gradient', 'value'] as const) assert.ok(find(tensor, direction));
+    assert.deepEqual(events, ['packed counted gradient', 'packed counted value']);
+    assert.equal(packed.bytes(), 2 * matrixBytes);
+    packed.drop(tensor);
+    packed.drop(tensor);
+    assert.deepEqual(events.slice(2), ['freed counted gradient', 'freed counted value']);
+    assert.equal(packed.bytes(), 0);
+  });
+
+  it('[PKP-2] a matrix without gradients is packed after eight products beside others that have some', () => {
+    const { packed, find } = counted(10 * matrixBytes);
+    const lowest = {};
+    find({}, 'gradient');
+    const found = Array.from({ length: 10 }, () => find(lowest, 'value'));
+    assert.deepEqual(found, [...Array<boolean>(8).fill(false), true, true]);
+    packed.clear();
+    assert.equal(packed.bytes(), 0);
+  });
+
+  it('[PKP-3] the bound holds; small matrices, and memory that threads share, stay as they are', () => {
+    const { packed, find } = counted(2.5 * matrixBytes);
+    const tensors = [{}, {}, {}];
+    assert.deepEqual(
+      tensors.map((tensor) => find(tensor, 'gradient')),
+      [true, true, false],
+    );
+    packed.drop(tensors[0]!);
+    assert.ok(find(tensors[2]!, 'gradient'));
+    packed.clear();
+    assert.equal(find({}, 'gradient', floatValue(new Float32Array(64 * 64), [64, 64])), false);
+    const shared = new Float32Array(new SharedArrayBuffer(matrixBytes));
+    assert.equal(find({}, 'gradient', floatValue(shared, [rows, columns])), false);
+  });
+
+  it('[PKP-4] steps with packed matrices compute what the plain back end does, with and without bias, and free all of it', async function () {
+    requireNative(this);
+    const random = seededRandom(12, 'packed-products');
+    const drawn = {
+      x: tensorValues([70, rows]),
+      weight: tensorValues([rows, columns]),
+      bias: tensorValues([columns]),
+    };
+    function tensorValues(shape: readonly number[]): {
+      readonly shape: readonly number[];
+      readonly values: Float32Array;
+    } {
+      const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal());
+      return { shape, values };
+    }
+    const results = new Map<string, Float32Array[]>();
+    for (const backend of ['cpu', 'native'] as const) {
+      await useBackend(backend);
+      const tensors = memory().numTensors;
+      const found: Float32Array[] = [];
+      for (const isBiased of [true, false]) {
+        const [x, weight, bias] = [drawn.x, drawn.weight, drawn.bias].map(({ shape, values }) =>
+          engine().makeTensor(values.slice(), [...shape], 'float32'),
+        ) as [Tensor2D, Tensor2D, Tensor1D];
+        const map = frozenLinear(weight, isBiased ? bias : null);
+        for (let step = 0; step < 3; step++) {
+          const { value, gradients } = valueAndGradients((input: Tensor2D) => sum(map.apply(input).square()), [x]);
+          found.push(tidy(() => map.apply(x).dataSync<'float32'>().slice()));
+          found.push(gradients[0].dataSync<'float32'>().slice());
+          for (const one of [value, ...gradients]) one.dispose();
+        }
+        if (backend === 'native') assert.equal(packedBytes(), 2 * matrixBytes);
+        map.dispose();
+        for (const one of isBiased ? [x] : [x, bias]) one.dispose();
+        if (backend === 'native') assert.equal(packedBytes(), 0);
+      }
+      assert.equal(memory().numTensors, tensors);
+      results.set(backend, found);
+    }
+    const expected = results.get('cpu')!;
+    for (const [index, values] of results.get('native')!.entries()) {
+      for (const [place, value] of values.entries()) {
+        const other = expected[index]![place]!;
+        assert.ok(Math.abs(value - other) <= 2e-5 * Math.max(100, Math.abs(other)), `${index}: ${value}, not ${other}`);
+      }
+    }
+    await useBackend('cpu');
+  });
+
+  it('[PKP-5] what is not a number or not finite goes through packed products as through others', async function () {
+    requireNative(this);
+    await useBackend('native');
+    tidy(() => {
+      const weight = randomTensor<Tensor2D>([rows, columns], seededRandom(13, 'packed-products'));
+      const map = frozenLinear(weight, null);
+      const x = engine().makeTensor(new Float32Array(3 * rows).fill(1), [3, rows], 'float32') as Tensor2D;
+      const outputs = () => {
+        const values = x.dataSync();
+        [values[0], values[rows]] = [Number.NaN, Number.POSITIVE_INFINITY];
+        const result = map.apply(x).dataSync();
+        return [0, columns, 2 * columns].map((place) => Number.isFinite(result[place]));
+      };
+      assert.deepEqual(outputs(), [false, false, true]);
+      valueAndGradients((input: Tensor2D) => sum(map.apply(input)), [x]);
+      assert.equal(packedBytes(), matrixBytes);
+      assert.deepEqual(outputs(), [false, false, true]);
+      assert.equal(packedBytes(), 2 * matrixBytes);
+      map.dispose();
+    });
+    await useBackend('cpu');
+  });
+});
+
+function packedBytes(): number {
+  return (engine().backend as unknown as { readonly packed: PackedProducts }).packed.bytes();
+}
