@@ -24,6 +24,7 @@ import type { CompactMatrix } from './compact-matrix.ts';
 import { isConstant } from './constants.ts';
 import { withGradient } from './custom-gradient.ts';
 import { canBePacked, packedMatrix } from './packed-matrix.ts';
+import { leadsBack } from './value-and-gradients.ts';
 import { releaseValues } from './wasm-kernels.ts';
 
 /** A frozen linear map y = x W + c. */
@@ -64,7 +65,7 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
   const [packed, packedBack] = [packedMatrix(readable, false), packedMatrix(readable, true)];
   let transposed: Tensor2D | null = null;
   const goBack = (upstream: Tensor2D): Tensor2D => {
-    if (!needsCopies()) return multiply(upstream, weight, { transposeB: true, frozen: 'gradient' });
+    if (!needsCopies()) return multiply(upstream, weight, { transposeB: true, packs: true });
     if (canBePacked(outSize, inSize)) return packedBack.times(upstream, null);
     if (transposed !== null) return multiply(upstream, transposed);
     transposed = keep(transpose(weight));
@@ -72,14 +73,14 @@ export function frozenLinear(weight: Tensor2D, bias: Tensor1D | null): FrozenLin
     releaseValues(transposed);
     return gradient;
   };
-  const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D =>
-    withGradient([input], (x: Tensor2D) => ({
-      value: canBePacked(inSize, outSize)
-        ? packed.times(x, added)
-        : multiply(x, weight, { bias: added, frozen: 'value' }),
+  const frozenProduct = (input: Tensor2D, added: Tensor1D | null): Tensor2D => {
+    const packs = leadsBack(input);
+    return withGradient([input], (x: Tensor2D) => ({
+      value: canBePacked(inSize, outSize) ? packed.times(x, added) : multiply(x, weight, { bias: added, packs }),
       saved: [],
       backward: (upstream: Tensor2D) => [goBack(upstream)],
     }));
+  };
   const changedLinear = (input: Tensor2D, { kernel, bias: ownBias = bias ?? undefined }: ChangedLinear): Tensor2D => {
     const bare = kernel === undefined ? frozenProduct(input, null) : trainableMatMul(input, kernel);
     return ownBias === undefined ? bare : add(bare, ownBias);
@@ -257,19 +258,19 @@ interface ProductOptions {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: Tensor1D | null;
-  /** Set where `b` never changes: what the product is for. The native back end keeps such matrices as it multiplies best. */
-  readonly frozen?: 'value' | 'gradient';
+  /** Whether the native back end is to keep `b`, which never changes, as it multiplies best. */
+  readonly packs?: boolean;
 }
 
 /** The product of two matrices; it has no gradient of its own where the native kernel is called. */
 function multiply(a: Tensor2D, b: Tensor2D, options: ProductOptions = {}): Tensor2D {
-  const { transposeA = false, transposeB = false, bias = null, frozen } = options;
+  const { transposeA = false, transposeB = false, bias = null, packs = false } = options;
   if (getBackend() === 'native') {
     // The library makes three stacks of one matrix around every product.
     return engine().runKernel('_FusedMatMul', bias === null ? { a, b } : { a, b, bias }, {
       transposeA,
       transposeB,
-      ...(frozen !== undefined && { frozen }),
+      packs,
     }) as Tensor as Tensor2D;
   }
   if (bias === null) return matMul(a, b, transposeA, transposeB);

@@ -17,6 +17,14 @@ interface Tape {
   readonly depends: (tensor: Tensor) => boolean;
 }
 
+/** What is recorded now. */
+let recording: Tape | null = null;
+
+/** Whether {@link valueAndGradients} will go back through what is computed of `tensor` now. */
+export function leadsBack(tensor: Tensor): boolean {
+  return recording?.depends(tensor) ?? false;
+}
+
 /**
  * `compute(...inputs)` and its gradient by each input. Gradients of gradients are not supported.
  * @throws Error when the value does not depend on an input, or an operation has no gradient.
@@ -46,13 +54,16 @@ export function valueAndReached<Inputs extends readonly Tensor[]>(
   try {
     state.activeTape = operations;
     state.gradientDepth = 1;
+    recording = tape;
     return tidy(() => {
       const value = tidy(() => compute(...inputs));
       state.gradientDepth = 0;
+      recording = null;
       return { value, gradients: goBack(value, inputs, tape) as Tensor[] };
     });
   } finally {
     state.gradientDepth = 0;
+    recording = null;
     state.activeTape = null as unknown as State['activeTape'];
     for (const operation of operations) forget(operation);
   }

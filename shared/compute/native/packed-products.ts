@@ -1,7 +1,8 @@
 /**
  * Products with frozen matrices that the engine holds in the order in which its products read them: 3 to 10 % faster than a matrix that is put in that order
- * at every product. A matrix is packed for each direction apart: where gradients come by, at the first; below the lowest adapter after
- * {@link usesMin} products, since activations from there may be kept instead of computed again. A process that only evaluates packs nothing. Beyond a bound, and for memory that threads share so as not to have it twice, products stay what they are.
+ * at every product. What is packed depends on the step alone, and not on what was computed before, so that every step of a training gives the same results wherever it
+ * runs: products through which gradients go back. Evaluation, and layers below the lowest adapter, whose activations may be kept, have plain products and pay no memory. Beyond a
+ * bound, and for memory that threads share so as not to have it twice, products stay plain.
  */
 import type { DataId } from '@tensorflow/tfjs-core';
 import type { EngineValue, PreparedProgram, Program } from './programs.ts';
@@ -11,13 +12,11 @@ export interface PackedProducts {
   /**
    * The product with the matrix packed, or null where the plain one is to be computed.
    * @param product.program takes the matrix as its input `b`.
-   * @param product.isGradient whether the product goes back.
    */
   find(product: {
     readonly dataId: DataId;
     readonly program: Program;
     readonly matrix: EngineValue;
-    readonly isGradient: boolean;
   }): PreparedProgram | null;
   /** Frees what was packed of a tensor. */
   drop(dataId: DataId): void;
@@ -29,9 +28,6 @@ export interface PackedProducts {
 
 /** Matrices of fewer values are put in order in no time. */
 const valuesMin = 2 ** 14;
-
-/** Products while gradients are computed after which a matrix without a gradient of its own is packed. */
-const usesMin = 8;
 
 interface Packed {
   readonly byProgram: Map<string, PreparedProgram>;
@@ -51,16 +47,7 @@ export function createPackedProducts({
   readonly bytesMax: number;
 }): PackedProducts {
   const matrices = new Map<DataId, Packed>();
-  const uses = new WeakMap<DataId, number>();
-  let isTraining = false;
   let bytes = 0;
-  const isDue = (dataId: DataId, isGradient: boolean): boolean => {
-    isTraining ||= isGradient;
-    if (isGradient || !isTraining) return isGradient;
-    const count = (uses.get(dataId) ?? 0) + 1;
-    uses.set(dataId, count);
-    return count > usesMin;
-  };
   const drop = (dataId: DataId): void => {
     const packed = matrices.get(dataId);
     if (packed === undefined) return;
@@ -69,17 +56,13 @@ export function createPackedProducts({
     for (const prepared of packed.byProgram.values()) prepared.dispose();
   };
   return {
-    find: ({ dataId, program, matrix, isGradient }) => {
-      let packed = matrices.get(dataId);
-      if (packed === undefined) {
-        if (!isDue(dataId, isGradient) || !isWorthPacking(matrix)) return null;
-        packed = { byProgram: new Map(), bytes: 0 };
-        matrices.set(dataId, packed);
-      }
-      const known = packed.byProgram.get(program.key);
+    find: ({ dataId, program, matrix }) => {
+      const known = matrices.get(dataId)?.byProgram.get(program.key);
       if (known !== undefined) return known;
       const { byteLength } = matrix.data;
-      if (bytes + byteLength > bytesMax) return null;
+      if (!isWorthPacking(matrix) || bytes + byteLength > bytesMax) return null;
+      const packed = matrices.get(dataId) ?? { byProgram: new Map(), bytes: 0 };
+      matrices.set(dataId, packed);
       const prepared = prepare(program, 'b', matrix);
       packed.byProgram.set(program.key, prepared);
       packed.bytes += byteLength;

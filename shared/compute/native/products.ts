@@ -17,8 +17,8 @@ const heavyOperationsMin = 2 ** 20;
 interface ProductAttributes {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
-  /** Set where `b` never changes: what the product is for. */
-  readonly frozen?: 'value' | 'gradient' | undefined;
+  /** Whether `b`, which never changes, is to be packed. */
+  readonly packs?: boolean | undefined;
 }
 
 /** `BatchMatMul` and `_FusedMatMul`. */
@@ -33,7 +33,7 @@ export const productKernels: Kernels = {
 };
 
 function multiply({ inputs: { a, b, bias }, attrs, backend }: Call, activation: string | null): TensorInfo | null {
-  const { transposeA, transposeB, frozen } = attrs as unknown as ProductAttributes;
+  const { transposeA, transposeB, packs } = attrs as unknown as ProductAttributes;
   const left = floats(backend, a);
   const right = floats(backend, b);
   if (left === null || right === null) return null;
@@ -60,10 +60,7 @@ function multiply({ inputs: { a, b, bias }, attrs, backend }: Call, activation: 
   const matrix = floatValue(right, bDims);
   const rest = added === null ? [] : [floatValue(added, bias!.shape)];
   const results = [floatValue(values, isSingle ? [m, n] : info.shape)];
-  const packed =
-    frozen === undefined || !isSingle
-      ? null
-      : backend.packed?.find({ dataId: b!.dataId, program: chosen, matrix, isGradient: frozen === 'gradient' });
+  const packed = packs && isSingle ? backend.packed?.find({ dataId: b!.dataId, program: chosen, matrix }) : null;
   if (packed == null) backend.engine.run(chosen, [first, matrix, ...rest], results);
   else packed.run([first, ...rest], results);
   return info;

@@ -110,7 +110,10 @@ describe('matrices as files hold them', () => {
           map.apply(x).dataSync<'float32'>(),
           grad((input: Tensor) => sum(mul(map.apply(input as Tensor2D), upstream)))(x).dataSync<'float32'>(),
         ]);
-        assert.deepEqual(found, known);
+        assert.deepEqual(found![0], known![0]);
+        // A whole matrix is packed for its gradient on the native back end, which sums in another order.
+        if (backend !== 'native') assert.deepEqual(found![1], known![1]);
+        for (const [place, value] of found![1]!.entries()) assert.ok(Math.abs(value - known![1]![place]!) < 1e-3);
       });
       for (const one of [small, whole, bias]) one.dispose();
       assert.equal(memory().numTensors, before);

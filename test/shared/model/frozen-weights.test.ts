@@ -65,7 +65,7 @@ describe('frozen weights in a smaller form', () => {
   });
 
   for (const backend of ['native', 'wasm', 'cpu'] as const)
-    it(`[FRW-3] as the file holds them learn the same bytes as widened once, and leave no tensor: ${backend}`, async function () {
+    it(`[FRW-3] as the file holds them learn the same as widened once, to the byte where both have the same products, and leave no tensor: ${backend}`, async function () {
       if (backend === 'native') requireNative(this);
       await useBackend(backend);
       const before = memory().numTensors;
@@ -86,7 +86,10 @@ describe('frozen weights in a smaller form', () => {
       for (const kind of ['causal', 'classification'] as const) {
         const expected = await learn(widened, kind);
         assert.ok(expected.some((value) => value !== 0));
-        assert.deepEqual(await learn(stored, kind), expected, kind);
+        const found = await learn(stored, kind);
+        // There matrices in float32 are packed for training, and products with packed matrices sum in another order.
+        if (backend !== 'native') assert.deepEqual(found, expected, kind);
+        for (const [place, value] of found.entries()) assert.ok(Math.abs(value - expected[place]!) < 1e-5, kind);
       }
       for (const { model } of [widened, stored]) model.dispose();
       assert.equal(memory().numTensors, before);
