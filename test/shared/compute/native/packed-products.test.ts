@@ -110,7 +110,7 @@ describe('packed products', () => {
           engine().makeTensor(values.slice(), [...shape], 'float32'),
         ) as [Tensor2D, Tensor2D, Tensor1D];
         const map = frozenLinear(weight, isBiased ? bias : null);
-        for (let step = 0; step < 3; step++) {
+        for (let step = 0; step < 2; step++) {
           const { value, gradients } = valueAndGradients((input: Tensor2D) => sum(map.apply(input).square()), [x]);
           found.push(tidy(() => map.apply(x).dataSync<'float32'>().slice()));
           found.push(gradients[0].dataSync<'float32'>().slice());
@@ -126,10 +126,10 @@ describe('packed products', () => {
     }
     const expected = results.get('cpu')!;
     for (const [index, values] of results.get('native')!.entries()) {
-      for (const [place, value] of values.entries()) {
-        const other = expected[index]![place]!;
-        assert.ok(Math.abs(value - other) <= 2e-5 * Math.max(100, Math.abs(other)), `${index}: ${value}, not ${other}`);
-      }
+      const known = expected[index]!;
+      const error = values.reduce((most, value, place) => Math.max(most, Math.abs(value - known[place]!)), 0);
+      const scale = known.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+      assert.ok(error <= 1e-6 * scale, `result ${index} is off by ${error} of ${scale}`);
     }
     await useBackend('cpu');
   });
