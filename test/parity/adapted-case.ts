@@ -1,7 +1,8 @@
 /** Runs a base with an adapter whose values come from a reference: outputs, loss, and gradients of all that train. */
-import { type Tensor, type Tensor3D, tensor, tidy, valueAndGrads } from '@tensorflow/tfjs-core';
+import { type Tensor, type Tensor3D, tensor, tidy } from '@tensorflow/tfjs-core';
 import { foreignValues, type TensorMapping } from '../../shared/adapters/formats/foreign-tensors.ts';
 import type { BoundAdapter } from '../../shared/adapters/registry.ts';
+import { valueAndGradients } from '../../shared/compute/value-and-gradients.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import type { BaseModel, TokenBatch } from '../../shared/model/base-model.ts';
 import type { TensorSpecification } from '../../shared/update/layout.ts';
@@ -45,10 +46,13 @@ export async function runAdapted(run: AdaptedRun): Promise<AdaptedFindings> {
     return outputOf(base.encode(batch, hooks), parameters);
   };
   const trained = leaves.filter((_, index) => isTrained[index]);
-  const { value, grads } = valueAndGrads((...tensors: Tensor[]) => lossOf(forward(tensors)).asScalar())(trained);
+  const { value, gradients } = valueAndGradients(
+    (...tensors: readonly Tensor[]) => lossOf(forward(tensors)).asScalar(),
+    trained,
+  );
   const names = specifications.filter((_, index) => isTrained[index]).map(({ name }) => name);
   const ours = new Map<string, Float32Array>();
-  for (const [index, name] of names.entries()) ours.set(name, await floatsOf(grads[index]!));
+  for (const [index, name] of names.entries()) ours.set(name, await floatsOf(gradients[index]!));
   const learned = mappings.filter(({ parts }) => parts.every((part) => ours.has(part)));
   return {
     output: await floatsOf(tidy(() => forward(trained))),
