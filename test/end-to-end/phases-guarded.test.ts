@@ -125,7 +125,9 @@ describe('phases with guards', () => {
     near(adapters[4]![0]!, startOf(1) + 0.035);
   });
 
-  it('[PHG-5] robust over masked groups in a later phase; a phase that cannot have its rule is named with the nearest that works', async () => {
+  it('[PHG-5] robust over masked groups in a later phase; a phase that cannot have its rule is named with the nearest that works', async function () {
+    // Fifteen clients of masked groups, twice: a few seconds of keys and signatures, and many more where cores are shared.
+    this.timeout(60_000);
     const masked = { secureAggregation: { mode: 'on', groupSize: 5 }, aggregation: { weighting: 'equal' } };
     const rounds = { count: 1, cohortSize: 15, quorum: 15 };
     const robust = { robust: 'median', weighting: 'equal', hostileMax: 1 };
