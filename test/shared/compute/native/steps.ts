@@ -1,9 +1,10 @@
 /** Training steps of a small network on the current back end, with every fused operation in them. */
-import { grads, type Tensor1D, type Tensor2D, type Tensor3D, tensor, tidy, zeros } from '@tensorflow/tfjs-core';
+import { type Scalar, type Tensor1D, type Tensor2D, type Tensor3D, tensor, tidy, zeros } from '@tensorflow/tfjs-core';
 import { attention } from '../../../../shared/compute/attention.ts';
 import { geluErf } from '../../../../shared/compute/gelu.ts';
 import { frozenNorm } from '../../../../shared/compute/layer-norm.ts';
 import { trainableLinear } from '../../../../shared/compute/products.ts';
+import { valueAndGradients } from '../../../../shared/compute/value-and-gradients.ts';
 import { seededRandom } from '../../../../shared/core/random.ts';
 
 const shape = { batchSize: 2, sequenceLength: 16, headCount: 2, keyValueHeadCount: 2 };
@@ -24,14 +25,15 @@ export async function runSteps(count: number): Promise<void> {
   const norm = frozenNorm(drawn(width) as Tensor1D, drawn(width) as Tensor1D, 1e-5);
   for (let step = 0; step < count; step++) {
     tidy(() => {
-      const gradientsOf = grads((w, c) => {
-        const inner = geluErf(trainableLinear(rows, w as Tensor2D, c as Tensor1D));
+      const loss = (w: Tensor2D, c: Tensor1D): Scalar => {
+        const inner = geluErf(trainableLinear(rows, w, c));
         return norm
           .apply(attention(inner, inner, inner, mask, shape))
           .square()
           .sum();
-      });
-      for (const gradient of gradientsOf([weight, bias])) gradient.dataSync();
+      };
+      const { gradients } = valueAndGradients(loss, [weight, bias] as const);
+      for (const gradient of gradients) gradient.dataSync();
     });
   }
   norm.dispose();
