@@ -77,12 +77,13 @@ const benchmarks: Readonly<Record<string, Entry>> = {
     load: () => import('./secure-aggregation.ts'),
   },
   load: {
-    summary: 'a checkpoint from disk to a base that is ready to train, beside reading its files, and its memory',
+    summary: 'a checkpoint from disk to its first training steps, beside reading its files, and its memory',
     flags: {
       megabytes: 'size of the checkpoint, default 500',
       shards: 'files that hold it, default 1',
       type: 'F32, F16 or BF16, default F32',
-      backend: 'node-gpu, node, wasm or cpu, default wasm',
+      backend: 'node-gpu, node, native, wasm or cpu, default wasm',
+      'frozen-weights': 'how the base is kept: auto, file, float32, float16 or int8, default auto',
       turns: 'processes that read and that load, in turns, default 3',
     },
     load: () => import('./load.ts'),

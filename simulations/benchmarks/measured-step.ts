@@ -23,7 +23,10 @@ export function backendFlag({ backend = 'wasm' }: BenchmarkFlags): BackendName |
 }
 
 /** Random texts of full length; by default one batch of them. */
-export function randomExamples({ sequence, batch }: StepShape, count = batch): EncodedExample[] {
+export function randomExamples(
+  { sequence, batch }: Pick<StepShape, 'sequence' | 'batch'>,
+  count = batch,
+): EncodedExample[] {
   const random = seededRandom(2, 'step-examples');
   return Array.from({ length: count }, (_, index) => ({
     ids: Int32Array.from({ length: sequence }, () => random.integer(vocabularySize)),

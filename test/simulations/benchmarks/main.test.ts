@@ -49,12 +49,30 @@ describe('benchmarks', () => {
     assert.deepEqual([clients, dim, rounds], [2, 70_000, 6]);
   }).timeout(60_000);
 
-  it('[BEN-5] load: reading and loading by processes of their own, sharded or not, and what they need', () => {
-    const report = reportOf('load', '--megabytes', '4', '--shards', '3', '--type', 'BF16', '--turns', '1');
+  it('[BEN-5] load: reading and loading by processes of their own, sharded or not, what they need, and when training starts', () => {
+    const report = reportOf(
+      'load',
+      '--megabytes',
+      '4',
+      '--shards',
+      '3',
+      '--type',
+      'BF16',
+      '--turns',
+      '1',
+      '--frozen-weights',
+      'file',
+    );
     assert.deepEqual([report.name, report.backend, report.threads], ['load', 'wasm', 1]);
     assertFigures(report, ['readMs', 'loadMs', 'peakMegabytes', 'readPeakMegabytes']);
+    assertFigures(report, ['firstStepMs', 'stepMs', 'trainingPeakMegabytes']);
+    const { startMs, startRatio, firstStepMs, frozenWeights } = report.results;
+    assert.ok(Number(startMs) < Number(firstStepMs), `${startMs} before ${firstStepMs}`);
+    assert.ok(Number(report.results.trainingPeakMegabytes) >= Number(report.results.peakMegabytes));
+    assert.equal(frozenWeights, 'file');
     const { readMs, loadMs, ratio, fileMegabytes, peakMegabytes, memoryRatio, shards, type } = report.results;
     assert.equal(ratio, Number(loadMs) / Number(readMs));
+    assert.equal(startRatio, Number(startMs) / Number(readMs));
     assert.ok(Math.abs(Number(fileMegabytes) - 4) < 0.5, String(fileMegabytes));
     assert.ok(
       Math.abs(Number(memoryRatio) - Number(peakMegabytes) / Number(fileMegabytes)) < 0.1 * Number(memoryRatio),
@@ -77,6 +95,7 @@ describe('benchmarks', () => {
       [['coordinator', '--bytes', '6'], /--bytes must be a multiple of 4, found 6/],
       [['coordinator', '--json', 'yes'], /--json takes no value/],
       [['load', '--type', 'F64'], /--type must be one of F32, F16, BF16, found "F64"/],
+      [['load', '--frozen-weights', 'half'], /--frozen-weights must be one of auto, file, .*, found "half"/],
     ] as const) {
       const refused = run(...words);
       assert.deepEqual([refused.code, refused.out], [2, ''], refused.err);
