@@ -7,7 +7,7 @@ import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import { fixedBase, fixedBaseDigest, fixedCounts, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
-import { settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
+import { seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
 /** What a phase begins with: by phase, so that values show where they come from. */
@@ -50,7 +50,12 @@ export interface PhasedClient {
 }
 
 /** The coordinator of a document. */
-export function startPhases(document: Plan, dims: readonly number[], state?: CoordinatorState): Promise<World> {
+export function startPhases(
+  document: Plan,
+  dims: readonly number[],
+  state?: CoordinatorState,
+  seed = 1,
+): Promise<World> {
   const preparePhase: PreparePhase = ({ phase }) => ({
     layout: fixedLayout(dims[phase!.index]!),
     initialAdapter: () => new Float32Array(dims[phase!.index]!).fill(startOf(phase!.index)),
@@ -62,6 +67,7 @@ export function startPhases(document: Plan, dims: readonly number[], state?: Coo
     baseDigest: fixedBaseDigest(fixedBase),
     layout: fixedLayout(dims[0]!),
     initialAdapter: new Float32Array(dims[0]!),
+    entropy: seededEntropy(seed),
     ...(state === undefined ? {} : { state }),
   });
 }
@@ -74,21 +80,24 @@ export async function federatePhases(
     clients,
     countsOf = () => fixedCounts,
     state,
+    seed = 1,
   }: {
     readonly dims: readonly number[];
     readonly clients: readonly PhasedClient[];
     /** What a client counts with an adapter, by its first value. */
     readonly countsOf?: (value: number) => EvaluationCounts;
     readonly state?: CoordinatorState;
+    /** Of the coordinator's and the clients' secrets: another for a later federation on the same state. */
+    readonly seed?: number;
   },
 ) {
-  const world = await startPhases(document, dims, state);
+  const world = await startPhases(document, dims, state, seed);
   const policy = parsePolicy({ organisationsMin: 1, cohortMin: 1, quorumMin: 1 }, 'the test');
   const running: Awaited<ReturnType<typeof runClient>>[] = [];
   for (const [index, { deltaOf, worldOf }] of clients.entries()) {
     const seen = worldOf?.(world, () => setImmediate(() => running[index]!.stop())) ?? world;
     const learner = phasedLearner(dims, deltaOf, countsOf);
-    running.push(await runClient(seen, { platform: platformIn(world, 640 + index), learner, policy }));
+    running.push(await runClient(seen, { platform: platformIn(world, 640 * seed + index), learner, policy }));
   }
   let isOver = false;
   const ended = world.coordinator.ended.finally(() => {
