@@ -36,8 +36,8 @@ export interface UploadFiles {
   forget(root: Digest): void;
 }
 
-/** Uploads below a folder; `bytesMax` is the bound of what stays in memory. */
-export function createUploadFiles(folder: UploadFolder, bytesMax: number): UploadFiles {
+/** Uploads below a folder; `bytesMax` is the bound of what stays in memory, `write` makes a file past the system's cache where the disk does that. */
+export function createUploadFiles(folder: UploadFolder, bytesMax: number, write = writeDirectly): UploadFiles {
   /** Committed uploads that are whole in memory, the oldest first. */
   const committed = new Map<Digest, readonly Uint8Array[]>();
   /**
@@ -90,7 +90,7 @@ export function createUploadFiles(folder: UploadFolder, bytesMax: number): Uploa
       // Without a gap: a file that is written past the cache has none.
       const isWhole = !isSpilled && memory != null && inOrder.at(-1)?.[0] === inOrder.length - 1;
       const parts = inOrder.map(([, chunk]) => chunk);
-      const written = isWhole ? await writeDirectly(path, parts) : null;
+      const written = isWhole ? await write(path, parts) : null;
       if (written !== null) return written;
       // Chunks that lie in the file are kept; what a refused direct write left is not.
       const handle = await openFile(isSpilled ? 0 : constants.O_TRUNC);

@@ -1,8 +1,11 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { alignedMemory, writeDirectly } from '../../../coordinator/store/direct-write.ts';
+import { createUploadFiles } from '../../../coordinator/store/uploads-on-disk.ts';
+import type { Digest } from '../../../shared/core/ids.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tributary-direct-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -41,5 +44,25 @@ describe('direct writes', () => {
   it('[DWR-3] a folder that is not there is a fault', async () => {
     if (process.platform !== 'linux') return;
     await assert.rejects(writeDirectly(join(folder, 'none', 'file'), partsOf(1, 100)), { code: 'ENOENT' });
+  });
+
+  it('[DWR-4] where the disk refuses, an upload is written as usual, and nothing of what the attempt left remains', async () => {
+    let refusals = 0;
+    const refuse = async (path: string): Promise<null> => {
+      refusals++;
+      writeFileSync(path, new Uint8Array(50_000).fill(9));
+      return null;
+    };
+    const pathOf = (): string => join(folder, 'refused');
+    const settle = async (handle: FileHandle, path: string): Promise<void> => {
+      await handle.close();
+      renameSync(path, pathOf());
+    };
+    const upload = createUploadFiles({ temporary: folder, pathOf, settle }, 2 ** 20, refuse).stage();
+    const content = Uint8Array.from({ length: 10_000 }, (_, index) => index % 251);
+    await upload.write(0, content);
+    await upload.commit('ab'.repeat(32) as Digest);
+    assert.equal(refusals, 1);
+    assert.deepEqual(Uint8Array.from(readFileSync(pathOf())), content);
   });
 });
