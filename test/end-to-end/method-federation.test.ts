@@ -132,6 +132,25 @@ describe('federations of every method', () => {
     });
   }
 
+  it('[FDM-5] under privacy a mixture sends no counts: experts move by the plain mean, noised, and counts stay as they began', async () => {
+    const privacy = { unit: 'client', clipNorm: 0.1, noiseMultiplier: 0.5, epsilon: 500 };
+    const plan = planOf({ method: 'mixture', size: 4 }, { privacy, aggregation: { weighting: 'equal' } });
+    const { versions, parts } = await federate(plan);
+    assert.match(versions[1]!.record.privacy, /epsilon/);
+    const experts = parts.filter(({ name }) => name.includes('expert'));
+    assert.ok(experts.length > 0);
+    for (const { name, aggregationClass, before, after } of experts) {
+      assert.equal(aggregationClass, 'mean', name);
+      assert.ok(after.every(Number.isFinite) && !same(before, after), name);
+    }
+    const counts = parts.filter(({ name }) => name.endsWith('.uses'));
+    assert.ok(counts.length > 0);
+    for (const { name, aggregationClass, before, after } of counts) {
+      assert.equal(aggregationClass, 'frozen', name);
+      assert.ok(same(before, after), name);
+    }
+  });
+
   it('[FDM-2] stages: adapters of two federations, then a third that learns their fusion and leaves them as they are', async () => {
     const stage = async (seed: number): Promise<AdapterDocument> => {
       const adapter = { method: 'bottleneck', size: 4 };

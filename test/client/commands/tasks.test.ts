@@ -139,6 +139,18 @@ describe('train and evaluate by task', () => {
     }
   });
 
+  it('[TCT-11] --drop-lowest leaves the lowest layers without their adapters, and 0 leaves all of them', async () => {
+    const file = at('labels-test.jsonl');
+    await document(train('classification', 'labels', '--out', at('dropped'), '--json'));
+    const lossOf = async (...argv: string[]): Promise<number> => {
+      const flags = ['--base', base, '--adapter', at('dropped'), '--backend', 'cpu', '--data', file];
+      return (await document(run(['evaluate', ...flags, ...argv, '--json']))).loss;
+    };
+    const whole = await lossOf();
+    assert.equal(await lossOf('--drop-lowest', '0'), whole);
+    assert.notEqual(await lossOf('--drop-lowest', '1'), whole);
+  });
+
   it('[TCT-2] balanced weights lift the rare label, and stand in the adapter', async () => {
     const out = at('weighted');
     const flags = ['--held-out', at('labels-test.jsonl'), '--out', out, '--class-weights', 'balanced', '--json'];

@@ -96,6 +96,14 @@ describe('batch split and parallel', () => {
     );
   });
 
+  it('[CMP-22] gradients of adapters side by side equal finite differences', () => {
+    const parallel = parseAdapter({ method: 'parallel', members: pair }, base);
+    const states = randomStates([4, 2, 6]);
+    assertGradients(randomTensors(parallel), (parameters) =>
+      sum(mul(hostResult(parallel, evaluating(parameters), base, states), states.residual)),
+    );
+  });
+
   it('[CMP-21] where nothing says whose rows are whose, members take turns, also those of a split member in its own rows', () => {
     const loras = (...ids: readonly string[]) => ids.map((id) => ({ id, method: 'lora', rank: 1, targets: ['q'] }));
     const nested = parseAdapter(
