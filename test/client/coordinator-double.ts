@@ -29,7 +29,7 @@ import { envelopeCalls, plainCalls, sealEvaluate, sealOffer, sealResult } from '
 import { encodeRoundParams, roundHashOf, unmaskedRound } from '../../shared/protocol/round-params.ts';
 import type { ViolationCode } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
-import { layoutDigest } from '../../shared/update/layout.ts';
+import { type AdapterLayout, layoutDigest } from '../../shared/update/layout.ts';
 import { modelHashOf } from '../../shared/update/model-hash.ts';
 import { manualClock, seededEntropy, testPlan } from '../coordinator/harness.ts';
 import { fixedBase, fixedBaseDigest, fixedLayout } from './fixed-learner.ts';
@@ -38,10 +38,22 @@ import { memoryPlatform } from './memory-platform.ts';
 /** Values of the adapter. */
 export const dim = 4;
 const federationId = parseFederationId('f'.repeat(64));
-const baseDigest = fixedBaseDigest(fixedBase);
+
+/** The base and the layout of the adapter that a double offers. */
+export interface DoubleModel {
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly baseDigest: Digest;
+  readonly layout: AdapterLayout;
+}
+
+/** What needs no model to compute. */
+const fixedModel: DoubleModel = { files: fixedBase, baseDigest: fixedBaseDigest(fixedBase), layout: fixedLayout(dim) };
 
 /** The plan that the double offers; parts of its rounds may be replaced. */
-export const doublePlan = (rounds: object = {}): Plan => ({ ...testPlan({ rounds }), base: { digest: baseDigest } });
+export const doublePlan = (rounds: object = {}): Plan => ({
+  ...testPlan({ rounds }),
+  base: { digest: fixedModel.baseDigest },
+});
 
 /** What was heard: the name of the call and what its body says. */
 export interface HeardCall {
@@ -57,7 +69,7 @@ export interface HeardCall {
 export type Meddling = ViolationCode | 'lost' | Promise<unknown>;
 
 /** A double whose one client has the key of seed 2. */
-export function coordinatorDouble() {
+export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = fixedModel) {
   const identity = createIdentity(seededEntropy(1));
   const clock = manualClock();
   const platform = memoryPlatform(2, async () => ({ status: 200, body: enrolmentAnswer() }), clock);
@@ -85,6 +97,7 @@ export function coordinatorDouble() {
       approval: 'automatic',
       consortium: null,
     });
+  const adapterOf = (value: number): Uint8Array => bytesOf(new Float32Array(layout.dim).fill(value));
   const announce = (bytes: Uint8Array): BlobReference => {
     const { reference, manifest } = referenceTo(bytes);
     blobs.set(reference.digest, { bytes, manifest });
@@ -210,36 +223,36 @@ export function coordinatorDouble() {
     },
     /** Seals and sends the offer of a round that starts from an adapter of `value`s. */
     offer: (roundIndex: number, { value = 0, plan = doublePlan(), by = identity, attempt = 0 } = {}): Offer => {
-      const adapter = bytesOf(new Float32Array(dim).fill(value));
+      const adapter = adapterOf(value);
       const roundParams = unmaskedRound({
         federationId,
         sessionId: parseSessionId('5'.repeat(32)),
         roundIndex,
         attempt,
         modelHash: modelHashOf(baseDigest, adapter),
-        layoutHash: layoutDigest(fixedLayout(dim)),
+        layoutHash: layoutDigest(layout),
         planHash: planHashOf(plan),
         baseDigest,
-        dim,
+        dim: layout.dim,
         weightMax: 1000,
         clientCountMin: 2,
         clientCountMax: 2,
         recruitMs: 1000,
         trainMs: 1000,
       });
-      const base = [...fixedBase].map(([name, bytes]) => ({ name, blob: announce(bytes) }));
+      const base = [...files].map(([name, bytes]) => ({ name, blob: announce(bytes) }));
       const content = { roundParams, plan: announce(planBytes(plan)), base, adapter: announce(adapter) };
       listener?.onMessage('offer', sealOffer(by, content));
       return { roundHash: roundHashOf(encodeRoundParams(roundParams)), ...content };
     },
     /** Asks for the evaluation of an adapter of `value`s. */
     evaluate: (roundHash: Digest, value: number, modelHash?: Digest) => {
-      const bytes = bytesOf(new Float32Array(dim).fill(value));
+      const bytes = adapterOf(value);
       const request = { roundHash, modelHash: modelHash ?? modelHashOf(baseDigest, bytes), adapter: announce(bytes) };
       listener?.onMessage('evaluate', sealEvaluate(identity, request));
     },
     result: ({ roundHash, roundParams }: Offer, value: number, by = identity) => {
-      const newModelHash = modelHashOf(baseDigest, bytesOf(new Float32Array(dim).fill(value)));
+      const newModelHash = modelHashOf(baseDigest, adapterOf(value));
       const hashes = { resultHash: parseDigest('c'.repeat(64)), transcriptHash: parseDigest('d'.repeat(64)) };
       const body = {
         roundHash,

@@ -1,8 +1,9 @@
 import { strict as assert } from 'node:assert';
-import { getKernel, memory, registerKernel, type TensorInfo, unregisterKernel } from '@tensorflow/tfjs-core';
+import { memory } from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../shared/compute/backend.ts';
 import { checkDevice } from '../../../shared/compute/canary.ts';
 import { FederationError } from '../../../shared/core/errors.ts';
+import { computeWrong } from '../../helpers/wrong-products.ts';
 import { requireNative } from './native/available.ts';
 
 describe('checkDevice', () => {
@@ -22,17 +23,7 @@ describe('checkDevice', () => {
   ] as const) {
     it(`[CNY-2] finds a product that comes out wrong: ${fault}`, async () => {
       await useBackend('cpu');
-      const kernel = getKernel('BatchMatMul', 'cpu');
-      unregisterKernel('BatchMatMul', 'cpu');
-      registerKernel({
-        ...kernel,
-        kernelFunc: (call) => {
-          const result = kernel.kernelFunc(call) as TensorInfo;
-          const data = call.backend as { data: { get(id: object): { values: Float32Array } } };
-          data.data.get(result.dataId).values[7]! += wrong;
-          return result;
-        },
-      });
+      const mend = computeWrong(wrong);
       try {
         await assert.rejects(checkDevice(), (thrown: unknown) => {
           assert.ok(thrown instanceof FederationError && thrown.code === 'device-computes-wrong');
@@ -40,8 +31,7 @@ describe('checkDevice', () => {
           return true;
         });
       } finally {
-        unregisterKernel('BatchMatMul', 'cpu');
-        registerKernel(kernel);
+        mend();
       }
     });
   }
