@@ -2,22 +2,29 @@
 import type { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import { getKernel, type KernelFunc, registerKernel, type TensorInfo, util } from '@tensorflow/tfjs-core';
 import { type AdamHost, adamStepKernel, moveStaged, runAdamStep } from './adam-step.ts';
+import { crossEntropyKernel, runCrossEntropy, softenPlainly } from './cross-entropy.ts';
+
+type Call = Pick<AdamHost, 'inputs' | 'attrs'> & { readonly backend: MathBackendCPU };
+
+const kernels: Readonly<Record<string, (call: Call) => TensorInfo[]>> = {
+  [adamStepKernel]: (call) => runAdamStep({ ...hostOf(call), move: moveStaged }),
+  [crossEntropyKernel]: (call) => runCrossEntropy({ ...hostOf(call), soften: softenPlainly }),
+};
 
 /** Registers them, once. */
 export function registerPlainKernels(): void {
   if (getKernel(adamStepKernel, 'cpu') !== undefined) return;
-  const run = ({
+  for (const [kernelName, run] of Object.entries(kernels))
+    registerKernel({ kernelName, backendName: 'cpu', kernelFunc: run as unknown as KernelFunc });
+}
+
+function hostOf({ inputs, attrs, backend }: Call) {
+  return {
     inputs,
     attrs,
-    backend,
-  }: Pick<AdamHost, 'inputs' | 'attrs'> & { readonly backend: MathBackendCPU }): TensorInfo[] =>
-    runAdamStep({
-      inputs,
-      attrs,
-      output: (shape) =>
-        backend.makeTensorInfo([...shape], 'float32', new Float32Array(util.sizeFromShape([...shape]))),
-      values: ({ dataId }) => backend.data.get(dataId).values as Float32Array,
-      move: moveStaged,
-    });
-  registerKernel({ kernelName: adamStepKernel, backendName: 'cpu', kernelFunc: run as unknown as KernelFunc });
+    output: (shape: readonly number[]) =>
+      backend.makeTensorInfo([...shape], 'float32', new Float32Array(util.sizeFromShape([...shape]))),
+    values: ({ dataId }: TensorInfo) => backend.data.get(dataId).values as Float32Array,
+    free: ({ dataId }: TensorInfo) => backend.disposeData(dataId),
+  };
 }

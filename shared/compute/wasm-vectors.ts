@@ -5,6 +5,7 @@
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { type KernelFunc, registerKernel, type TensorInfo, unregisterKernel, util } from '@tensorflow/tfjs-core';
 import { type AdamNumbers, adamStepKernel, runAdamStep } from './adam-step.ts';
+import { crossEntropyKernel, runCrossEntropy } from './cross-entropy.ts';
 import { fusedKernels } from './native/fused-names.ts';
 import { type VectorKernels, vectorKernels } from './simd/module.ts';
 import { blockRows, tileRows } from './simd/packed-product.ts';
@@ -41,6 +42,7 @@ const functions: Readonly<Record<string, (call: Call) => TensorInfo | TensorInfo
     overRows(call, 'rms norm gradient', ['x', 'gain', 'upstream', 'inverse'], ['rows'])[0]!,
   [packedProductKernel]: multiply,
   [adamStepKernel]: takeAdamStep,
+  [crossEntropyKernel]: compareWithTargets,
 };
 
 /** Registers the kernels; call it once, before the back end starts. Where its WebAssembly has no vector instructions they go again. */
@@ -143,5 +145,20 @@ function takeAdamStep({ inputs, attrs, backend }: Call): TensorInfo[] {
       kernels!.adam(...addresses, w.length, ...numbers);
       return w.length - (w.length % 4);
     },
+  });
+}
+
+function compareWithTargets({ inputs, attrs, backend }: Call): TensorInfo[] {
+  return runCrossEntropy({
+    inputs,
+    attrs,
+    output: (shape) => backend.makeOutput([...shape], 'float32'),
+    values: (tensor) => backend.typedArrayFromHeap(tensor) as Float32Array,
+    free: ({ dataId }) => backend.disposeData(dataId),
+    soften: ({ scores, shares, largestScores, largestShares }, size) =>
+      kernels!['softmax of rows'](
+        ...[scores, shares, largestScores, largestShares].map(({ byteOffset }) => byteOffset),
+        ...[largestScores.length, float32Bytes * size],
+      ),
   });
 }

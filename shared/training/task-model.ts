@@ -22,6 +22,7 @@ import { activate } from '../adapters/activations.ts';
 import type { AdapterContext } from '../adapters/method.ts';
 import type { AdapterHooks } from '../adapters/sublayer-change.ts';
 import { tasksIn } from '../adapters/with-task.ts';
+import { crossEntropy } from '../compute/cross-entropy.ts';
 import { trainableLinear, trainableMatMul } from '../compute/products.ts';
 import { takeRows } from '../compute/rows.ts';
 import { assert } from '../core/assert.ts';
@@ -37,16 +38,11 @@ import type { ActivationCache } from './activation-cache.ts';
 import { withWordChange } from './adversarial.ts';
 import { type EvaluationCounts, startCounts } from './counts.ts';
 import { initialValues, taskLayout } from './initial-adapter.ts';
-import { binaryCrossEntropy, crossEntropy } from './loss.ts';
+import { binaryCrossEntropy } from './loss.ts';
 import { statesBelow } from './states-below.ts';
 import { bindTask } from './tasks/registry.ts';
 import type { Arranged, BoundTask, Draw, LabelBlock } from './tasks/task.ts';
-import {
-  countVocabulary,
-  frozenVocabularyLoss,
-  type VocabularyOutput,
-  vocabularyCrossEntropy,
-} from './vocabulary-scores.ts';
+import { countVocabulary, frozenVocabularyLoss, type VocabularyOutput } from './vocabulary-scores.ts';
 
 /** The trainable tensors of one forward pass by layout name. */
 export type Parameters = ReadonlyMap<string, Tensor>;
@@ -271,7 +267,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
       const { states: found, hooks } = scored;
       // Where the adapter trains something at the output, its gradient has to be recorded with the rest.
       const isFrozen = hooks.output === undefined && hooks.weight === undefined;
-      if (!isFrozen) return vocabularyCrossEntropy(scores(parameters, scored), targets);
+      if (!isFrozen) return crossEntropy(scores(parameters, scored), targets);
       return frozenVocabularyLoss(found, targets, outputOf(parameters, hooks));
     },
     count: async (parameters, scored, arranged) => {

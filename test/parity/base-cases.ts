@@ -14,8 +14,8 @@ import {
   valueAndGrads,
   zeros,
 } from '@tensorflow/tfjs-core';
+import { crossEntropy } from '../../shared/compute/cross-entropy.ts';
 import type { BaseModel, SiteHooks, TokenBatch } from '../../shared/model/base-model.ts';
-import { crossEntropy } from '../../shared/training/loss.ts';
 import type { CaseKind, Findings } from './case.ts';
 import { batchOf, gradientPrefix, readTensors } from './fixture-files.ts';
 

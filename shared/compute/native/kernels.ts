@@ -17,6 +17,8 @@ export interface KernelHost {
   values(tensor: { readonly dataId: DataId }): EngineArray;
   /** Null where the engine has several threads: every packed matrix would have threads of its own. */
   readonly packed: PackedProducts | null;
+  /** Frees a tensor that is no result. */
+  disposeData(dataId: DataId): unknown;
   readonly engine: {
     /** Runs a program on its inputs, in the order of the graph; fills the outputs. @throws Error of the engine. */
     run(program: Program, inputs: readonly EngineValue[], outputs: readonly EngineValue[]): void;

@@ -21,6 +21,7 @@ import { adamKernels } from './adam.ts';
 import { arrangementKernels } from './arrangement.ts';
 import { attentionKernels } from './attention.ts';
 import { NativeBackend, nativeBackendName } from './backend.node.ts';
+import { crossEntropyKernels } from './cross-entropy.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { type Kernels, kernelConfig } from './kernels.ts';
 import { normKernels } from './norms.ts';
@@ -37,6 +38,7 @@ const kernels: Kernels = {
   ...normKernels,
   ...attentionKernels,
   ...adamKernels,
+  ...crossEntropyKernels,
 };
 
 let hasKernels = false;

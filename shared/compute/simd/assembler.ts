@@ -58,6 +58,8 @@ export const f32 = {
   multiply: (a: Code, b: Code): Code => [...a, ...b, 0x94],
   divide: (a: Code, b: Code): Code => [...a, ...b, 0x95],
   root: (a: Code): Code => [...a, 0x91],
+  /** The higher of two; not a number where one is not. */
+  higher: (a: Code, b: Code): Code => [...a, ...b, 0x97],
   load: (address: Code): Code => [...address, 0x2a, 2, 0],
   store: (address: Code, value: Code): Code => [...address, ...value, 0x38, 2, 0],
   ofWhole: (value: Code): Code => [...value, 0xb3],
@@ -87,11 +89,17 @@ export const v128 = {
   lower: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xea)],
   /** The higher of two; `a` where it is not a number. */
   higher: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)],
+  /** All bits set in every place where `a` is below `b`. */
+  isBelow: (a: Code, b: Code): Code => [...a, ...b, ...vector(0x43)],
+  /** `a`, and 0 in every place where all bits of `mask` are set. */
+  unless: (a: Code, mask: Code): Code => [...a, ...mask, ...vector(0x4f)],
   /** Sum of the bits as whole numbers. */
   addBits: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xae)],
   shiftBitsLeft: (a: Code, bits: number): Code => [...a, ...i32.constant(bits), ...vector(0xab)],
   /** The first of the four, as a single number. */
   first: (a: Code): Code => lane(a, 0),
+  /** The highest of the four, as a single number. Reads `a` four times. */
+  highest: (a: Code): Code => f32.higher(f32.higher(lane(a, 0), lane(a, 1)), f32.higher(lane(a, 2), lane(a, 3))),
   /** The sum of the four, as a single number. Reads `a` four times. */
   sum: (a: Code): Code => f32.add(f32.add(lane(a, 0), lane(a, 1)), f32.add(lane(a, 2), lane(a, 3))),
 } as const;

@@ -7,6 +7,7 @@ import { encodeModule } from './assembler.ts';
 import { normFunctions } from './norms.ts';
 import { packedProduct, packing } from './packed-product.ts';
 import { pointwiseFunctions } from './pointwise.ts';
+import { softmaxFunction } from './softmax.ts';
 
 /** Kernels by name; arguments are addresses in bytes, counts, and what the kernel's file says. */
 export type VectorKernels = Readonly<Record<VectorKernel, (...numbers: readonly number[]) => void>>;
@@ -23,7 +24,8 @@ export type VectorKernel =
   | 'packed product'
   | 'pack panels'
   | 'rms norm'
-  | 'rms norm gradient';
+  | 'rms norm gradient'
+  | 'softmax of rows';
 
 let compiled: WebAssembly.Module | null | undefined;
 
@@ -49,5 +51,6 @@ export function vectorModule(relaxed: boolean): Uint8Array<ArrayBuffer> {
     packedProduct(relaxed),
     packing,
     adamFunction(relaxed),
+    softmaxFunction(relaxed),
   ]);
 }

@@ -17,7 +17,10 @@ const wholeFrom = 12_582_912;
  * exp(t) = 2^k e^f with k = round(t / ln 2) and a polynomial of degree 6 for e^f on ±ln 2 / 2 (Cephes, `expf`), off by two units in the last
  * place. Beyond ±87 the value at that bound; not a number stays what it is.
  */
-function exponential(frame: Frame, relaxed: boolean): (t: Code) => { readonly before: Code; readonly value: Code } {
+export function exponential(
+  frame: Frame,
+  relaxed: boolean,
+): (t: Code) => { readonly before: Code; readonly value: Code } {
   const fused = multiplyAdd(relaxed);
   const { constant } = frame;
   const [shifted, power, rest] = [frame.local('v128'), frame.local('v128'), frame.local('v128')];

@@ -42,17 +42,18 @@ describe('memory of the native back end', () => {
     const before = { ...tf.memory(), ...stateOf() };
     await runSteps(300);
     const after = { ...tf.memory(), ...stateOf() };
-    for (const name of ['numTensors', 'numBytes', 'compiled', 'freeBytes'] as const) {
+    for (const name of ['numTensors', 'numBytes', 'compiled', 'freeBytes', 'packedBytes'] as const) {
       assert.equal(after[name], before[name], name);
     }
     await useBackend('cpu');
   });
 });
 
-function stateOf(): { readonly compiled: number; readonly freeBytes: number } {
-  const { engine, pool } = tf.engine().backend as unknown as {
+function stateOf(): { readonly compiled: number; readonly freeBytes: number; readonly packedBytes: number } {
+  const { engine, pool, packed } = tf.engine().backend as unknown as {
     readonly engine: { compiledCount(): number };
     readonly pool: { freeBytes(): number };
+    readonly packed: { bytes(): number };
   };
-  return { compiled: engine.compiledCount(), freeBytes: pool.freeBytes() };
+  return { compiled: engine.compiledCount(), freeBytes: pool.freeBytes(), packedBytes: packed.bytes() };
 }

@@ -117,6 +117,32 @@ describe('vector kernels', () => {
     }
   });
 
+  it('[SDM-5] the softmax of rows of any length is what float64 gives, 0 where nothing is left, and writes nothing else', () => {
+    for (const kernels of variants) {
+      for (const size of [1, 3, 4, 6, 8, 23]) {
+        const x = drawn(`softmax ${size}`, 2 * size, 20);
+        x[size] = Number.NEGATIVE_INFINITY;
+        if (size > 1) x[size + 1] = 300;
+        values.fill(7);
+        values.set(x);
+        kernels['softmax of rows'](0, 4 * 100, 4 * 200, 4 * 300, 2, 4 * size);
+        for (const row of size > 1 ? [0, 1] : [0]) {
+          const own = [...x.subarray(row * size, (row + 1) * size)];
+          const largest = Math.max(...own);
+          const total = own.reduce((sum, score) => sum + Math.exp(score - largest), 0);
+          for (const [index, score] of own.entries()) {
+            const found = values[100 + row * size + index]!;
+            assertNear(found, Math.exp(score - largest) / total, `share ${index} of ${size}`);
+            if (score - largest < -87) assert.equal(found, 0);
+          }
+          assert.equal(values[200 + row], largest);
+          assertNear(values[300 + row]!, 1 / total, `the largest share of ${size}`);
+        }
+        for (const end of [100 + 2 * size, 202, 302]) assert.equal(values[end], 7);
+      }
+    }
+  });
+
   it('[SDM-4] this machine has them', () => {
     assert.ok(vectorKernels(memory) !== null);
   });
