@@ -24,6 +24,7 @@ import type { Stage } from '../shared/secure-aggregation/stage.ts';
 import { drawHashOf, maskedTermsOf, scaleUses } from '../shared/secure-aggregation/terms.ts';
 import { type EvaluationCounts, noCounts } from '../shared/training/counts.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
+import { contentFaultOf, contentOf } from '../shared/update/content.ts';
 import { type Exchange, exchangeOf, restarts } from '../shared/update/exchange.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
@@ -122,6 +123,8 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
   let trained: { readonly drawHash: Digest; readonly update: LearnedUpdate } | null = null;
   let lastPlan: { readonly digest: Digest; readonly plan: Plan } | null = null;
   let adapter: { readonly digest: Digest; readonly bytes: Uint8Array } | null = null;
+  /** Contents of versions that this client saw, by model hash: what members of later phases are compared with. */
+  const contentOfVersion = new Map<Digest, Digest>();
   /** Memory of the adapter before the last one: the next one is fetched into it, because nobody uses it any more. */
   let spare: Uint8Array | undefined;
   /** A candidate that was evaluated is the start of the next round: it is fetched once. */
@@ -145,7 +148,10 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
   const fetchAdapter = async (
     reference: BlobReference,
     expected: Digest,
-    { learning, signal }: { readonly learning: PreparedLearning; readonly signal: AbortSignal },
+    {
+      ready: { learning, plan },
+      signal,
+    }: { readonly ready: Pick<ReadyPlan, 'learning' | 'plan'>; readonly signal: AbortSignal },
   ): Promise<{ readonly bytes: Uint8Array; readonly modelHash: Digest }> => {
     const { baseDigest, layout } = learning;
     const sizeMax = 4 * layout.dim;
@@ -158,7 +164,10 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       return isExpected;
     };
     const bytes = await fetchNamed('adapter', reference, { cache: lastAdapter, sizeMax, signal, isWhole, into: spare });
-    return { bytes, modelHash: isExpected ? expected : modelHashOf(baseDigest, bytes) };
+    const modelHash = isExpected ? expected : modelHashOf(baseDigest, bytes);
+    if (plan.phase !== undefined)
+      contentOfVersion.set(modelHash, contentOf({ baseDigest, layout, values: float32Of(bytes) }));
+    return { bytes, modelHash };
   };
 
   /** Loads the base for a plan, unless it is loaded. */
@@ -201,11 +210,11 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
 
   /** The counts of a candidate on this site's held-out rows. */
   const measure = async (
-    { learning, exchange, own }: ReadyPlan,
+    { learning, exchange, own, plan }: ReadyPlan,
     { adapter: reference, modelHash }: Evaluate,
     signal: AbortSignal,
   ): Promise<EvaluationCounts> => {
-    const { bytes, modelHash: found } = await fetchAdapter(reference, modelHash, { learning, signal });
+    const { bytes, modelHash: found } = await fetchAdapter(reference, modelHash, { ready: { learning, plan }, signal });
     if (found !== modelHash) {
       throw new FormatError('model-mismatch', `the candidate has model hash ${found}, the request says ${modelHash}`);
     }
@@ -249,11 +258,12 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
         return refuse('suite 2 needs AES in hardware, which this site has not');
       const { baseDigest, layout } = learning;
       const expected = offer.roundParams.modelHash;
-      const { bytes, modelHash } = await fetchAdapter(offer.adapter, expected, { learning, signal });
+      const { bytes, modelHash } = await fetchAdapter(offer.adapter, expected, { ready: { learning, plan }, signal });
       round = { offer, start: float32Of(bytes) };
       const { dim } = exchange.uploaded;
       const terms = isMasked(plan) ? maskedTermsOf(plan, exchange) : null;
-      const facts = { planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash, terms };
+      const contentFault = contentFaultOf(plan.adapter, { baseDigest, layout, values: round.start, contentOfVersion });
+      const facts = { planHash, baseDigest, layoutHash: layoutDigest(layout), dim, modelHash, terms, contentFault };
       return succeed(plan.phase === undefined ? facts : { ...facts, phase: plan.phase });
     },
     train: async (signal) => {

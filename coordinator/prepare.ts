@@ -13,6 +13,7 @@ import { plansAhead, sourcesOf } from '../shared/plan/phases.ts';
 import type { Plan } from '../shared/plan/plan.ts';
 import { initialValues } from '../shared/training/initial-adapter.ts';
 import { planAdapters } from '../shared/training/plan-adapters.ts';
+import { type AdapterValues, contentFaultOf } from '../shared/update/content.ts';
 import { exchangeOf } from '../shared/update/exchange.ts';
 import { firstPublished } from '../shared/update/training-start.ts';
 import type { CoordinatorOptions } from './coordinator.ts';
@@ -75,8 +76,20 @@ function prepare(
       ? initialValues(trained.layout, trained.adapter, seed)
       : startValuesFrom(start, { ...trained, task: plan.task, seed });
   const initialAdapter = firstPublished(exchange, values);
+  requireContent(plan, { baseDigest: base.digest, layout, values: initialAdapter });
   const prepared = { plan: document, baseDigest: base.digest, layout, trainedLayout: trained.layout, initialAdapter };
   return document.phases === undefined ? prepared : { ...prepared, preparePhase: phasesOn(document, base) };
+}
+
+/** Refuses start values that are not those of the adapters that a plan names as its members. @throws UsageError `wrong-content`. */
+function requireContent({ adapter }: Plan, start: AdapterValues): void {
+  const fault = contentFaultOf(adapter, { ...start, isStart: true });
+  if (fault === null) return;
+  const { path, member, expected, found } = fault;
+  throw new UsageError(
+    'wrong-content',
+    `the plan: ${path} says that the member ${member} has the content ${expected}, the start values have ${found}; start from the adapter that "tributary adapters combine" wrote (--start), with the contents that its adapter.json names`,
+  );
 }
 
 /** What makes the phases of a document ready on a base. */

@@ -6,6 +6,7 @@ import type { Digest, FederationId } from '../../shared/core/ids.ts';
 import type { PhasePlace } from '../../shared/plan/phases.ts';
 import type { DeclineCode, Offer } from '../../shared/protocol/messages.ts';
 import { deviationFrom, type MaskedTerms } from '../../shared/secure-aggregation/terms.ts';
+import type { ContentFault } from '../../shared/update/content.ts';
 
 /** Why a client does not do what the coordinator asks. Both travel to the coordinator: `detail` says nothing about the site's data. */
 export interface Refusal {
@@ -41,6 +42,8 @@ export interface PreparedFacts {
   readonly terms: MaskedTerms | null;
   /** Of a plan of phases: which one it is, and what it builds on. */
   readonly phase?: PhasePlace;
+  /** The first member of the adapter that is not what the plan names, if any. */
+  readonly contentFault?: ContentFault | null;
 }
 
 const refusal = (code: DeclineCode, detail: string): Refusal => ({ code, detail });
@@ -90,7 +93,16 @@ export function checkPrepared({ roundParams: signed }: Offer, own: PreparedFacts
     if (found !== computed)
       return refusal(code, `${what}: the signed round says ${found}, the fetched bytes give ${computed}`);
   }
-  return judgeTerms(signed, own.terms);
+  return judgeContent(own.contentFault) ?? judgeTerms(signed, own.terms);
+}
+
+function judgeContent(fault: ContentFault | null = null): Refusal | null {
+  if (fault === null) return null;
+  const { path, member, expected, found } = fault;
+  return refusal(
+    'plan-mismatch',
+    `${path}: the plan says ${expected}, the member ${member} of the adapter has ${found}`,
+  );
 }
 
 /**

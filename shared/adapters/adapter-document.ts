@@ -1,8 +1,10 @@
 /** A whole adapter outside a federation: what it is (`adapter.json`) and its tensors (`adapter.safetensors`). */
 import { assert } from '../core/assert.ts';
 import { bytesOf, utf8 } from '../core/bytes.ts';
+import type { Digest } from '../core/ids.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import { readSafetensors, tensorValues, writeSafetensors } from '../model/safetensors.ts';
+import { contentOf } from '../update/content.ts';
 import { layoutDigest, specificationOf } from '../update/layout.ts';
 import { modelHashOf } from '../update/model-hash.ts';
 import { firstNonFinite, flatten, unflatten } from '../update/vector.ts';
@@ -33,6 +35,11 @@ export function createAdapterDocument({
     layoutHash: layoutDigest(rest.layout),
     modelHash: modelHashOf(base.digest, bytesOf(rest.parameters)),
   };
+}
+
+/** The content of an adapter as a member of a composition names it: its values without those of its head. */
+export function contentOfDocument({ base, layout, parameters }: AdapterDocument): Digest {
+  return contentOf({ baseDigest: base.digest, layout, values: parameters });
 }
 
 /** The bytes of `adapter.json` and of `adapter.safetensors`. */

@@ -66,6 +66,7 @@ function memberOf({ members }: Configuration, name: string): Configuration {
     id: _,
     frozen: __,
     content: ___,
+    version: ____,
     ...own
   } = (members as readonly Configuration[]).find(({ id }) => id === name)!;
   return own;

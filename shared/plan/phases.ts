@@ -172,6 +172,13 @@ function checkPhase({ phases = [], privacy }: Plan, index: number): Problem[] {
   const before = phases.slice(0, index).map(({ name }) => name);
   const problems: Problem[] = [];
   walk(adapter, `phases[${index}].adapter`, (member, path) => {
+    if (!('phase' in member)) {
+      const bound = ['content', 'version'].find((field) => field in member);
+      if (bound === undefined) return;
+      const sentence = 'must be left out in a plan of phases: what a member begins with is of its phase or the seed';
+      problems.push({ path: `${path}.${bound}`, sentence });
+      return;
+    }
     problems.push(...unknownPhase(`${path}.phase`, member.phase, before));
     const surplus = Object.keys(member).find((field) => !['id', 'phase', 'frozen'].includes(field));
     if (surplus !== undefined)
@@ -207,15 +214,15 @@ function checkPhase({ phases = [], privacy }: Plan, index: number): Problem[] {
 
 type Adapter = Plan['adapter'];
 
-/** Visits every member that is the adapter of a phase. */
+/** Visits every member, from the outside in. */
 function walk(adapter: Sections, path: string, visit: (member: Sections, path: string) => void): void {
   const { members } = adapter;
   if (!Array.isArray(members)) return;
   for (const [index, member] of (members as unknown[]).entries()) {
     if (typeof member !== 'object' || member === null) continue;
     const place = `${path}.members[${index}]`;
-    if ('phase' in member) visit(member as Sections, place);
-    else walk(member as Sections, place, visit);
+    visit(member as Sections, place);
+    if (!('phase' in member)) walk(member as Sections, place, visit);
   }
 }
 
@@ -235,15 +242,15 @@ export function sourcesOf({ phases = [] }: Plan, index: number): readonly PhaseS
 }
 
 /** The adapter with the methods and settings of the phases that its members are, and what they published where that is known. */
-function resolved(adapter: Adapter, phases: readonly PlanPhase[], contents: ReadonlyMap<string, Digest>): Adapter {
+function resolved(adapter: Adapter, phases: readonly PlanPhase[], versions: ReadonlyMap<string, Digest>): Adapter {
   const { members } = adapter;
   if (!Array.isArray(members)) return adapter;
   const whole = (members as readonly Adapter[]).map((member): Adapter => {
     const { phase, ...own } = member;
-    if (typeof phase !== 'string') return resolved(member, phases, contents);
+    if (typeof phase !== 'string') return resolved(member, phases, versions);
     const found = phases.find(({ name }) => name === phase)!;
-    const content = contents.get(phase);
-    return { ...resolved(found.adapter, phases, contents), ...own, ...(content === undefined ? {} : { content }) };
+    const version = versions.get(phase);
+    return { ...resolved(found.adapter, phases, versions), ...own, ...(version === undefined ? {} : { version }) };
   });
   return { ...adapter, members: whole };
 }
@@ -269,8 +276,8 @@ export function planOfPhase(document: Plan, place: PhasePlace): Plan {
       `phase ${place.index} begins with round ${least} at the earliest, found ${place.firstRound}: the phases before it publish all their rounds`,
     );
   const { name: _, start: __, adapter, ...sections } = phase;
-  const contents = new Map(place.results.map(({ phase: name, content }) => [name, content]));
-  return { ...document, ...sections, adapter: resolved(adapter, phases, contents), phase: place };
+  const versions = new Map(place.results.map(({ phase: name, content }) => [name, content]));
+  return { ...document, ...sections, adapter: resolved(adapter, phases, versions), phase: place };
 }
 
 /** The plans of all phases before anything was published: what a check looks at. A plan without phases is its own only one. */

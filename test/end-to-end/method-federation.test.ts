@@ -16,8 +16,9 @@ import type { BaseDescription } from '../../shared/model/base-model.ts';
 import { describeBase } from '../../shared/model/load.node.ts';
 import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
+import { initialValues, taskLayout } from '../../shared/training/initial-adapter.ts';
 import { trainsLocally } from '../../shared/update/layout.ts';
-import { closeWorlds, startWorld } from '../coordinator/harness.ts';
+import { closeWorlds, startWorld, until } from '../coordinator/harness.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
 import { platformIn, published, runClient } from './memory-federation.ts';
 
@@ -182,6 +183,43 @@ describe('federations of every method', () => {
       parts.some(({ name, before, after }) => name.includes(word) && !same(before, after));
     assert.ok(isMoved('query') || isMoved('value'));
     assert.ok(isMoved('head'));
+  });
+
+  it('[FDM-6] members that are not what the plan names by their content are refused by the coordinator, and by every site', async () => {
+    const documents = [1, 2].map((seed) => {
+      const adapter = parseAdapter({ method: 'bottleneck', size: 4, initialisation: 'bert' }, base);
+      const layout = taskLayout(adapter, base, task);
+      const parameters = initialValues(layout, adapter, seed);
+      return createAdapterDocument({ base, adapter: adapter.configuration, task, layout, parameters });
+    });
+    const fused = composeDocuments({
+      method: 'fuse',
+      members: documents.map((document, index) => ({ id: members[index]!.id, document })),
+      ...{ base, task, seed: 3 },
+    });
+    const [first, second] = fused.adapter.members as readonly [object, { readonly content: string }];
+    const plan = planOf(fused.adapter);
+    const wrong = planOf({ ...fused.adapter, members: [{ ...first, content: second.content }, second] });
+    const refusal = /adapter\.members\[0\]\.content says that the member one has the content [\s\S]*adapters combine/;
+    await assert.rejects(prepareFederation(wrong, folder, 'the test', fused), refusal);
+    await assert.rejects(prepareFederation(plan, folder, 'the test'), refusal);
+    const prepared = await prepareFederation(plan, folder, 'the test', fused);
+    const world = await startWorld({ ...prepared, plan: wrong });
+    const policy = parsePolicy({ cohortMin: 1, quorumMin: 1 }, 'the test');
+    const running: Awaited<ReturnType<typeof runClient>>[] = [];
+    for (const site of [0, 1]) {
+      const learner = taskLearner({ train: rows(site, 16), heldOut: [], backend: 'wasm' });
+      running.push(await runClient(world, { platform: platformIn(world, 420 + site), learner, policy }));
+    }
+    await until(() => running.every(({ problems }) => problems.length > 0), 'sites refuse');
+    for (const { problems, stop } of running) {
+      assert.match(
+        problems[0]!,
+        /plan-mismatch: adapter\.members\[0\]\.content: the plan says .* the member one .* has/,
+      );
+      stop();
+    }
+    await Promise.all(running.map(({ ended }) => ended));
   });
 
   it('[FDM-3] a fusion over public adapters that every site learns for itself never leaves the sites', async () => {

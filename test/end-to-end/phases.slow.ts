@@ -155,9 +155,9 @@ describe('plans of phases over sockets', () => {
       assert.equal(planHashOf(plan), versions[3 * index + 2]!.record.planHash);
       assert.equal(documentHashOf(plan), planHashOf(document));
     }
-    const members = plans[2]!.adapter.members as { readonly id: string; readonly content: string }[];
+    const members = plans[2]!.adapter.members as { readonly id: string; readonly version: string }[];
     assert.deepEqual(
-      members.map(({ content }) => content),
+      members.map(({ version }) => version),
       [versions[2]!.row.modelHash, versions[5]!.row.modelHash],
     );
 

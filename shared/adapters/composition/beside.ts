@@ -8,7 +8,7 @@ import type { BaseDescription } from '../../model/base-model.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { initialValues, taskLayout } from '../../training/initial-adapter.ts';
 import { unflatten } from '../../update/vector.ts';
-import { type AdapterDocument, createAdapterDocument } from '../adapter-document.ts';
+import { type AdapterDocument, contentOfDocument, createAdapterDocument } from '../adapter-document.ts';
 import { adapterOnBase } from '../document-on-base.ts';
 import { parseAdapter } from '../registry.ts';
 
@@ -34,7 +34,7 @@ export interface BesideOptions {
 export function adapterBeside({ earlier, adapter: settings, base, task, seed }: BesideOptions): AdapterDocument {
   for (const { document } of earlier) adapterOnBase(document, base);
   const frozen = earlier.map(({ id, document }) => {
-    return { ...document.adapter, id, frozen: true, content: document.modelHash };
+    return { ...document.adapter, id, frozen: true, content: contentOfDocument(document) };
   });
   const adapter = parseAdapter({ method: 'stack', members: [...frozen, { ...settings, id: ownId }] }, base);
   const layout = taskLayout(adapter, base, task);

@@ -7,7 +7,7 @@ import type { BaseDescription } from '../../model/base-model.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { initialValues, taskLayout } from '../../training/initial-adapter.ts';
 import { unflatten } from '../../update/vector.ts';
-import { type AdapterDocument, createAdapterDocument } from '../adapter-document.ts';
+import { type AdapterDocument, contentOfDocument, createAdapterDocument } from '../adapter-document.ts';
 import { adapterOnBase } from '../document-on-base.ts';
 import { parseAdapter } from '../registry.ts';
 
@@ -30,14 +30,19 @@ export interface ComposeOptions {
 }
 
 /**
- * The composition of some adapters, whose model hashes stand in its configuration as `content`.
+ * The composition of some adapters, whose contents stand in its configuration.
  * @throws UsageError `wrong-base` or `bad-adapter`; FormatError `bad-adapter-folder`.
  */
 export function composeDocuments(options: ComposeOptions): AdapterDocument {
   const { method, settings = {}, members, base, task, seed } = options;
   for (const { document } of members) adapterOnBase(document, base);
-  const configured = members.map(({ id, frozen, document: { adapter, modelHash } }) => {
-    return { ...adapter, id, content: modelHash, ...(frozen === undefined ? {} : { frozen }) };
+  const configured = members.map(({ id, frozen, document }) => {
+    return {
+      ...document.adapter,
+      id,
+      content: contentOfDocument(document),
+      ...(frozen === undefined ? {} : { frozen }),
+    };
   });
   const adapter = parseAdapter({ method, ...settings, members: configured }, base);
   const layout = taskLayout(adapter, base, task);

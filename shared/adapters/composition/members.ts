@@ -41,24 +41,29 @@ export type CompositionBinder = (settings: unknown, base: BaseDescription, bindM
 /** Members of one composition: a serving batch of many adapters is split outside of plans. */
 const membersMax = 64;
 /** Words that begin names of other tensors. */
-const reservedIds = ['layers', 'head', 'fusion', 'average', 'gate'];
+const reservedIds = ['layers', 'head', 'heads', 'fusion', 'average', 'gate'];
 const idError = `a name of letters, digits, - and _ that begins with a letter, other than ${reservedIds.join(', ')}`;
 const id = z
   .string({ error: idError })
   .check(z.refine((text) => /^[A-Za-z][\w-]{0,63}$/.test(text) && !reservedIds.includes(text), { error: idError }));
 const methodError = 'the name of an adapter method';
 
-/** A member as it stands in a plan: `id`, `frozen`, the digest of its content, and the method with its settings. */
+/** A member as it stands in a plan: `id`, `frozen`, which values it holds, and the method with its settings. */
 const memberField = z.catchall(
   z.object(
     {
       id,
       frozen: z.optional(booleanField()),
-      /** Model hash of the adapter whose values it holds: binds what frozen members are by the plan's own hash. */
+      /** Content of the adapter whose values it holds (`shared/update/content.ts`): binds what frozen members are by the plan's own hash. */
       content: z.optional(digestField()),
+      /** Model hash of the version that it was, where an earlier phase of a plan published it. */
+      version: z.optional(digestField()),
       method: z.string({ error: methodError }),
     },
-    { error: 'a section with the fields id, method, perhaps frozen and content, and the settings of the method' },
+    {
+      error:
+        'a section with the fields id, method, perhaps frozen, content and version, and the settings of the method',
+    },
   ),
   z.unknown(),
 );
@@ -90,7 +95,7 @@ export function bindMembers(
   if (problems.length > 0) refuseSettings(method, problems);
   const members: Member[] = [];
   const configurations: Plan['adapter'][] = [];
-  for (const [index, { id: own, frozen: asked, content, ...configuration }] of settings.entries()) {
+  for (const [index, { id: own, frozen: asked, content, version, ...configuration }] of settings.entries()) {
     const isFrozen = asked ?? frozen;
     const adapter = bindOne(method, index, () => bindMember(configuration, base));
     if (adapter.sideBySide !== undefined) {
@@ -98,7 +103,7 @@ export function bindMembers(
       refuseSettings(method, [{ path: `members[${index}].method`, sentence }]);
     }
     members.push({ id: own, frozen: isFrozen, adapter });
-    const further = content === undefined ? {} : { content };
+    const further = { ...(content === undefined ? {} : { content }), ...(version === undefined ? {} : { version }) };
     configurations.push({ id: own, frozen: isFrozen, ...further, ...adapter.configuration });
   }
   return { members, configurations };

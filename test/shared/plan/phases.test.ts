@@ -64,8 +64,8 @@ describe('plans of phases, as documents', () => {
           id: 'whole',
           method: 'fuse',
           members: [
-            { id: 'a', method: 'bottleneck', size: 4, content: content('0a') },
-            { id: 'b', method: 'bottleneck', size: 2, frozen: false, content: content('0b') },
+            { id: 'a', method: 'bottleneck', size: 4, version: content('0a') },
+            { id: 'b', method: 'bottleneck', size: 2, frozen: false, version: content('0b') },
           ],
         },
       ],
@@ -74,7 +74,7 @@ describe('plans of phases, as documents', () => {
       { prefix: 'whole.a.', phase: 'one' },
       { prefix: 'whole.b.', phase: 'two' },
     ]);
-    assert.ok(!JSON.stringify(plansAhead(plan)[2]!.adapter).includes('content'));
+    assert.ok(!JSON.stringify(plansAhead(plan)[2]!.adapter).includes('version'));
     assert.throws(
       () => planOfPhase(plan, { index: 2, firstRound: 8, results: results.slice(1) }),
       /builds on the results of one, two/,
@@ -128,6 +128,10 @@ describe('plans of phases, as documents', () => {
     refused(
       fusing({ phase: 'one', method: 'lora' }),
       /members\[0\]\.method must be left out: the member is the adapter of its phase/,
+    );
+    refused(
+      fusing({ method: 'lora', content: content('0a') }),
+      /phases\[1\]\.adapter\.members\[0\]\.content must be left out in a plan of phases/,
     );
     refused(
       { privacy: { unit: 'record', noiseMultiplier: 1 }, aggregation: { weighting: 'equal' } },

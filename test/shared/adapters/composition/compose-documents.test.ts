@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { type AdapterDocument, createAdapterDocument } from '../../../../shared/adapters/adapter-document.ts';
+import { type AdapterDocument, contentOfDocument, createAdapterDocument } from '../../../../shared/adapters/adapter-document.ts';
 import { composeDocuments } from '../../../../shared/adapters/composition/compose-documents.ts';
 import { adapterOnBase } from '../../../../shared/adapters/document-on-base.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
@@ -54,7 +54,7 @@ describe('composing documents', () => {
     const start = composeDocuments({ method: 'fuse', members: named, base: base.description, task, seed: 3 });
     assert.deepEqual(
       (start.adapter.members as { content: string }[]).map(({ content }) => content),
-      members.map(({ modelHash }) => modelHash),
+      members.map((document) => contentOfDocument(document)),
     );
     adapterOnBase(start, base.description);
     const { document, result } = await trained(start.adapter, 3, start.parameters);
