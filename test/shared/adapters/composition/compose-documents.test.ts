@@ -1,5 +1,9 @@
 import { strict as assert } from 'node:assert';
-import { type AdapterDocument, contentOfDocument, createAdapterDocument } from '../../../../shared/adapters/adapter-document.ts';
+import {
+  type AdapterDocument,
+  contentOfDocument,
+  createAdapterDocument,
+} from '../../../../shared/adapters/adapter-document.ts';
 import { composeDocuments } from '../../../../shared/adapters/composition/compose-documents.ts';
 import { adapterOnBase } from '../../../../shared/adapters/document-on-base.ts';
 import { parseAdapter } from '../../../../shared/adapters/registry.ts';
