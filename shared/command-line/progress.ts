@@ -32,6 +32,8 @@ export interface Progress {
 /** Where a progress line stands. */
 export interface ProgressState extends ProgressOptions {
   readonly done: number;
+  /** What was done when the clock of the rate began; default 0. */
+  readonly doneBefore?: number;
   readonly elapsedMs: number;
   readonly note?: string;
 }
@@ -67,25 +69,27 @@ export function formatDuration(milliseconds: number): string {
 }
 
 /** One line: label, share, amount, rate, remaining time, note; as far as they are known. */
-export function formatProgress({ label, unit, total, done, elapsedMs, note }: ProgressState): string {
+export function formatProgress({ label, unit, total, done, doneBefore = 0, elapsedMs, note }: ProgressState): string {
   const amount = (count: number) => (unit === 'bytes' ? formatBytes(count) : `${Math.round(count)}`);
   const parts = [label];
   if (total !== undefined && total > 0)
     parts.push(`${Math.floor((100 * Math.min(done, total)) / total)} %`.padStart(5));
   const whole = total === undefined ? amount(done) : `${amount(done)}/${amount(total)}`;
   parts.push(unit === 'bytes' ? whole : `${whole} ${unit}`);
-  if (elapsedMs >= rateAfterMs && done > 0) {
-    const perSecond = (1000 * done) / elapsedMs;
+  const gained = done - doneBefore;
+  if (elapsedMs >= rateAfterMs && gained > 0) {
+    const perSecond = (1000 * gained) / elapsedMs;
     parts.push(unit === 'bytes' ? `${formatBytes(perSecond)}/s` : `${threeDigits(perSecond)}/s`);
-    if (total !== undefined && done < total) parts.push(`${formatDuration((elapsedMs * (total - done)) / done)} left`);
+    if (total !== undefined && done < total)
+      parts.push(`${formatDuration((elapsedMs * (total - done)) / gained)} left`);
   }
   if (note !== undefined) parts.push(note);
   return parts.join('  ');
 }
 
-/** Starts a progress line; nothing is written before the first update. */
+/** Starts a progress line; nothing is written before the first update, from which rates count: what was loaded before it is no work of that kind. */
 export function createProgress(options: ProgressOptions, output: ProgressOutput): Progress {
-  const startMs = output.nowMs();
+  let first: { readonly atMs: number; readonly doneBefore: number } | null = null;
   let state: ProgressState = { ...options, done: 0, elapsedMs: 0 };
   let writtenMs = Number.NEGATIVE_INFINITY;
   let written: ProgressState | null = null;
@@ -107,7 +111,9 @@ export function createProgress(options: ProgressOptions, output: ProgressOutput)
     update: (done, note) => {
       if (finished) return;
       const atMs = output.nowMs();
-      state = { ...options, done, elapsedMs: atMs - startMs, ...(note === undefined ? {} : { note }) };
+      first ??= { atMs, doneBefore: done };
+      const { doneBefore } = first;
+      state = { ...options, done, doneBefore, elapsedMs: atMs - first.atMs, ...(note === undefined ? {} : { note }) };
       if (atMs - writtenMs >= (output.interactive ? redrawMs : plainMs)) write('');
     },
     finish: () => {

@@ -104,7 +104,7 @@ export async function runLearners(
   const train = (name: string, plan: Plan, of: typeof sites): LearningJob => {
     const rowCount = of.reduce((sum, site) => sum + site.train.length, 0);
     const trainFiles = of.map((site) => folder.site(site.name, 'train.jsonl'));
-    return { name, plan, task: { kind: 'train', trainFiles, stepsPerRound: localStepCount(plan.training, rowCount) } };
+    return { name, plan, task: { kind: 'train', trainFiles, rowCount } };
   };
   const evaluate = (name: string, plan: Plan, parameters: Float32Array): LearningJob => {
     return { name, plan, task: { kind: 'evaluate', parameters } };

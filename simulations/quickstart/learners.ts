@@ -7,6 +7,7 @@ import { FederationError } from '../../shared/core/errors.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import type { MetricName } from '../../shared/training/metrics.ts';
+import { localStepCount } from '../../shared/training/train.ts';
 import type { ComputeChoice, CurvePoint, FromLearner, TestGroups, ToLearner } from './messages.ts';
 import type { RunningProcess } from './processes.ts';
 import { startProcess } from './processes.ts';
@@ -16,7 +17,7 @@ export interface LearningJob {
   readonly name: string;
   readonly plan: Plan;
   readonly task:
-    | { readonly kind: 'train'; readonly trainFiles: readonly string[]; readonly stepsPerRound: number }
+    | { readonly kind: 'train'; readonly trainFiles: readonly string[]; readonly rowCount: number }
     | { readonly kind: 'evaluate'; readonly parameters: Float32Array };
 }
 
@@ -47,9 +48,9 @@ export interface LearnersOptions {
   onStep(stepsDone: number, job: string): void;
 }
 
-/** Steps that a job trains. */
+/** Steps that a job trains where every row is one example. */
 export function stepsOf({ plan, task }: LearningJob): number {
-  return task.kind === 'train' ? task.stepsPerRound * plan.rounds.count : 0;
+  return task.kind === 'train' ? localStepCount(plan.training, task.rowCount) * plan.rounds.count : 0;
 }
 
 /** Works off all jobs; outcomes stand in the order of the jobs. @throws the first failure of a process, after all were stopped. */
@@ -126,7 +127,7 @@ function startLearner(
       [jobIndex, curve] = [index, []];
       const done = await ask(
         task.kind === 'train'
-          ? { type: 'train', trainFiles: task.trainFiles, stepsPerRound: task.stepsPerRound }
+          ? { type: 'train', trainFiles: task.trainFiles }
           : { type: 'evaluate', parameters: task.parameters },
       );
       assert(done.type === 'done' && facts !== null, 'a job is answered');

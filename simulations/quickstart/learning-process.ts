@@ -15,7 +15,7 @@ import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import { evaluate, evaluateCounts } from '../../shared/training/evaluate.ts';
 import type { MetricName } from '../../shared/training/metrics.ts';
 import { createTaskModel, type TaskModel } from '../../shared/training/task-model.ts';
-import { trainLocally } from '../../shared/training/train.ts';
+import { localStepCount, trainLocally } from '../../shared/training/train.ts';
 import { trainedCount } from '../../shared/update/layout.ts';
 import type { CurvePoint, FromLearner, ToLearner } from './messages.ts';
 import { type ParentLink, serveParent } from './processes.ts';
@@ -63,11 +63,12 @@ async function open(
 
 async function train(
   { plan, model, metric, encode, heldOut }: Workshop,
-  { trainFiles, stepsPerRound }: Extract<ToLearner, { type: 'train' }>,
+  { trainFiles }: Extract<ToLearner, { type: 'train' }>,
   parent: ParentLink<FromLearner>,
 ): Promise<Float32Array> {
   const source = memorySource((await Promise.all(trainFiles.map(encode))).flat(2));
-  const { localEpochs: _, ...training } = plan.training;
+  // Of examples, as sites count them: a long text of a language model is several.
+  const stepsPerRound = localStepCount(plan.training, source.count);
   let parameters = model.initialise(plan.training.seed);
   const stride = Math.ceil(plan.rounds.count / curvePointsMax);
   for (let round = 0; round < plan.rounds.count; round++) {
@@ -75,7 +76,7 @@ async function train(
       model,
       start: parameters,
       source,
-      configuration: { ...training, localSteps: stepsPerRound },
+      configuration: plan.training,
       seed: plan.training.seed + round,
       round: { index: round, count: plan.rounds.count },
       onProgress: ({ step }) => parent.send({ type: 'progress', stepsDone: round * stepsPerRound + step }),

@@ -88,12 +88,7 @@ export type ToLearner =
       /** The metric of curves. */
       readonly metric: MetricName;
     }
-  | {
-      readonly type: 'train';
-      readonly trainFiles: readonly string[];
-      /** Steps of each stretch that is as long as a round. */
-      readonly stepsPerRound: number;
-    }
+  | { readonly type: 'train'; readonly trainFiles: readonly string[] }
   | { readonly type: 'evaluate'; readonly parameters: Float32Array }
   | { readonly type: 'quit' };
 

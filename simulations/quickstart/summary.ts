@@ -217,7 +217,7 @@ export function comparisonTables(summary: Summary, rows: readonly ComparisonRow[
 /** What the coordinator saw, in one line. */
 export function sightOf({ coordinatorSaw: { isMasked, fewest }, rounds }: Summary): string {
   return isMasked
-    ? `The coordinator saw ${rounds} sums of ${fewest} masked updates, and no single one.`
+    ? `The coordinator saw ${rounds === 1 ? 'one sum' : `${rounds} sums`} of ${fewest} masked updates, and no single one.`
     : 'The coordinator saw every single update: secure aggregation needs three sites.';
 }
 

@@ -100,4 +100,17 @@ describe('createProgress', () => {
     createProgress({ label: 'training', unit: 'steps' }, terminal).finish();
     assert.deepEqual(terminal.errors, []);
   });
+
+  it('[PGS-8] counts rates from the first step, not from what was loaded before it', () => {
+    const terminal = fakeTerminal();
+    const progress = createProgress({ label: 'training', unit: 'steps', total: 100 }, terminal);
+    terminal.pass(60_000);
+    progress.update(1);
+    terminal.pass(10_000);
+    progress.update(51);
+    assert.deepEqual(terminal.errors, [
+      'training    1 %  1/100 steps\n',
+      'training   51 %  51/100 steps  5.00/s  9.8 s left\n',
+    ]);
+  });
 });
