@@ -11,6 +11,7 @@ export type Rule =
   | 'authenticity'
   | 'fresh-keys'
   | 'survivors-dealt'
+  | 'one-division'
   | 'wiped'
   | 'bounded-queues'
   | 'liveness'

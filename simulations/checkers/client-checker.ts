@@ -6,23 +6,35 @@ import { toHex } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
-import type { ClientEvent, ClientPhase, ClientStep, SignedKind } from '../../shared/secure-aggregation/client-state.ts';
-import { legalClientEvents } from '../../shared/secure-aggregation/client-state.ts';
+import type { ClientPhase } from '../../shared/secure-aggregation/client-state.ts';
 import {
   advertFormat,
+  drawFormat,
   type ShareKind,
   type Shares,
   shareHashOf,
   sharesFormat,
   unmaskFormat,
 } from '../../shared/secure-aggregation/messages.ts';
+import {
+  type ClientAttempt,
+  type ClientAttemptEvent,
+  type ClientAttemptStep,
+  graphOf,
+  isGrouped,
+  isLegalForClient,
+  rankOf,
+  rosterOf,
+  type SentKind,
+  standingOf,
+} from './attempts.ts';
 import { check } from './check.ts';
 
 /** One message as its sender signed it. */
 export interface SignedMessage {
   readonly clientId: ClientId;
   readonly roundIndex: number;
-  readonly kind: SignedKind;
+  readonly kind: SentKind;
   readonly body: Uint8Array;
   readonly signature: Uint8Array;
 }
@@ -34,26 +46,9 @@ export interface ClientChecker {
   /** Whether exactly these bytes were signed by this client. */
   isGenuine(message: Omit<SignedMessage, 'roundIndex'>): boolean;
   /** A client that follows the protocol took an event. */
-  stepped(client: ClientId, phase: ClientPhase, event: ClientEvent, step: ClientStep): void;
+  stepped(client: ClientId, before: ClientAttempt, event: ClientAttemptEvent, step: ClientAttemptStep): void;
   /** The buffers of an attempt that is over. */
   wiped(client: ClientId, buffers: Iterable<Uint8Array>): void;
-}
-
-const ranks: Readonly<Record<Exclude<ClientPhase['name'], 'signing'>, number>> = {
-  advertised: 1,
-  shared: 2,
-  masking: 3,
-  masked: 4,
-  agreed: 5,
-  journaling: 6,
-  unmasked: 7,
-  finished: 8,
-  aborted: 9,
-};
-
-/** Where on its way a client stands; signing is half a step before what it leads to. */
-function rankOf(phase: ClientPhase): number {
-  return phase.name === 'signing' ? ranks[phase.next.name] - 0.5 : ranks[phase.name];
 }
 
 const fingerprintOf = ({ clientId, kind, body, signature }: Omit<SignedMessage, 'roundIndex'>): string =>
@@ -66,6 +61,9 @@ export function createClientChecker(isHonest: (client: ClientId) => boolean): Cl
   const unmasks = new Map<string, Digest>();
   const dealt = new Map<string, Shares>();
   const revealed = new Map<string, ShareKind>();
+  /** Nonces of clients that follow the protocol, and what stands for a group to its members. */
+  const nonces = new Map<string, string>();
+  const divisions = new Map<string, Digest>();
 
   const noteKeys = (body: Uint8Array): void => {
     const advert = decodeCanonical(advertFormat, body, 'M1');
@@ -96,6 +94,21 @@ export function createClientChecker(isHonest: (client: ClientId) => boolean): Cl
       }
     }
   };
+  /** Every nonce is its owner's, and whoever divides a roster finds the same groups. */
+  const checkDivision = (who: string, event: ClientAttemptEvent, state: ClientAttempt): void => {
+    if (event.type !== 'drawn' || !isGrouped(state) || state.phase.name !== 'masking') return;
+    const { whole, group } = state.phase;
+    for (const [place, nonce] of event.drawn.nonces.entries()) {
+      const own = nonces.get(`${whole.rosterHash} ${place}`) ?? toHex(nonce);
+      check('one-division', own === toHex(nonce), `${who}: the nonce of place ${place} is not its owner's`);
+    }
+    const standing = standingOf(state);
+    const members = standing?.name === 'shared' ? standing.members.rosterHash : whole.rosterHash;
+    const key = `${whole.rosterHash} ${group}`;
+    const isSame = (divisions.get(key) ?? members) === members;
+    check('one-division', isSame, `${who}: group ${group} is another one to another client`);
+    divisions.set(key, members);
+  };
 
   return {
     signed: (message) => {
@@ -107,6 +120,10 @@ export function createClientChecker(isHonest: (client: ClientId) => boolean): Cl
       }
       if (!isHonest(clientId)) return;
       if (kind === 'ADVERT') noteKeys(body);
+      if (kind === 'DRAW') {
+        const draw = decodeCanonical(drawFormat, body, 'M1b');
+        if (draw.ok) nonces.set(`${draw.value.rosterHash} ${draw.value.place}`, toHex(draw.value.nonce));
+      }
       if (kind !== 'UNMASK') return;
       const key = `${clientId} ${roundIndex}`;
       const digest = digestOf(body);
@@ -115,21 +132,20 @@ export function createClientChecker(isHonest: (client: ClientId) => boolean): Cl
       unmasks.set(key, digest);
     },
     isGenuine: (message) => genuine.has(fingerprintOf(message)),
-    stepped: (client, phase, event, { state, effects }) => {
-      const who = `${client.slice(0, 8)} ${phase.name} x ${event.type}`;
-      if (!legalClientEvents[phase.name].includes(event.type)) {
-        const isQuiet = state.phase === phase && effects.every(({ type }) => type === 'report');
-        check('illegal-changes-nothing', isQuiet && effects.length === 1, who);
+    stepped: (client, before, event, { state, effects }) => {
+      const who = `${client.slice(0, 8)} ${before.phase.name} x ${event.type}`;
+      const [graphBefore, graph] = [graphOf(before), graphOf(state)];
+      if (!isLegalForClient(before, event)) {
+        const isSame = state.phase.name === before.phase.name && graph?.phase === graphBefore?.phase;
+        const isQuiet = isSame && effects.length === 1 && effects[0]!.type === 'report';
+        check('illegal-changes-nothing', isQuiet, who);
         return;
       }
-      check('forward-only', rankOf(state.phase) > rankOf(phase), `${who} leads to ${state.phase.name}`);
-      const next = state.phase.name === 'signing' ? state.phase.next : state.phase;
-      if ('members' in next && phase.name === 'advertised') {
-        for (const { clientId, advert } of next.members.members) {
-          const entry =
-            event.type === 'roster'
-              ? event.roster.entries[next.members.members.findIndex((one) => one.clientId === clientId)]
-              : undefined;
+      check('forward-only', rankOf(state) > rankOf(before), `${who} leads to ${state.phase.name}`);
+      const roster = rosterOf(state);
+      if (roster !== null && rosterOf(before) === null && event.type === 'roster') {
+        for (const { clientId, place, advert } of roster.members) {
+          const entry = event.roster.entries[place];
           if (entry === undefined || !isHonest(clientId)) continue;
           const message = { clientId, kind: 'ADVERT', body: entry.advert, signature: entry.signature } as const;
           check(
@@ -139,11 +155,14 @@ export function createClientChecker(isHonest: (client: ClientId) => boolean): Cl
           );
         }
       }
-      if (next.name === 'agreed') {
-        const stranger = next.survivors.find((place) => !next.dealers.includes(place));
+      checkDivision(who, event, state);
+      const standing = standingOf(state);
+      if (standing?.name === 'agreed') {
+        const stranger = standing.survivors.find((place) => !standing.dealers.includes(place));
         check('survivors-dealt', stranger === undefined, `${who}: place ${stranger} survives without having dealt`);
       }
-      if (phase.name === 'journaling' && state.phase.name === 'signing') noteRevealed(phase, state.phase.body);
+      if (graphBefore?.phase.name === 'journaling' && graph?.phase.name === 'signing')
+        noteRevealed(graphBefore.phase, graph.phase.body);
     },
     wiped: (client, buffers) => {
       for (const buffer of buffers) {

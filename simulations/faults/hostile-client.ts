@@ -1,15 +1,16 @@
 /** Clients of a world that do not follow the protocol. Each has a key and a certificate like everybody; what it sends is its own. */
 import type { SeededRandom } from '../../shared/core/random.ts';
 import { decodeCanonical, encodeCanonical } from '../../shared/protocol/canonical.ts';
-import type { ClientState, SignedKind } from '../../shared/secure-aggregation/client-state.ts';
+import type { ClientState } from '../../shared/secure-aggregation/client-state.ts';
 import { dealShares } from '../../shared/secure-aggregation/dealing.ts';
 import { maskedFormat, sharesFormat, unmaskFormat } from '../../shared/secure-aggregation/messages.ts';
 import { thresholdsOf } from '../../shared/secure-aggregation/threshold.ts';
+import type { SentKind } from '../checkers/attempts.ts';
 
 /**
  * `bad-dealer` deals consistent shares of other secrets than it announced; `bad-boxes` deals boxes that do not open; `bad-responder` answers
- * with a share that it was not dealt; `two-vectors` announces two vectors; `garbage` sends bytes of no format; `mute` says nothing
- * after its keys.
+ * with a share that it was not dealt; `two-vectors` announces two vectors; `garbage` sends bytes of no format; `liar` signs messages in which one bit is
+ * another; `mute` says nothing after its keys.
  */
 export const hostileClientNames = [
   'bad-dealer',
@@ -17,6 +18,7 @@ export const hostileClientNames = [
   'bad-responder',
   'two-vectors',
   'garbage',
+  'liar',
   'mute',
 ] as const;
 /** Name of a hostile client. */
@@ -24,9 +26,10 @@ export type HostileClientName = (typeof hostileClientNames)[number];
 
 /** A message that an honest client would send here. */
 export interface Outgoing {
-  readonly kind: SignedKind;
+  readonly kind: SentKind;
   readonly body: Uint8Array;
-  readonly state: ClientState;
+  /** Where it stands in the complete graph, or in that of its group; null before it has one. */
+  readonly state: ClientState | null;
   readonly random: SeededRandom;
 }
 
@@ -46,8 +49,9 @@ function flipBit(bytes: Uint8Array, random: SeededRandom): Uint8Array {
 }
 
 /** M2 with consistent shares of secrets that were never announced: shares that match their hashes and open nothing. */
-export function sharesOfOthers({ body, state: { phase, setting }, random }: Outgoing): Uint8Array {
-  if (phase.name !== 'shared') return body;
+export function sharesOfOthers({ body, state, random }: Outgoing): Uint8Array {
+  if (state?.phase.name !== 'shared') return body;
+  const { phase, setting } = state;
   const other = () => Uint8Array.from({ length: 32 }, () => random.integer(256));
   const { members, place, secrets } = phase;
   const { shares } = dealShares(members, place, {
@@ -105,6 +109,8 @@ export function hostileClient(name: HostileClientName): HostileClient {
           return kind === 'ADVERT'
             ? [body]
             : [Uint8Array.from({ length: random.integer(300) }, () => random.integer(256)), body];
+        case 'liar':
+          return [random.uniform() < 0.3 ? flipBit(body, random) : body];
         case 'mute':
           return kind === 'ADVERT' ? [body] : [];
         default:

@@ -8,20 +8,25 @@ import type { SeededRandom } from '../../shared/core/random.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { violation } from '../../shared/protocol/violations.ts';
-import type {
-  ClientEffect,
-  ClientEvent,
-  ClientPhase,
-  ClientState,
-  MaskToApply,
-  SignedKind,
-} from '../../shared/secure-aggregation/client-state.ts';
-import { legalClientEvents } from '../../shared/secure-aggregation/client-state.ts';
+import type { MaskToApply } from '../../shared/secure-aggregation/client-state.ts';
+import type { GroupedClientEffect } from '../../shared/secure-aggregation/grouped-client.ts';
 import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
+import {
+  type ClientAttempt,
+  type ClientAttemptEvent,
+  type ClientAttemptStep,
+  graphOf,
+  isGrouped,
+  isLegalForClient,
+  type SentKind,
+  standingOf,
+} from '../checkers/attempts.ts';
 import type { ClientChecker } from '../checkers/client-checker.ts';
 import type { Faults } from '../faults/faults.ts';
 import type { HostileClient } from '../faults/hostile-client.ts';
+import { stepClient } from './machines.ts';
 import { certificateOf, judgeWorldCertificate, worldEntropy, worldVector } from './people.ts';
+import { clientStrays } from './strays.ts';
 import type { World } from './world.ts';
 
 /** What the coordinator tells to begin an attempt. */
@@ -32,7 +37,7 @@ export interface AttemptTerms {
 
 /** A message on its way up; of M3 with the vector. */
 export interface Upward {
-  readonly kind: SignedKind;
+  readonly kind: SentKind;
   readonly body: Uint8Array;
   readonly signature: Uint8Array;
   readonly vector: Uint8Array;
@@ -45,11 +50,10 @@ export interface ClientActor {
   readonly hostile: HostileClient | null;
   /** False where nobody is there. */
   join(terms: AttemptTerms): boolean;
-  hear(roundHash: Digest, event: ClientEvent): boolean;
+  hear(roundHash: Digest, event: ClientAttemptEvent): boolean;
   /** Comes back at once where it crashed. */
   revive(): void;
   readonly isUp: () => boolean;
-  readonly phase: () => ClientPhase['name'] | null;
 }
 
 /** The bytes of a masked vector. */
@@ -60,36 +64,35 @@ function vectorBytes({ coordinates, tail }: MaskedVector): Uint8Array {
 interface Attempt {
   readonly terms: AttemptTerms;
   readonly buffers: Set<Uint8Array>;
-  state: ClientState;
+  state: ClientAttempt;
   vector: Uint8Array;
 }
 
-const eventTypes = [...new Set(Object.values(legalClientEvents).flat())];
-
 /** How long a client waits for a whole attempt by its own clock. */
-const patienceMs = 14_000;
+const patienceMs = 17_000;
 const restartMs = 1_500;
 
 /** A client that is up. */
 export function createClientActor(
-  world: Pick<World, 'clock' | 'machines' | 'coverage' | 'sendUp'>,
+  world: Pick<World, 'clock' | 'machines' | 'coverage' | 'grouping' | 'sendUp'>,
   self: { readonly index: number; readonly identity: Identity; readonly hostile: HostileClient | null },
   { faults, random, checker }: { faults: Faults; random: SeededRandom; checker: ClientChecker },
 ): ClientActor {
-  const { clock, machines, coverage } = world;
+  const { clock, machines, coverage, grouping } = world;
   const { index, identity, hostile } = self;
   const { clientId } = identity;
   const journal = new Map<number, Digest>();
   const speed = faults.strikes('clock-skew') ? 10 ** (2.3 * faults.degree() - 2) : 1;
   /** The last event of every type that came, to come again. */
-  const history = new Map<ClientEvent['type'], ClientEvent>();
+  const history = new Map<ClientAttemptEvent['type'], ClientAttemptEvent>();
   let attempt: Attempt | null = null;
   let attemptCount = 0;
   let isUp = true;
 
   /** Notes every buffer with secrets that the phase holds. */
-  const note = ({ buffers, state: { phase } }: Attempt): void => {
-    const waiting = phase.name === 'signing' ? phase.next : phase;
+  const note = ({ buffers, state }: Attempt): void => {
+    const waiting = standingOf(state);
+    if (waiting === null) return;
     if ('secrets' in waiting) for (const secret of Object.values(waiting.secrets)) buffers.add(secret);
     const shares = 'own' in waiting ? [waiting.own] : 'held' in waiting ? [...waiting.held.values()] : [];
     for (const pair of shares) if (pair !== null) buffers.add(pair.mask).add(pair.self);
@@ -101,12 +104,12 @@ export function createClientActor(
       isUp = true;
     });
   };
-  const later = (into: Attempt, event: ClientEvent): void => {
+  const later = (into: Attempt, event: ClientAttemptEvent): void => {
     clock.after(1 + faults.degree() * 4, () => {
       if (attempt === into) step(into, event);
     });
   };
-  const mask = (into: Attempt, masks: readonly MaskToApply[]): ClientEvent => {
+  const mask = (into: Attempt, masks: readonly MaskToApply[]): ClientAttemptEvent => {
     const masked = worldVector(index, into.terms.roundIndex);
     for (const { seed, sign } of masks) {
       applyMask(masked, seed, sign, 1);
@@ -116,13 +119,13 @@ export function createClientActor(
     const vecRoot = digestOf(into.vector);
     return { type: 'vector-masked', vecRoot, chunkDigests: [vecRoot] };
   };
-  const send = (into: Attempt, kind: SignedKind, body: Uint8Array, signature: Uint8Array): void => {
+  const send = (into: Attempt, kind: SentKind, body: Uint8Array, signature: Uint8Array): void => {
     const { roundIndex, roundHash } = into.terms;
     checker.signed({ clientId, roundIndex, kind, body, signature });
     const vector = kind === 'MASKED' ? into.vector : new Uint8Array(0);
     world.sendUp(index, roundHash, { kind, body, signature, vector });
   };
-  const perform = (into: Attempt, effect: ClientEffect): void => {
+  const perform = (into: Attempt, effect: GroupedClientEffect): void => {
     switch (effect.type) {
       case 'sign':
         later(into, { type: 'signed', signature: identity.sign(effect.kind, effect.body) });
@@ -131,7 +134,7 @@ export function createClientActor(
         const { kind, body, signature } = effect;
         if (hostile === null) send(into, kind, body, signature);
         else
-          for (const bent of hostile.outgoing({ kind, body, state: into.state, random }))
+          for (const bent of hostile.outgoing({ kind, body, state: graphOf(into.state), random }))
             send(into, kind, bent, identity.sign(kind, bent));
         break;
       }
@@ -153,17 +156,19 @@ export function createClientActor(
         effect satisfies never;
     }
   };
-  const step = (into: Attempt, event: ClientEvent): void => {
-    const { phase } = into.state;
-    coverage.client.add(`${phase.name} x ${event.type}`);
+  const step = (into: Attempt, event: ClientAttemptEvent): void => {
+    const before = into.state;
+    const pairs = isGrouped(before) ? coverage.groupedClient : coverage.client;
+    pairs.add(`${before.phase.name} x ${event.type}`);
     history.set(event.type, event);
     note(into);
-    const next = machines.receiveAsClient(into.state, event);
-    if (hostile === null) checker.stepped(clientId, phase, event, next);
+    const next = stepClient(machines, before, event);
+    if (hostile === null) checker.stepped(clientId, before, event, next);
     into.state = next.state;
     note(into);
     const { name } = next.state.phase;
-    if (hostile === null && (name === 'unmasked' || name === 'finished' || name === 'aborted'))
+    const isShown = graphOf(next.state)?.phase.name === 'unmasked';
+    if (hostile === null && (isShown || name === 'finished' || name === 'aborted'))
       checker.wiped(clientId, into.buffers);
     for (const effect of next.effects) if (attempt === into) perform(into, effect);
     if (faults.strikes('vanished-client')) crash();
@@ -171,9 +176,11 @@ export function createClientActor(
   };
   /** Sometimes an answer or a message comes again, when nobody waits for it any more. */
   const stray = (into: Attempt): void => {
-    const type = eventTypes[random.integer(eventTypes.length)]!;
-    const event = history.get(type);
-    if (event !== undefined && !legalClientEvents[into.state.phase.name].includes(type)) step(into, event);
+    const made = clientStrays[random.integer(clientStrays.length)]!;
+    const event = history.get(made.type) ?? made;
+    // Whoever uses a site may stop what it does; everything else comes when nobody waits for it.
+    const isStop = made.type === 'abandon' && !faults.isHealed() && random.uniform() < 0.05;
+    if (isStop || !isLegalForClient(into.state, event)) step(into, isStop ? made : event);
   };
 
   return {
@@ -186,7 +193,7 @@ export function createClientActor(
       if (attempt !== null) step(attempt, { type: 'abandon', reason: violation('stale-round', 'another attempt') });
       const entropy = worldEntropy(index, `${terms.roundHash} ${++attemptCount}`);
       const certificateHash = digestOf(certificateOf(index));
-      const started = machines.startAttempt({
+      const setting = {
         roundHash: terms.roundHash,
         profile: 'active',
         clientCountMin: 3,
@@ -197,7 +204,9 @@ export function createClientActor(
         checkpoint: { size: 0, root: '00'.repeat(32) as Digest },
         judgeCertificate: judgeWorldCertificate,
         entropy,
-      });
+      } as const;
+      const started: ClientAttemptStep =
+        grouping === null ? machines.startAttempt(setting) : machines.startGroupedAttempt({ ...setting, grouping });
       const begun: Attempt = { terms, buffers: new Set(), state: started.state, vector: new Uint8Array(0) };
       attempt = begun;
       for (const effect of started.effects) perform(begun, effect);
@@ -216,6 +225,5 @@ export function createClientActor(
       isUp = true;
     },
     isUp: () => isUp,
-    phase: () => attempt?.state.phase.name ?? null,
   };
 }

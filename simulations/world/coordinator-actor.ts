@@ -8,26 +8,21 @@ import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { SeededRandom } from '../../shared/core/random.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
-import { violation } from '../../shared/protocol/violations.ts';
-import type { ClientEvent } from '../../shared/secure-aggregation/client-state.ts';
+import type { GroupedServerEffect, GroupedServerEvent } from '../../shared/secure-aggregation/grouped-server.ts';
 import { applyMask, type MaskedVector, wipeSeed } from '../../shared/secure-aggregation/mask.ts';
 import { agreeFormat, maskedFormat } from '../../shared/secure-aggregation/messages.ts';
 import { addTo } from '../../shared/secure-aggregation/ring.ts';
-import type {
-  Opening,
-  ServerEffect,
-  ServerEvent,
-  ServerSetting,
-  ServerState,
-} from '../../shared/secure-aggregation/server-state.ts';
-import { legalServerEvents } from '../../shared/secure-aggregation/server-state.ts';
+import type { Opening, ServerEffect, ServerSetting } from '../../shared/secure-aggregation/server-state.ts';
+import { type ClientAttemptEvent, hasGroups, isLegalForServer, type ServerAttempt } from '../checkers/attempts.ts';
 import { check } from '../checkers/check.ts';
 import type { ClientChecker } from '../checkers/client-checker.ts';
 import { checkServerStep, checkSum } from '../checkers/server-checker.ts';
 import type { Faults } from '../faults/faults.ts';
 import type { HostileCoordinator } from '../faults/hostile-coordinator.ts';
 import type { ClientActor, Upward } from './client-actor.ts';
+import { stepServer } from './machines.ts';
 import { certificateOf, judgeWorldCertificate, worldDim, worldVector } from './people.ts';
+import { serverStrays, stopped } from './strays.ts';
 import type { World } from './world.ts';
 
 /** How an attempt ended; `lost` with the coordinator that ran it. */
@@ -35,12 +30,14 @@ export type AttemptEnd = 'opened' | 'aborted' | 'lost';
 
 /** A coordinator of a world. */
 export interface CoordinatorActor {
-  /** Begins a round with everybody who is not ejected; its operator may stop it. */
-  startRound(roundIndex: number, stopsAfterMs: number | null): void;
+  /** Begins a round with everybody who is not ejected; its operator may stop it at any message. */
+  startRound(roundIndex: number): void;
   hear(from: ClientActor, roundHash: Digest, message: Upward): boolean;
   /** Kills and restarts stop; whatever was hostile behaves. */
   reform(): void;
   readonly roundEnd: () => AttemptEnd | null;
+  /** Whether some group of the opened round was left out. */
+  readonly isPartial: () => boolean;
   readonly ejected: ReadonlySet<ClientId>;
 }
 
@@ -49,24 +46,29 @@ interface Disk {
   readonly setting: ServerSetting;
   readonly roundIndex: number;
   readonly attempt: number;
-  readonly events: ServerEvent[];
+  readonly events: GroupedServerEvent[];
   readonly vectors: Map<ClientId, Uint8Array>;
 }
 
 const phaseMs = 2_500;
 const restartMs = 800;
 const attemptsMax = 2;
-/** A round ends by then: two attempts of five phases, every kill costs a restart and a phase. */
-const roundMs = 2 * 5 * phaseMs + 20 * (restartMs + phaseMs);
+/** A round ends by then: two attempts of six phases, every kill costs a restart and a phase. */
+const roundMs = 2 * 6 * phaseMs + 20 * (restartMs + phaseMs);
 
-const stageTypes = { advert: 'ADVERT', shares: 'SHARES', masked: 'MASKED', agree: 'AGREE', unmask: 'UNMASK' } as const;
-/** An operator stops a round. */
-const stopped = { type: 'abandon', reason: violation('stale-round', 'stopped by its operator') } as const;
+const stageTypes = {
+  advert: 'ADVERT',
+  draw: 'DRAW',
+  shares: 'SHARES',
+  masked: 'MASKED',
+  agree: 'AGREE',
+  unmask: 'UNMASK',
+} as const;
 const eventTypes = Object.keys(stageTypes) as (keyof typeof stageTypes)[];
 
 /** A coordinator without a round. */
 export function createCoordinatorActor(
-  world: Pick<World, 'clock' | 'machines' | 'coverage' | 'clients' | 'sendDown' | 'sendTerms'>,
+  world: Pick<World, 'clock' | 'machines' | 'coverage' | 'grouping' | 'clients' | 'sendDown' | 'sendTerms'>,
   {
     faults,
     random,
@@ -74,18 +76,20 @@ export function createCoordinatorActor(
     hostile,
   }: { faults: Faults; random: SeededRandom; checker: ClientChecker; hostile: HostileCoordinator | null },
 ): CoordinatorActor {
-  const { clock, machines, coverage, clients } = world;
+  const { clock, machines, coverage, grouping, clients } = world;
   const ejected = new Set<ClientId>();
-  const history = new Map<ServerEvent['type'], ServerEvent>();
+  /** Who kept its nonce back takes no part in the next attempt of a round. */
+  const silent = new Set<ClientId>();
+  const history = new Map<GroupedServerEvent['type'], GroupedServerEvent>();
   let isHostile = hostile !== null;
   let disk: Disk | null = null;
-  let state: ServerState | null = null;
+  let state: ServerAttempt | null = null;
   let end: AttemptEnd | null = 'aborted';
   let beganMs = 0;
   let cancelTimer = (): void => undefined;
 
   const actorOf = (clientId: ClientId): ClientActor => clients.find(({ identity }) => identity.clientId === clientId)!;
-  const tell = (clientId: ClientId, event: ClientEvent): void => {
+  const tell = (clientId: ClientId, event: ClientAttemptEvent): void => {
     const bent = isHostile ? hostile!.bend({ to: clientId, event }) : event;
     world.sendDown(actorOf(clientId), disk!.setting.roundHash, bent);
   };
@@ -95,8 +99,12 @@ export function createCoordinatorActor(
     state = null;
     clock.after(restartMs, restart);
   };
+  const open = (setting: ServerSetting): ServerAttempt =>
+    grouping === null ? machines.openAttempt(setting) : machines.openGroupedAttempt({ ...setting, grouping });
   const begin = (roundIndex: number, attempt: number): void => {
-    const invited = clients.map(({ identity }) => identity.clientId).filter((id) => !ejected.has(id));
+    const invited = clients
+      .map(({ identity }) => identity.clientId)
+      .filter((id) => !ejected.has(id) && !silent.has(id));
     const roundHash = digestOf(utf8(`round ${roundIndex} attempt ${attempt}`));
     const setting: ServerSetting = {
       roundHash,
@@ -109,7 +117,7 @@ export function createCoordinatorActor(
       vectorBytes: 4 * (worldDim + 2),
     };
     disk = { setting, roundIndex, attempt, events: [], vectors: new Map() };
-    state = machines.openAttempt(setting);
+    state = open(setting);
     for (const clientId of invited) world.sendTerms(actorOf(clientId), { roundIndex, roundHash });
     setDeadline();
   };
@@ -132,10 +140,10 @@ export function createCoordinatorActor(
   /** From the disk alone. */
   const restart = (): void => {
     const { setting, events, roundIndex, attempt } = disk!;
-    state = machines.openAttempt(setting);
-    let last: readonly ServerEffect[] = [];
+    state = open(setting);
+    let last: readonly (ServerEffect | GroupedServerEffect)[] = [];
     for (const event of events) {
-      const step = machines.receiveAsServer(state, event);
+      const step = stepServer(machines, state, event);
       state = step.state;
       const telling = step.effects.filter(({ type }) => type !== 'persist' && type !== 'reject');
       if (telling.length > 0) last = telling;
@@ -167,7 +175,7 @@ export function createCoordinatorActor(
       survivors.map((clientId) => worldVector(actorOf(clientId).index, roundIndex)),
     );
   };
-  const perform = (effect: ServerEffect): void => {
+  const perform = (effect: ServerEffect | GroupedServerEffect): void => {
     switch (effect.type) {
       case 'persist':
         disk!.events.push(effect.event);
@@ -181,19 +189,37 @@ export function createCoordinatorActor(
       case 'send-survivors':
         for (const clientId of effect.clients) tell(clientId, { type: 'survivors', survivors: effect.survivors });
         break;
+      case 'send-drawn':
+        for (const clientId of effect.clients) tell(clientId, { type: 'drawn', drawn: effect.drawn });
+        break;
+      case 'send-outcome':
+        for (const clientId of effect.clients) tell(clientId, { type: 'outcome', outcome: effect.outcome });
+        break;
       case 'send-quorum':
         for (const clientId of effect.clients) tell(clientId, { type: 'quorum', quorum: effect.quorum });
         break;
-      case 'eject':
-        check(
-          'authenticity',
-          actorOf(effect.clientId).hostile !== null,
-          'a client that follows the protocol is ejected',
-        );
-        ejected.add(effect.clientId);
+      case 'eject': {
+        const { clientId, reason } = effect;
+        // A nonce that is lost looks like one that is kept back.
+        if (reason.code === 'bad-draw') silent.add(clientId);
+        else {
+          const isHostileClient = actorOf(clientId).hostile !== null;
+          check('authenticity', isHostileClient, 'a client that follows the protocol is ejected');
+          ejected.add(clientId);
+        }
+        break;
+      }
+      case 'leave-out':
+        coverage.groups.leftOut++;
         break;
       case 'open-sum':
-        openSum(effect.opening);
+      case 'open-sums':
+        if (effect.type === 'open-sum') openSum(effect.opening);
+        else {
+          for (const { opening } of effect.openings) openSum(opening);
+          coverage.groups.opened += effect.openings.length;
+          isPartial = effect.openings.length < effect.groupCount;
+        }
         finish('opened');
         if (isHostile && hostile!.name === 'asks-again' && disk!.attempt < attemptsMax) again();
         break;
@@ -212,12 +238,13 @@ export function createCoordinatorActor(
     }
   };
   let wasUnmasking = false;
-  const take = (event: ServerEvent): readonly ServerEffect[] => {
+  let isPartial = false;
+  const take = (event: GroupedServerEvent): readonly (ServerEffect | GroupedServerEffect)[] => {
     const before = state!;
-    coverage.server.add(`${before.phase.name} x ${event.type}`);
+    (hasGroups(before) ? coverage.groupedServer : coverage.server).add(`${before.phase.name} x ${event.type}`);
     history.set(event.type, event);
-    const step = machines.receiveAsServer(before, event);
-    checkServerStep(before.phase, event, step, checker.isGenuine);
+    const step = stepServer(machines, before, event);
+    checkServerStep(before, event, step, checker.isGenuine);
     state = step.state;
     wasUnmasking = before.phase.name === 'unmasking';
     const { name } = step.state.phase;
@@ -230,24 +257,24 @@ export function createCoordinatorActor(
     }
     return step.effects;
   };
-  /** Sometimes a message of an earlier phase comes again, or one comes that nobody waits for. */
-  const stray = (): void => {
+  /** What befalls a coordinator between two messages: its operator stops it, or something comes that nobody waits for; most of it when all is over. */
+  const disturb = (): void => {
     if (state === null) return;
-    const types = [...eventTypes, 'deadline', 'abandon'] as const;
-    const type = types[random.integer(types.length)]!;
-    const event = history.get(type) ?? (type === 'abandon' ? stopped : type === 'deadline' ? { type } : undefined);
-    if (event !== undefined && !legalServerEvents[state.phase.name].includes(type)) take(event);
+    const strays = serverStrays(clients[random.integer(clients.length)]!.identity.clientId);
+    for (const made of strays) {
+      const event = history.get(made.type) ?? made;
+      if (random.uniform() < (end === null ? 0.025 : 0.25) && !isLegalForServer(state, event)) take(event);
+    }
+    if (end === null && !faults.isHealed() && random.uniform() < 0.008) take(stopped);
   };
 
   return {
-    startRound: (roundIndex, stopsAfterMs) => {
+    startRound: (roundIndex) => {
       end = null;
+      isPartial = false;
+      silent.clear();
       beganMs = clock.nowMs();
       begin(roundIndex, 1);
-      if (stopsAfterMs === null) return;
-      clock.after(stopsAfterMs, () => {
-        if (state !== null && end === null && disk!.roundIndex === roundIndex) take(stopped);
-      });
     },
     hear: (from, roundHash, { kind, body, signature, vector }) => {
       if (state === null) return false;
@@ -260,7 +287,7 @@ export function createCoordinatorActor(
         if (!masked.ok || masked.value.vecRoot !== digestOf(vector)) return true;
         if (!disk!.vectors.has(clientId)) disk!.vectors.set(clientId, vector);
       }
-      const event: ServerEvent =
+      const event: GroupedServerEvent =
         type === 'advert' ? { type, ...said, publicKey, certificate: certificateOf(from.index) } : { type, ...said };
       const effects = take(event);
       if (type === 'agree' && isHostile) {
@@ -269,7 +296,7 @@ export function createCoordinatorActor(
         const quorum = agree.ok ? hostile!.answerConsent(agree.value, signature, isRefused) : null;
         if (quorum !== null) world.sendDown(from, roundHash, { type: 'quorum', quorum });
       }
-      if (state !== null && random.uniform() < 0.2) stray();
+      disturb();
       if (faults.strikes('killed-coordinator')) kill();
       return true;
     },
@@ -277,6 +304,7 @@ export function createCoordinatorActor(
       isHostile = false;
     },
     roundEnd: () => end,
+    isPartial: () => isPartial,
     ejected,
   };
 }

@@ -8,8 +8,9 @@ import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Clock } from '../../shared/core/ports.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
-import type { ClientEvent } from '../../shared/secure-aggregation/client-state.ts';
-import { openStage, sealStage } from '../../shared/secure-aggregation/stage.ts';
+import type { Grouping } from '../../shared/secure-aggregation/division.ts';
+import { openStage, type StageEvent, sealStage } from '../../shared/secure-aggregation/stage.ts';
+import type { ClientAttemptEvent } from '../checkers/attempts.ts';
 import { check, RuleBroken } from '../checkers/check.ts';
 import { createClientChecker } from '../checkers/client-checker.ts';
 import { createFaults } from '../faults/faults.ts';
@@ -29,9 +30,11 @@ export interface World {
   readonly clock: Clock;
   readonly machines: Machines;
   readonly coverage: Coverage;
+  /** How rounds are divided; null where they are complete graphs. */
+  readonly grouping: Grouping | null;
   readonly clients: readonly ClientActor[];
   sendUp(from: number, roundHash: Digest, message: Upward): void;
-  sendDown(to: ClientActor, roundHash: Digest, event: ClientEvent): void;
+  sendDown(to: ClientActor, roundHash: Digest, event: ClientAttemptEvent): void;
   sendTerms(to: ClientActor, terms: AttemptTerms): void;
 }
 
@@ -67,7 +70,7 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
   const honest = new Set<ClientId>();
   const checker = createClientChecker((client) => honest.has(client));
   // One frame for everybody, opened once: the same bytes have the same signature.
-  const sealed = new WeakMap<ClientEvent, Uint8Array>();
+  const sealed = new WeakMap<StageEvent, Uint8Array>();
   const opened = new Map<Digest, ReturnType<typeof openStage>>();
   const open = (frame: Uint8Array): ReturnType<typeof openStage> => {
     const digest = digestOf(frame);
@@ -80,6 +83,7 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
     clock,
     machines,
     coverage,
+    grouping: scenario.grouping,
     clients,
     sendUp: (index, roundHash, { kind, body, signature, vector }) => {
       const from = clients[index]!;
@@ -95,10 +99,9 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
       });
     },
     sendDown: (to, roundHash, event) => {
-      if (event.type !== 'roster' && event.type !== 'delivery' && event.type !== 'survivors' && event.type !== 'quorum')
-        return;
-      const frame = sealed.get(event) ?? sealStage(key, { roundHash, event });
-      sealed.set(event, frame);
+      const said = event as StageEvent;
+      const frame = sealed.get(said) ?? sealStage(key, { roundHash, event: said });
+      sealed.set(said, frame);
       network.send({
         link: `${to.index} down`,
         parts: [frame],
@@ -106,9 +109,7 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
           const stage = open(bytes!);
           if (!stage.ok) return true;
           const { roundHash: of, event: heard } = stage.value;
-          // A world has one complete graph.
-          if (heard.type === 'open' || heard.type === 'drawn' || heard.type === 'outcome') return true;
-          return to.hear(of, heard);
+          return heard.type === 'open' || to.hear(of, heard);
         },
       });
     },
@@ -147,7 +148,7 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
     }
   };
   for (let roundIndex = 0; roundIndex < scenario.roundCount; roundIndex++) {
-    coordinator.startRound(roundIndex, scenario.stopsAfterMs);
+    coordinator.startRound(roundIndex);
     untilRoundEnds();
   }
   // What is still on its way, timers and restarts; then a round in which nothing goes wrong.
@@ -160,11 +161,12 @@ function runToEnd(simulationSeed: number, coverage: Coverage, machines: Machines
     faults.heal();
     coordinator.reform();
     for (const client of clients) client.revive();
-    coordinator.startRound(scenario.roundCount, null);
+    coordinator.startRound(scenario.roundCount);
     untilRoundEnds();
     const able = clients.filter((client) => client.hostile === null).length;
     if (able === clients.length) {
       check('liveness', coordinator.roundEnd() === 'opened', `the round after healing was ${coordinator.roundEnd()}`);
+      check('liveness', !coordinator.isPartial(), 'a group was left out of the round after healing');
     }
     while (time.runNext()) check('liveness', ++events < eventsMax, `${events} events, and no end`);
   }

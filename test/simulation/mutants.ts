@@ -24,7 +24,7 @@ const rounds = 'coordinator/rounds';
 
 /** Every broken machine, by what it leaves out. */
 const mutants = {
-  'skip-quorum': {
+  'skip-quorum-check': {
     file: client,
     find: 'if (consenting.size < least || (least > 0 && !consenting.has(place)))',
     put: 'if (consenting.size < 0)',
@@ -49,13 +49,13 @@ const mutants = {
     find: 'consenting.add(signer);',
     put: 'consenting.add(signer + 1000 * consenting.size);',
   },
-  'no-journal': { file: client, find: 'if (!isFirst)', put: 'if (isFirst === null)' },
-  'mask-left-in': {
+  'drop-journal': { file: client, find: 'if (!isFirst)', put: 'if (isFirst === null)' },
+  'leave-one-mask-in': {
     file: 'shared/secure-aggregation/opening.ts',
     find: 'for (const { place, secret } of survivors) yield',
     put: 'for (const { place, secret } of survivors.slice(1)) yield',
   },
-  'lax-signatures': {
+  'accept-s-plus-l': {
     file: 'shared/crypto/verify.ts',
     find: 'if (!isBelow(signature.subarray(32), groupOrder) || !isSoundPoint(signature.subarray(0, 32))) return false;',
     put: 'if (!isBelow(signature.subarray(32), groupOrder)) engine = null;',
@@ -75,6 +75,11 @@ const mutants = {
     file: 'shared/secure-aggregation/threshold.ts',
     find: '    shares,\n    quorum',
     put: '    shares: 2,\n    quorum',
+  },
+  'skip-group-threshold': {
+    file: server,
+    find: "if (stored.size < least) return below(state, 'survivors', stored.size, least);",
+    put: '',
   },
   'unsigned-roster': {
     file: members,
@@ -234,12 +239,8 @@ export function loadModule<Module>(name: MutantName, path: string): Promise<Modu
 /** The machines of masked rounds with one of them broken. */
 export async function loadMutant(name: MutantName): Promise<Machines> {
   const load = (file: string): Promise<object> => loadModule(name, `shared/secure-aggregation/${file}`);
-  const [clients, servers, opening] = await Promise.all([
-    load('client-machine.ts'),
-    load('server-machine.ts'),
-    load('opening.ts'),
-  ]);
-  return { ...clients, ...servers, ...opening } as unknown as Machines;
+  const files = ['client-machine.ts', 'server-machine.ts', 'grouped-client.ts', 'grouped-server.ts', 'opening.ts'];
+  return Object.assign({}, ...(await Promise.all(files.map(load))));
 }
 
 /** The machines of rounds and sessions with one of them broken. */

@@ -42,8 +42,6 @@ export interface GroupedCohortOptions {
   readonly vanishes?: (index: number, kind: SentKind, group: number | null) => boolean;
   /** Changes what the coordinator sends to a client; null loses it. */
   readonly bend?: (event: GroupedClientEvent, index: number) => GroupedClientEvent | null;
-  /** Changes what a client sends. */
-  readonly bendUp?: (event: GroupedServerEvent, index: number) => GroupedServerEvent;
   /** Sees every state and every event. */
   readonly watch?: {
     client(state: GroupedClientState, event: GroupedClientEvent): void;
@@ -90,7 +88,7 @@ const typeOf = (kind: SentKind) => kind.toLowerCase() as Lowercase<SentKind>;
 
 /** Runs a round to its end: deadlines are reached when nobody has anything more to say. */
 export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOutcome {
-  const { clientCount, grouping, seed = 1, dim = 5, vanishes, bend, bendUp } = options;
+  const { clientCount, grouping, seed = 1, dim = 5, vanishes, bend } = options;
   const machine = options.machine ?? productionMachine;
   const { clientCountMin = grouping.size, organisationCountMin = 1, clientSetting } = options;
   const organisationOf = options.organisationOf ?? ((index: number) => `org ${index}`);
@@ -139,7 +137,7 @@ export function runGroupedCohort(options: GroupedCohortOptions): GroupedCohortOu
       const certificate = certificates[index]!;
       const event: GroupedServerEvent =
         type === 'advert' ? { type, ...said, publicKey, certificate } : { type, ...said };
-      up.push({ event: bendUp?.(event, index) ?? event, index });
+      up.push({ event, index });
     }
   };
   const step = (index: number, event: GroupedClientEvent): void => {

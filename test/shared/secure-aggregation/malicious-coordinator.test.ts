@@ -89,7 +89,7 @@ function unmaskTwice(machines: Machines): number {
 
 describe('malicious coordinator', () => {
   it('[both-secrets-request] asks again under the same number with one client moved: nobody answers, restarted or not', async () => {
-    await showAttack('no-journal', (machines) => unmaskTwice(machines) > 0);
+    await showAttack('drop-journal', (machines) => unmaskTwice(machines) > 0);
     const { clients } = runCohort({ clientCount: 4 });
     for (const { state } of clients) {
       const survivors = {
@@ -129,7 +129,7 @@ describe('malicious coordinator', () => {
       }
       return journaling;
     };
-    await showAttack('skip-quorum', (machines) => revealed(machines) > 0);
+    await showAttack('skip-quorum-check', (machines) => revealed(machines) > 0);
   });
 
   const foreign = runCohort({ clientCount: 4, seed: 9 }).sent.filter(({ type }) => type === 'agree');
@@ -155,7 +155,7 @@ describe('malicious coordinator', () => {
     ],
     [
       'malleated',
-      'lax-signatures',
+      'accept-s-plus-l',
       (own, all) => [
         own,
         ...all
@@ -275,7 +275,7 @@ describe('malicious coordinator', () => {
   });
 
   it('[retry-differencing] a second attempt after the shares were sent gives no second sum', async () => {
-    await showAttack('no-journal', (machines) => unmaskTwice(machines) >= 3);
+    await showAttack('drop-journal', (machines) => unmaskTwice(machines) >= 3);
   });
 
   it('[share-misrouting] boxes that are swapped, cut or changed give no share and stop nobody else', async () => {
