@@ -21,15 +21,15 @@ import type { BlobReference, Evaluate, Evaluation, Offer } from '../shared/proto
 import type { Violation } from '../shared/protocol/violations.ts';
 import type { MaskWork } from '../shared/secure-aggregation/mask-work.ts';
 import type { Stage } from '../shared/secure-aggregation/stage.ts';
-import { drawHashOf, maskedTermsOf, scaleUses } from '../shared/secure-aggregation/terms.ts';
+import { drawHashOf, maskedTermsOf, scaleUses, usesCarried } from '../shared/secure-aggregation/terms.ts';
 import { type EvaluationCounts, noCounts } from '../shared/training/counts.ts';
 import { bindTask } from '../shared/training/tasks/registry.ts';
 import { contentFaultOf, contentOf } from '../shared/update/content.ts';
-import { type Exchange, exchangeOf, restarts } from '../shared/update/exchange.ts';
+import { countRanges, type Exchange, exchangeOf, restarts } from '../shared/update/exchange.ts';
 import { layoutDigest } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
 import { personalised, trainingStartOf } from '../shared/update/training-start.ts';
-import { uploadOf } from '../shared/update/upload.ts';
+import { checkCounts, uploadOf } from '../shared/update/upload.ts';
 import { firstNonFinite } from '../shared/update/vector.ts';
 import { weightOf } from '../shared/update/weight.ts';
 import { openBaseFiles } from './base-files.ts';
@@ -268,7 +268,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     },
     train: async (signal) => {
       assert(ready !== null && round !== null, 'training follows preparation');
-      const { learning, exchange, own, seed } = ready;
+      const { plan, learning, exchange, own, seed } = ready;
       const { offer, start: published } = round;
       const accepted = await calls.accept(roundNameOf(offer), signal);
       if (!accepted.ok) return accepted;
@@ -290,6 +290,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const siteWeight = await siteWeightOf(exchange, weighed, signal);
       const upload = uploadOf(exchange, { start, delta, counts, roundHash: drawHash, siteWeight });
       if (upload !== delta) checkFinite(upload);
+      checkCounts(upload, countRanges(exchange, usesCarried(plan)));
       await own.keep(start, delta);
       const update = { ...learned, delta: upload };
       if (offer.roundParams.suite !== 0) trained = { drawHash, update };

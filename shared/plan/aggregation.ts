@@ -1,7 +1,7 @@
 /** The part `aggregation` of a plan: fields, allowed values, defaults, and what no single field shows. */
 import * as z from 'zod/mini';
 import type { ExchangeSettings } from '../update/federated-layout.ts';
-import { averagesFactors, declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
+import { declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
 import { choiceField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
 import { type RobustSettings, robustFields } from './robustness.ts';
@@ -53,7 +53,7 @@ export const aggregationSchema = sectionField({
 
 /** What no single field of the section shows. */
 export function crossCheckAggregation(aggregation: Aggregation): Problem[] {
-  const { lowRank, publishedRank, sketchSize, weighting } = aggregation;
+  const { lowRank, publishedRank, sketchSize } = aggregation;
   const problems: Problem[] = [];
   const { publishesRank } = declarationOf(lowRank);
   if (publishedRank !== undefined && !publishesRank) {
@@ -64,10 +64,6 @@ export function crossCheckAggregation(aggregation: Aggregation): Problem[] {
   if ((lowRank === 'stack' || lowRank === 'residual') && publishedRank === undefined) {
     const sentence = `must be given with the rule ${lowRank}: the ranks that may add up before they are cut, such as 8 times the trained rank`;
     problems.push({ path: 'aggregation.publishedRank', sentence });
-  }
-  if ((weighting === 'given' || weighting === 'quality') && !averagesFactors(lowRank)) {
-    const sentence = `must be examples or equal with the rule ${lowRank}, found ${weighting}; with freeze-a sites may weigh themselves`;
-    problems.push({ path: 'aggregation.weighting', sentence });
   }
   if (lowRank === 'sketch' && sketchSize === undefined) {
     const sentence = 'must be given with the rule sketch: (clients + 1) times the rank is always exact';

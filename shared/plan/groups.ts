@@ -1,4 +1,5 @@
 /** What a plan must say where its masked rounds have groups, so that its rule finds as many of them as it needs. */
+import { groupSizeMin } from '../secure-aggregation/threshold.ts';
 import { robustDeclarationOf } from '../update/robust-rules.ts';
 import type { Problem } from './problems.ts';
 import type { RobustSettings } from './robustness.ts';
@@ -26,7 +27,7 @@ export function crossCheckGroups(plan: MaskingPlan & { readonly aggregation: Rob
   const least = size * groupCount;
   if (rounds.quorum < least) {
     const why = `with hostileMax = ${hostileMax} the rule ${robust} needs ${groupCount} groups (${condition}, f of groups) of at least ${size} clients`;
-    const sentence = `must be at least ${least}, found ${rounds.quorum}: ${why}; or make secureAggregation.groupSize or hostileMax smaller`;
+    const sentence = `must be at least ${least}, found ${rounds.quorum}: ${why}; or make secureAggregation.groupSize (${groupSizeMin} at least) or hostileMax smaller; with fewer clients aggregation.robust none and secureAggregation.clipNorm is the nearest`;
     problems.push({ path: 'rounds.quorum', sentence });
   }
   return problems;

@@ -14,7 +14,7 @@ import type { TrainingConfiguration } from '../training/configuration.ts';
 import { type Aggregation, crossCheckAggregation } from './aggregation.ts';
 import { type Canary, crossCheckCanary } from './canary.ts';
 import { canonicalJson } from './canonical-json.ts';
-import { conflictOf } from './compatibility.ts';
+import { conflictsOf } from './compatibility.ts';
 import { crossCheckGroups } from './groups.ts';
 import { documentOfPlan, isPhased, type PhasePlace, type PlanPhase, parsePhases } from './phases.ts';
 import { planSchema } from './plan-schema.ts';
@@ -105,16 +105,15 @@ function crossCheck(plan: Plan): Problem[] {
   problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan), ...crossCheckCanary(plan.canary));
   problems.push(...crossCheckPrivacy(plan.privacy, groupSizeOf(plan) !== null));
   const { unit, mechanism } = plan.privacy;
-  const { robust, lowRank, weighting, head } = aggregation;
-  const conflict = conflictOf({
-    ...{ robust, lowRank, weighting },
-    sight: sightOf(plan),
+  const { robust, hostileMax, lowRank, weighting, head } = aggregation;
+  const conflicts = conflictsOf({
+    ...{ robust, hostileMax, lowRank, weighting },
+    ...{ sight: sightOf(plan), quorum: rounds.quorum, groupSize: groupSizeOf(plan) },
     privacy: unit === 'client' ? mechanism : unit,
     byLabel: head === 'by-label',
     root: aggregation.root !== undefined,
   });
-  if (conflict !== null) problems.push(conflict);
-  else problems.push(...crossCheckGroups(plan));
+  problems.push(...(conflicts.length > 0 ? conflicts : crossCheckGroups(plan)));
   if (isMasked(plan) && plan.quarantine.lengthFactor !== undefined)
     problems.push({
       path: 'quarantine.lengthFactor',

@@ -157,7 +157,7 @@ export function spentStatement(plan: SpendingPlan, dim: number, roundIndex: numb
   if (unit === 'record') {
     const holds = 'against everybody outside a site, the coordinator included, as long as that site adds its noise';
     const own = `each site's own epsilon depends on its number of records, stands in its log, and is at most ${epsilon}`;
-    return `every single record, at delta ${dpDelta}: ${own}; ${holds}; how many records a site has is not protected`;
+    return `every single record, at delta ${dpDelta}: ${own}; ${holds}; how many records a site has and what it counts on held-out rows are not protected`;
   }
   const spending = spendingOf(plan, dim);
   if (spending === null) return null;

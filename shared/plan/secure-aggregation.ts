@@ -11,7 +11,6 @@ import {
   type Profile,
   thresholdsOf,
 } from '../secure-aggregation/threshold.ts';
-import { declarationOf, type LowRankRule } from '../update/low-rank-rules.ts';
 import { choiceField, numberField, sectionField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
 
@@ -118,9 +117,12 @@ export function sumSizesOfGroups(size: number, quorum: number, profile: Profile)
 
 /** What no single field of the section shows. */
 export function crossCheckMasking(
-  plan: MaskingPlan & { readonly aggregation: { readonly lowRank: LowRankRule } },
+  plan: MaskingPlan & {
+    readonly task: { readonly kind: string };
+    readonly aggregation: { readonly weighting: string; readonly head: string };
+  },
 ): Problem[] {
-  const { secureAggregation, rounds, aggregation } = plan;
+  const { secureAggregation, rounds } = plan;
   if (!isMasked(plan)) return [];
   const problems: Problem[] = [];
   const demand = (path: string, sentence: string): void => void problems.push({ path, sentence });
@@ -143,12 +145,22 @@ export function crossCheckMasking(
     const sum = `the sum of ${clientCountMax} clients with changes up to ${coordBound}`;
     demand('secureAggregation.coordBound', `must be smaller, or ringBits larger: ${sum} does not fit ${ringBits} bits`);
   }
-  const instead = declarationOf(aggregation.lowRank).insteadWhenMasked;
-  if (instead !== null) {
-    const reason = `the rule ${aggregation.lowRank} reads single updates, which masked rounds hide`;
-    demand('aggregation.lowRank', `must be another rule: ${reason}; ${instead} is the nearest that works on sums`);
+  const shares = sharesSentBy(plan);
+  if (shares !== null && secureAggregation.coordBound < 1) {
+    const why = `shares from 0 to 1 travel beside the changes, and masks would cut them; or leave out ${shares}`;
+    demand('secureAggregation.coordBound', `must be at least 1, found ${secureAggregation.coordBound}: ${why}`);
   }
   return problems;
+}
+
+/** The field for which clients send shares of themselves, or null. */
+function sharesSentBy({
+  task,
+  aggregation: { weighting, head },
+}: Pick<Parameters<typeof crossCheckMasking>[0], 'task' | 'aggregation'>): string | null {
+  if (head === 'by-label') return 'aggregation.head by-label';
+  if (weighting === 'given' || weighting === 'quality') return `aggregation.weighting ${weighting}`;
+  return task.kind === 'several' ? 'all but one of task.tasks' : null;
 }
 
 /** What a plan's masks promise, for people: how many may vanish, and among how many a single client is hidden. */

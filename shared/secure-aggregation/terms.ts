@@ -9,7 +9,7 @@ import type { Digest, SessionId } from '../core/ids.ts';
 import { digestOf } from '../crypto/hash.ts';
 import type { Plan } from '../plan/plan.ts';
 import { distributedSettingsOf, spendingOf } from '../plan/privacy.ts';
-import { groupSizeOf, maskedCohortMax, sumSizesOf, sumSizesOfGroups } from '../plan/secure-aggregation.ts';
+import { groupSizeOf, isMasked, maskedCohortMax, sumSizesOf, sumSizesOfGroups } from '../plan/secure-aggregation.ts';
 import { isClipNorm } from '../privacy/adaptive-clip.ts';
 import { distributedTerms, distributedTermsAt, indicatorTermsOf } from '../privacy/distributed-noise.ts';
 import {
@@ -122,6 +122,11 @@ const noSession = '00'.repeat(16) as SessionId;
 export function drawHashOf(params: RoundParams): Digest {
   const masked = params.suite === 0 ? params : { ...params, suite: 1, attempt: 0, sessionId: noSession };
   return roundHashOf(encodeRoundParams(masked));
+}
+
+/** Most uses of a part per example that an unmasked or masked round of `plan` carries: masks cut what is beyond their bound. */
+export function usesCarried(plan: Plan): number {
+  return isMasked(plan) ? plan.secureAggregation.coordBound * plan.task.lengthMax : Number.POSITIVE_INFINITY;
 }
 
 /**

@@ -162,14 +162,18 @@ export interface CountRange {
 
 /** Counts that are shares. */
 const shareNames: readonly string[] = [ownersName, headUsesName, siteWeightName];
-/** Uses of one part per example: more than the tokens of the longest text. */
+/** Uses of one part per example that a coordinator believes: more than the tokens of the longest text. */
 const usesMax = 2 ** 20;
 
-/** The counts of an upload: shares for what is owned and for what a site weighs itself, uses for the rest. */
-export function countRanges({ uploaded }: Exchange): CountRange[] {
+/**
+ * The counts of an upload: shares for what is owned and for what a site weighs itself, uses for the rest.
+ * @param carried most uses that the round carries, where that is less than what is believed.
+ */
+export function countRanges({ uploaded }: Exchange, carried = usesMax): CountRange[] {
+  const most = Math.min(usesMax, carried);
   return uploaded.tensors
     .filter(({ aggregationClass }) => aggregationClass === 'count')
-    .map(({ name, offset, size }) => ({ name, offset, size, max: shareNames.includes(name) ? 1 : usesMax }));
+    .map(({ name, offset, size }) => ({ name, offset, size, max: shareNames.includes(name) ? 1 : most }));
 }
 
 /** The pairs whose products the plan's rule combines, or whose averaged factors it measures. */

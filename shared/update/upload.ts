@@ -3,8 +3,9 @@
  * pairs what the plan's rule asks for.
  */
 import { assert } from '../core/assert.ts';
+import { FederationError } from '../core/errors.ts';
 import type { Digest } from '../core/ids.ts';
-import type { Exchange, ExchangedPair } from './exchange.ts';
+import type { CountRange, Exchange, ExchangedPair } from './exchange.ts';
 import { siteWeightName } from './federated-layout.ts';
 import type { AdapterLayout } from './layout.ts';
 import { addProduct, sketchMatrix, transposed } from './sketch.ts';
@@ -54,6 +55,25 @@ export function uploadOf(exchange: Exchange, options: UploadOptions): Float32Arr
     if ((pair.uploaded[0]?.offset ?? 0) >= stepDim) uploadPair(exchange, pair, options, upload);
   }
   return upload;
+}
+
+/**
+ * Refuses counts that a round does not take, before anything leaves the client: a coordinator refuses them, and masks would cut them, and with
+ * them the mean that they weigh. @throws FederationError `bad-counts`.
+ */
+export function checkCounts(upload: Float32Array, ranges: readonly CountRange[]): void {
+  for (const { name, offset, size, max } of ranges)
+    for (let place = 0; place < size; place++) {
+      const found = upload[offset + place]!;
+      if (found >= 0 && found <= max) continue;
+      const unit = max > 1 ? 'uses per example' : 'shares';
+      const next =
+        'nothing was sent; a learner counts per example, and masked rounds carry more with a larger coordBound';
+      throw new FederationError(
+        'bad-counts',
+        `the counts of ${name} do not fit the round: from 0 to ${max} ${unit} were expected, found ${found} at place ${place} of ${size}; ${next}`,
+      );
+    }
 }
 
 /** Counts by name, times the weight that the client gives itself, and that weight. */

@@ -2,9 +2,10 @@ import { strict as assert } from 'node:assert';
 import { FederationError } from '../../shared/core/errors.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { spendingOf } from '../../shared/plan/privacy.ts';
+import { layoutOf } from '../../shared/update/layout.ts';
 import { until } from '../coordinator/harness.ts';
 import { coordinatorDouble, dim, doublePlan } from './coordinator-double.ts';
-import { fixedLearner } from './fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner } from './fixed-learner.ts';
 
 import { ones, startClient, stopClients } from './running-client.ts';
 
@@ -103,6 +104,32 @@ describe('work of a client in a round', () => {
     await until(() => double.names().includes('decline'));
     assert.match(double.heard.at(-1)!.body.reason!, /training-diverged/);
     assert.deepEqual(double.platform.entry().contributions, {});
+  });
+
+  it('[CLI-120] counts that the round does not take are refused before anything is sent, with the reason to the owner', async () => {
+    const layout = layoutOf([
+      { name: 'experts', shape: [2], aggregationClass: 'count-weighted', countName: 'uses', decays: false },
+      { name: 'uses', shape: [2], aggregationClass: 'count', decays: false },
+    ]);
+    const double = coordinatorDouble({ files: fixedBase, baseDigest: fixedBaseDigest(fixedBase), layout });
+    const fixed = fixedLearner({ dim, delta: ones });
+    let uses = 2 ** 20 + 1;
+    const prepare: typeof fixed.prepare = async (plan, files) => {
+      const learning = await fixed.prepare(plan, files);
+      const train: typeof learning.train = async (options) => {
+        return { ...(await learning.train(options)), counts: new Map([['uses', Float32Array.of(1, uses)]]) };
+      };
+      return { ...learning, layout, train };
+    };
+    const client = await startClient(double, ones, { learner: { ...fixed, prepare } });
+    double.offer(0);
+    await until(() => double.names().includes('decline'));
+    assert.equal(double.heard.at(-1)!.body.reason, 'the site could not do its part (bad-counts)');
+    assert.match(client.of('problem')[0]!.detail, /counts of uses .*0 to 1048576 .*found 1048577 at place 1 of 2/);
+    assert.ok(!double.names().includes('update'));
+    uses = 2 ** 20;
+    double.offer(1);
+    await until(() => client.of('uploaded').length === 1);
   });
 
   it('[CLI-53] discloses neither loss nor counts unless the policy says so, and still answers at once', async () => {

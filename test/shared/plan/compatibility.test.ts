@@ -1,13 +1,14 @@
 import { strict as assert } from 'node:assert';
 import { readFileSync } from 'node:fs';
-import { type Combination, compatibilityTable, conflictOf } from '../../../shared/plan/compatibility.ts';
+import { type Combination, compatibilityTable, conflictOf, conflictsOf } from '../../../shared/plan/compatibility.ts';
 import { parsePlan } from '../../../shared/plan/plan.ts';
 import { describePrivacy } from '../../../shared/plan/privacy.ts';
-import { declarationOf, type LowRankRule, lowRankRuleNames } from '../../../shared/update/low-rank-rules.ts';
+import { lowRankRuleNames } from '../../../shared/update/low-rank-rules.ts';
 import { robustRuleNames } from '../../../shared/update/robust-rules.ts';
 import { minimalPlan } from './minimal-plan.ts';
 
-function planOf({ robust, sight, privacy, lowRank, weighting, byLabel, root }: Combination): unknown {
+function planOf(combination: Combination): unknown {
+  const { robust, hostileMax, sight, quorum, groupSize, privacy, lowRank, weighting, byLabel, root } = combination;
   const low =
     lowRank === 'sketch'
       ? { sketchSize: 16 }
@@ -16,90 +17,146 @@ function planOf({ robust, sight, privacy, lowRank, weighting, byLabel, root }: C
         : {};
   return {
     ...minimalPlan(),
-    rounds: { count: 3, quorum: sight === 'group-sums' ? 50 : 5 },
+    rounds: { count: 3, quorum },
     aggregation: {
-      ...{ robust, lowRank, weighting, ...low },
+      ...{ robust, hostileMax, lowRank, weighting, ...low },
       head: byLabel ? 'by-label' : 'mean',
       ...(robust === 'norm-clip' ? { robustNorm: 1 } : {}),
       ...(root ? { root: { file: 'root.jsonl', digest: 'ab'.repeat(32) } } : {}),
     },
     secureAggregation: {
       mode: sight === 'updates' ? 'off' : 'on',
-      ...(sight === 'group-sums' ? { groupSize: 5 } : {}),
+      ...(sight === 'group-sums' ? { groupSize } : {}),
     },
     privacy:
       privacy === 'none' ? {} : privacy === 'record' ? { unit: 'record' } : { unit: 'client', mechanism: privacy },
   };
 }
 
-const accepts = (combination: Combination): boolean => {
+const faultsOf = (combination: Combination): string => {
   try {
     parsePlan(planOf(combination), 'the test');
-    return true;
-  } catch {
-    return false;
+    return '';
+  } catch (thrown) {
+    return String(thrown);
   }
 };
+const accepts = (combination: Combination): boolean => faultsOf(combination) === '';
+
+const plain: Combination = {
+  robust: 'none',
+  hostileMax: 1,
+  sight: 'updates',
+  quorum: 50,
+  groupSize: 5,
+  privacy: 'none',
+  lowRank: 'freeze-a',
+  weighting: 'equal',
+  byLabel: false,
+  root: false,
+};
+
+/** Every cell: of all robust rules with and without rows of the operator, what is seen, noise, rules for pairs, weights and heads. */
+function* cells(quorum: number): Generator<Combination> {
+  for (const robust of robustRuleNames)
+    for (const sight of ['updates', 'sum', 'group-sums'] as const)
+      for (const privacy of ['none', 'record', 'central', 'distributed'] as const)
+        for (const lowRank of lowRankRuleNames)
+          for (const weighting of ['equal', 'examples', 'given', 'quality'] as const)
+            for (const byLabel of [false, true])
+              for (const root of robust === 'fltrust' || robust === 'median' ? [false, true] : [false])
+                yield { ...plain, robust, sight, quorum, privacy, lowRank, weighting, byLabel, root };
+}
 
 describe('what can be combined', () => {
   it('[CMP-1] cell by cell: a plan is refused exactly where the table says so', () => {
     let [allowed, refused] = [0, 0];
-    for (const robust of robustRuleNames)
-      for (const sight of ['updates', 'sum', 'group-sums'] as const)
-        for (const privacy of ['none', 'record', 'central', 'distributed'] as const)
-          for (const lowRank of lowRankRuleNames)
-            for (const weighting of ['equal', 'examples'] as const)
-              for (const byLabel of [false, true]) {
-                const root = robust === 'fltrust' && !byLabel;
-                const combination = { robust, sight, privacy, lowRank, weighting, byLabel, root };
-                // Masks have their own word on rules that read single updates.
-                const unmaskable = sight !== 'updates' && declarationOf(lowRank).insteadWhenMasked !== null;
-                const works = conflictOf(combination) === null && !unmaskable;
-                assert.equal(accepts(combination), works, JSON.stringify(combination));
-                if (works) allowed++;
-                else refused++;
-              }
-    assert.ok(allowed > 100 && refused > 100);
+    for (const combination of cells(50)) {
+      const works = conflictOf(combination) === null;
+      assert.equal(accepts(combination), works, JSON.stringify(combination));
+      if (works) allowed++;
+      else refused++;
+    }
+    assert.ok(allowed > 300 && refused > 300, `${allowed} ${refused}`);
   });
 
-  it('[CMP-2] what is refused says why, and what is named as nearest works', () => {
-    const base: Combination = {
-      robust: 'none',
-      sight: 'updates',
-      privacy: 'none',
-      lowRank: 'freeze-a',
-      weighting: 'equal',
-      byLabel: false,
-      root: false,
-    };
-    const fixes: readonly [Combination, RegExp, Combination][] = [
+  it('[CMP-2] cell by cell: what is refused says why and what to set, and the plan that it names as nearest is accepted', () => {
+    const known = new Map<string, string>();
+    for (const quorum of [5, 50])
+      for (const combination of cells(quorum)) {
+        const conflicts = conflictsOf(combination);
+        const last = conflicts.at(-1);
+        if (last === undefined) continue;
+        for (const { path, sentence } of conflicts) {
+          const field = path.split('.').at(-1)!;
+          assert.match(sentence, /^must be /, sentence);
+          assert.match(sentence, /[:,;] |which /, `${field}: ${sentence}`);
+        }
+        // Masked groups of so few clients are refused for themselves.
+        if (last.nearest.sight === 'group-sums' && quorum === 5) continue;
+        const key = JSON.stringify(last.nearest);
+        if (!known.has(key)) known.set(key, faultsOf(last.nearest));
+        assert.equal(known.get(key), '', `${JSON.stringify(combination)} to ${key}`);
+        // Nothing is given up but what was in the way.
+        const given = ['privacy', 'lowRank', 'weighting', 'byLabel'] as const;
+        for (const field of given)
+          if (conflictOf({ ...last.nearest, [field]: combination[field] }) === null)
+            assert.equal(last.nearest[field], combination[field], `${field} of ${JSON.stringify(combination)}`);
+      }
+    assert.ok(known.size > 50);
+  });
+
+  it('[CMP-6] what a message says to set is what the nearest plan sets, for rounds of few clients and of many', () => {
+    for (const [change, says, nearest] of [
       [
-        { ...base, robust: 'krum', sight: 'sum' },
-        /groupSize, 10 for example, krum works on the sums of groups/,
-        { ...base, robust: 'krum', sight: 'group-sums' },
+        { robust: 'krum', sight: 'sum', quorum: 5 },
+        /robust must be none, found krum: .*5 groups .*of at least 5 clients are more than the 5 of rounds\.quorum; secureAggregation\.clipNorm alone/,
+        { robust: 'none', sight: 'sum' },
       ],
-      [{ ...base, robust: 'median', weighting: 'examples' }, /must be equal/, { ...base, robust: 'median' }],
-      [{ ...base, privacy: 'distributed' }, /must be central/, { ...base, privacy: 'central' }],
       [
-        { ...base, privacy: 'central', sight: 'sum' },
-        /must be distributed/,
-        { ...base, privacy: 'distributed', sight: 'sum' },
+        { robust: 'krum', sight: 'sum', quorum: 40 },
+        /groupSize must be given, 8 for example: krum looks at several vectors/,
+        { robust: 'krum', sight: 'group-sums', groupSize: 8 },
       ],
-      [{ ...base, robust: 'fltrust' }, /centred-clip is the nearest/, { ...base, robust: 'centred-clip' }],
-      [{ ...base, robust: 'fltrust' }, /must be given/, { ...base, robust: 'fltrust', root: true }],
-      [{ ...base, robust: 'median', root: true }, /must be left out/, { ...base, robust: 'median' }],
-    ];
-    for (const [wrong, reason, right] of fixes) {
-      assert.match(conflictOf(wrong)?.sentence ?? '', reason);
-      assert.equal(conflictOf(right), null);
-      assert.ok(accepts(right));
+      [{ robust: 'median', weighting: 'examples' }, /weighting must be equal .*found examples/, { weighting: 'equal' }],
+      [{ privacy: 'distributed' }, /mechanism must be central .*found distributed/, { privacy: 'central' }],
+      [{ privacy: 'central', sight: 'sum' }, /mechanism must be distributed/, { privacy: 'distributed' }],
+      [{ robust: 'fltrust' }, /root must be given .*aggregation\.robust median is the nearest/, { robust: 'median' }],
+      [
+        { robust: 'fltrust', quorum: 2 },
+        /norm-clip with aggregation\.robustNorm is the nearest/,
+        { robust: 'norm-clip' },
+      ],
+      [{ robust: 'median', root: true }, /root must be left out/, { root: false }],
+      [
+        { lowRank: 'svd', sight: 'sum' },
+        /svd reads single updates, which masked rounds hide; sketch/,
+        { lowRank: 'sketch' },
+      ],
+      [{ lowRank: 'stack', robust: 'median' }, /stack reads single updates.*sketch/, { lowRank: 'sketch' }],
+      [{ lowRank: 'dense', weighting: 'quality' }, /weighting must be examples or equal/, { weighting: 'examples' }],
+      [
+        { privacy: 'record', byLabel: true },
+        /head must be mean with privacy of records: which labels a site has would leave it without noise, found by-label/,
+        { byLabel: false, privacy: 'record' },
+      ],
+      [
+        { privacy: 'record', weighting: 'quality' },
+        /weighting must be examples, equal or given with privacy of records/,
+        { weighting: 'examples', privacy: 'record' },
+      ],
+    ] as const) {
+      const wrong: Combination = { ...plain, ...change };
+      assert.match(faultsOf(wrong), says);
+      const found = conflictsOf(wrong).at(-1)!.nearest;
+      assert.partialDeepStrictEqual(found, nearest);
+      assert.equal(faultsOf(found), '');
     }
-    for (const lowRank of lowRankRuleNames.filter((name) => declarationOf(name).needs !== 'sum')) {
-      const nearest = / (\S+) is the nearest/.exec(
-        conflictOf({ ...base, robust: 'median', lowRank })?.sentence ?? '',
-      )?.[1];
-      assert.equal(conflictOf({ ...base, robust: 'median', lowRank: nearest as LowRankRule }), null);
-    }
+    // Where several things are in the way, all of them are said at once.
+    const several = faultsOf({ ...plain, sight: 'sum', privacy: 'central', weighting: 'examples', byLabel: true });
+    assert.match(several, /mechanism must be distributed/);
+    assert.match(several, /weighting must be equal/);
+    assert.match(several, /head must be mean/);
   });
 
   it('[CMP-3] the table in the documentation is the one that refuses', () => {
@@ -113,7 +170,7 @@ describe('what can be combined', () => {
         for (const privacy of ['none', 'record', 'central', 'distributed'] as const)
           for (const lowRank of ['freeze-a', 'svd', 'sketch'] as const) {
             const root = robust === 'fltrust';
-            const combination = { robust, sight, privacy, lowRank, weighting: 'equal', byLabel: false, root } as const;
+            const combination: Combination = { ...plain, robust, sight, privacy, lowRank, root };
             const { aggregation, ...document } = planOf(combination) as { readonly aggregation: object };
             const first = { name: 'first', aggregation: { weighting: 'equal' } };
             const later = (phases: readonly object[]) => parsePlan({ ...document, phases }, 'the test');

@@ -170,8 +170,20 @@ describe('parsePlan', () => {
     assert.match(masked({ rounds: { count: 1, quorum: 3, cohortSize: 2000 } }), /cohortSize must be at most 1000/);
     assert.match(
       masked({ aggregation: { lowRank: 'svd' } }),
-      /the rule svd reads single updates, which masked rounds hide; sketch is the nearest that works on sums/,
+      /the rule svd reads single updates, which masked rounds hide; sketch with aggregation.sketchSize is the nearest that works on sums/,
     );
+    for (const changes of [
+      { aggregation: { head: 'by-label' } },
+      { aggregation: { weighting: 'given' } },
+      { task: { kind: 'several', pooling: 'first', tasks: ['x', 'y'].map((name) => ({ name, labels: ['a', 'b'] })) } },
+    ]) {
+      assert.match(
+        masked(changes, { coordBound: 0.5 }),
+        /coordBound must be at least 1, found 0\.5: shares from 0 to 1/,
+      );
+      assert.equal(masked(changes, { coordBound: 1 }), '');
+    }
+    assert.equal(masked({}, { coordBound: 0.5 }), '');
     assert.match(masked({}, { ringBits: 16, coordBound: 2 ** 20 }), /coordBound must be smaller, or ringBits larger/);
     assert.equal(masked({ aggregation: { lowRank: 'svd' } }, { mode: 'off' }), '');
     assert.equal(masked({ rounds: { count: 1, quorum: 2 }, aggregation: { lowRank: 'svd' } }, { mode: 'auto' }), '');

@@ -4,7 +4,7 @@ import { foldMean } from '../../../coordinator/aggregation/fold.ts';
 import { ruleOf } from '../../../coordinator/aggregation/rules.ts';
 import { bytesOf } from '../../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
-import { type Exchange, exchangeOf } from '../../../shared/update/exchange.ts';
+import { countRanges, type Exchange, exchangeOf } from '../../../shared/update/exchange.ts';
 import {
   type ExchangeSettings,
   federatedLayout,
@@ -13,7 +13,7 @@ import {
   siteWeightName,
 } from '../../../shared/update/federated-layout.ts';
 import { layoutOf, type TensorSpecification } from '../../../shared/update/layout.ts';
-import { uploadOf } from '../../../shared/update/upload.ts';
+import { checkCounts, uploadOf } from '../../../shared/update/upload.ts';
 
 const roundHash = '07'.repeat(32) as Digest;
 const tensor = (
@@ -172,6 +172,32 @@ describe('uploads', () => {
       assert.rejects(upload({ uses: [1] }), /2 counts of uses/),
       assert.rejects(upload({ uses: [1, -1] }), /not negative/),
     ]);
+  });
+
+  it('[UPL-11] counts beyond what a round takes are refused before they are sent: by name, bound, place and value', () => {
+    const exchange = exchangeWith([...expertTensors, tensor('head.bias', [2])], { head: 'by-label' });
+    const [uses, owners] = ['uses', ownersName].map(
+      (name) => exchange.uploaded.tensors.find((tensor) => tensor.name === name)!,
+    );
+    const refused = (place: number, value: number, message: RegExp, carried?: number): void => {
+      const upload = new Float32Array(exchange.uploaded.dim);
+      const check = () => checkCounts(upload, countRanges(exchange, carried));
+      check();
+      upload[place] = value;
+      assert.throws(check, { code: 'bad-counts', message });
+    };
+    refused(
+      uses!.offset + 1,
+      2 ** 20 + 1,
+      /counts of uses .*0 to 1048576 uses per example .*found 1048577 at place 1 of 2/,
+    );
+    refused(uses!.offset, -1, /found -1 at place 0/);
+    refused(uses!.offset, 129, /0 to 128 uses .*found 129.*nothing was sent.*larger coordBound/, 8 * 16);
+    refused(owners!.offset, 1.5, /counts of head\.owners .*0 to 1 shares .*found 1\.5/, 8 * 16);
+    const most = new Float32Array(exchange.uploaded.dim);
+    most[uses!.offset] = 2 ** 20;
+    most[owners!.offset] = 1;
+    checkCounts(most, countRanges(exchange));
   });
 
   it('[UPL-8] what is weighed names counts that exist and fit', () => {
