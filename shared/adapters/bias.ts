@@ -62,6 +62,7 @@ export const bias: AdapterMethod<BiasConfiguration> = {
   initialise: ({ shape }) => zeroValues(shape),
   hooks: (_, configuration, context) => ({
     lowestLayerIndex: Math.min(...configuration.layers),
+    isTokenwise: true,
     linearTargets: new Set(configuration.targets),
     linear: (site, _input, output) => {
       const name = nameAt(configuration, site);

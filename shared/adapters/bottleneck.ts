@@ -76,6 +76,8 @@ export const bottleneck: AdapterMethod<BottleneckConfiguration> = {
     return {
       ...normed?.hooks,
       lowestLayerIndex: Math.min(...layers),
+      // A gate is a mean over all tokens of a text, and a kept input is that of all.
+      isTokenwise: configuration.gate !== true && normed === null,
       // A kept input is that of the whole batch, and compositions may pass rows of it alone.
       ...(normed === null && isChange(wiring, configuration.residualBeforeNorm === true)
         ? sublayerChange(acting(changeOf))

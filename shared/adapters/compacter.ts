@@ -158,6 +158,7 @@ export const compacter: AdapterMethod<CompacterConfiguration> = {
     const settings = { activation, scaling: 1, dropout: configuration.dropout };
     return {
       lowestLayerIndex: Math.min(...layers),
+      isTokenwise: true,
       ...sublayerChange((site, output, residual, norm) => {
         if (!layers.includes(site.layerIndex) || !wiring.sublayers.includes(site.sublayer)) return undefined;
         const name = siteName(site);

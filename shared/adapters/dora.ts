@@ -57,6 +57,7 @@ export const dora: AdapterMethod<LoraConfiguration> = {
     specification.name.endsWith('.magnitude') ? zeroValues(specification.shape) : initialFactor(specification, random),
   hooks: (_, configuration, context) => ({
     lowestLayerIndex: Math.min(...configuration.layers),
+    isTokenwise: true,
     linearTargets: new Set(configuration.targets),
     linear: (site, input, output, frozen) => {
       const map = adaptedMapAt(configuration, site);

@@ -48,6 +48,7 @@ export const full: AdapterMethod<FullConfiguration> = {
       })),
   initialise: ({ shape }) => zeroValues(shape),
   hooks: (_, __, { parameters }) => ({
+    isTokenwise: true,
     weight: (name, frozen) => {
       const change = parameters.get(`${prefix}${name}`);
       return change === undefined ? undefined : add(frozen, change);

@@ -109,6 +109,7 @@ export const ia3: AdapterMethod<Ia3Configuration> = {
   initialise: ({ shape }) => oneValues(shape),
   hooks: (_, configuration, context) => ({
     lowestLayerIndex: Math.min(...configuration.layers),
+    isTokenwise: true,
     linearTargets: new Set([...configuration.outputs, ...configuration.inputs]),
     linear: (site, input, output, map): Tensor2D | undefined => {
       const side = sideAt(configuration, site);

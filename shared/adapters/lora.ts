@@ -149,6 +149,7 @@ export const lora: AdapterMethod<LoraConfiguration> = {
   stacks: ({ dropout: probability }) => probability === 0,
   hooks: (_, configuration, context) => ({
     lowestLayerIndex: Math.min(...configuration.layers),
+    isTokenwise: true,
     linearTargets: new Set(configuration.targets),
     linear: (site, input, output) => {
       const map = adaptedMapAt(configuration, site);

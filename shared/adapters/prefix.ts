@@ -111,6 +111,7 @@ export const prefix: AdapterMethod<PrefixConfiguration> = {
     };
     return {
       lowestLayerIndex: Math.min(...layers),
+      isTokenwise: true,
       keysAndValues: ({ layerIndex }, batchSize) => {
         if (!layers.includes(layerIndex)) return undefined;
         const [keys, values] = halves.map((half) => repeated(halfName(layerIndex, half), batchSize));

@@ -136,6 +136,7 @@ export const vera: AdapterMethod<VeraConfiguration> = {
         : projectionsOf(base, configuration);
     return {
       lowestLayerIndex: Math.min(...configuration.layers),
+      isTokenwise: true,
       linearTargets: new Set(configuration.targets),
       linear: (site, input, output) => {
         const name = nameAt(configuration, site);

@@ -7,6 +7,7 @@ import {
   sub,
   type Tensor2D,
   type Tensor3D,
+  tensor2d,
   tensor3d,
   tidy,
   tile,
@@ -27,6 +28,14 @@ export function attentionMaskOf(attentionMask: Tensor2D, headCount: number, caus
     const rows: Tensor3D = reshape(byHead, [batchSize * headCount, 1, sequenceLength]);
     return causal ? add(rows, futureMask(sequenceLength)) : rows;
   });
+}
+
+/** A mask `[batch, sequence]` without what comes after one token of every text. */
+export function seenFrom(attentionMask: Tensor2D, places: readonly number[]): Tensor2D {
+  const [batchSize, sequenceLength] = attentionMask.shape;
+  const seen = new Int32Array(batchSize * sequenceLength);
+  for (const [text, place] of places.entries()) seen.fill(1, text * sequenceLength, text * sequenceLength + place + 1);
+  return mul(attentionMask, tensor2d(seen, attentionMask.shape, 'int32'));
 }
 
 /** Hides what comes after a token: `[1, sequence, seen]` for the last `sequence` of `seen` tokens. */

@@ -50,6 +50,11 @@ export interface TokenBatch {
   readonly tokenTypeIds?: Tensor2D;
   /** States to start from, which `encodeBelow` gave for the same texts; positions on padding may hold anything finite. */
   readonly below?: StatesBelow;
+  /**
+   * Of every text the place of the one token whose last state is read. Where hooks are {@link SiteHooks.isTokenwise} the base computes no other in its
+   * last layer, and gives `[batch, 1, hidden]`; else, and where someone collects, it gives all as ever.
+   */
+  readonly reads?: readonly number[];
 }
 
 /** What enters a layer, `[batch, sequence, hidden]`: it depends on the texts and the frozen base alone. `layerIndex` may be `layerCount`. */
@@ -151,6 +156,11 @@ export interface SiteHooks {
   readonly weight?: (name: string, frozen: Tensor) => Tensor | undefined;
   /** The position of the first token. Absent means 0; prefixes of PEFT count as positions, those of AdapterHub do not. */
   readonly positionStart?: number;
+  /**
+   * Whether what hooks do at a token of a layer depends on that token alone, so that they may be called with some tokens of every text in place of
+   * all. Absent means no.
+   */
+  readonly isTokenwise?: boolean;
   /** How often the batch is repeated, one copy behind the other, before the lowest layer at which a hook acts. Absent means once. */
   readonly copies?: number;
   /**
@@ -180,7 +190,7 @@ export interface BaseModel {
   readonly description: BaseDescription;
   /**
    * Last hidden state `[batch, sequence, hidden]` float32 (after the final layer norm where the family has one); longer than the batch where
-   * a hook lengthened it.
+   * a hook lengthened it, and one token long where `batch.reads` allows it.
    * `collect`, if given, receives the hidden states `0..layerCount` in the order in which the published code reports them.
    */
   encode(batch: TokenBatch, hooks?: SiteHooks, collect?: (hidden: Tensor3D) => void): Tensor3D;

@@ -4,6 +4,7 @@
 import { concat, pad, reshape, slice, split, type Tensor2D, type Tensor3D } from '@tensorflow/tfjs-core';
 import { type AttentionShape, attention, attentionOnSeen, fusedAttention } from '../compute/attention.ts';
 import { type Rotation, rotate } from '../compute/rotary.ts';
+import { takeRows } from '../compute/rows.ts';
 import { reshaped, residualSum } from '../compute/without-saving.ts';
 import { futureMask } from './attention-mask.ts';
 import type { BaseDescription, FrozenMap, LinearTarget, Prefix, SiteHooks, Sublayer } from './base-model.ts';
@@ -48,6 +49,17 @@ export interface Pass {
   readonly rotation: Rotation | null;
   /** What earlier tokens left in every layer; null where all tokens come at once. */
   readonly seen: readonly LayerCache[] | null;
+  /** The only tokens that the last block computes; null for all. */
+  readonly reads: Reading | null;
+}
+
+/** One token of every text, whose queries see what its text shows them. */
+export interface Reading {
+  /** Rows of the tokens among those of the whole batch. */
+  readonly rows: readonly number[];
+  readonly shape: AttentionShape;
+  /** `[batch * heads, 1, sequence]`. */
+  readonly mask: Tensor3D;
 }
 
 /** A block with its place. */
@@ -56,11 +68,15 @@ interface PlacedBlock {
   readonly layerIndex: number;
 }
 
-/** Runs a block on `[batch * sequence, hidden]`. */
-export function runBlock(rows: Tensor2D, block: Block, layerIndex: number, pass: Pass): Tensor2D {
+/** Runs a block on `[batch * sequence, hidden]`; the last one gives the tokens of `reads` alone. */
+export function runBlock(rows: Tensor2D, block: Block, layerIndex: number, whole: Pass): Tensor2D {
   const placed = { block, layerIndex };
-  const attended = runSublayer(rows, placed, 'attention', pass, (input) => attend(input, placed, pass));
-  return runSublayer(attended, placed, 'feedForward', pass, (input) => {
+  const pass = layerIndex + 1 === whole.description.layerCount ? whole : { ...whole, reads: null };
+  const { reads } = pass;
+  const own = reads === null ? rows : takeRows(rows, reads.rows);
+  const attended = runSublayer(own, placed, 'attention', pass, (norm) => attend(norm(rows), placed, pass));
+  return runSublayer(attended, placed, 'feedForward', pass, (norm) => {
+    const input = norm(attended);
     const linear = (map: NamedLinear, target: LinearTarget) => applyLinear(map, target, input, layerIndex, pass);
     const { feedForward, down } = block;
     const inner =
@@ -79,18 +95,19 @@ export function disposeBlock({ projections, headNorms, o, feedForward, down, nor
     part?.dispose();
 }
 
-/** One sublayer with its residual and its norm, and the hook at its end. */
+/** One sublayer with its residual and its norm, and the hook at its end. `compute` gets what makes its input of the rows that enter it. */
 function runSublayer(
   residual: Tensor2D,
   { block, layerIndex }: PlacedBlock,
   sublayer: Sublayer,
-  { description, hooks, shape }: Pass,
-  compute: (input: Tensor2D) => Tensor2D,
+  { description, hooks, reads, shape: every }: Pass,
+  compute: (norm: (rows: Tensor2D) => Tensor2D) => Tensor2D,
 ): Tensor2D {
   const { norm: placement, hiddenSize } = description;
   const norm = (input: Tensor2D): Tensor2D => block.norms[sublayer].apply(input, hooks.weight);
-  const output = compute(placement === 'pre' ? norm(residual) : residual);
+  const output = compute(placement === 'pre' ? norm : (rows) => rows);
   if (hooks.sublayer !== undefined) {
+    const shape = reads?.shape ?? every;
     const unrolled = (rows: Tensor2D): Tensor3D => reshaped(rows, [shape.batchSize, shape.sequenceLength, hiddenSize]);
     // Of any shape: compositions give it some rows of the batch, or some stretch of the sequence.
     const hostNorm =
@@ -105,14 +122,21 @@ function runSublayer(
 function attend(input: Tensor2D, placed: PlacedBlock, pass: Pass): Tensor2D {
   const { projections, o } = placed.block;
   const { layerIndex } = placed;
-  const linear = (map: NamedLinear, target: LinearTarget) => applyLinear(map, target, input, layerIndex, pass);
+  const linear = (map: NamedLinear, target: LinearTarget, rows = input) =>
+    applyLinear(map, target, rows, layerIndex, pass);
   // A prefix stands in front once: what was seen before has it already.
   const isFirst = pass.seen === null || pass.seen[layerIndex]!.isEmpty();
   const prefix = isFirst ? pass.hooks.keysAndValues?.({ layerIndex }, pass.shape.batchSize) : undefined;
   const prefixed = { ...placed, prefix };
+  // Queries are turned by where they stand, all together.
+  const asking = pass.reads === null || pass.rotation !== null ? input : takeRows(input, pass.reads.rows);
   const mixed =
     projections.kind === 'separate'
-      ? mix([linear(projections.q, 'q'), linear(projections.k, 'k'), linear(projections.v, 'v')], prefixed, pass)
+      ? mix(
+          [linear(projections.q, 'q', asking), linear(projections.k, 'k'), linear(projections.v, 'v')],
+          prefixed,
+          pass,
+        )
       : attendFused(input, projections.qkv, linear(projections.qkv, 'qkv'), prefixed, pass);
   return applyLinear(o, 'o', mixed, layerIndex, pass);
 }
@@ -127,12 +151,13 @@ type Threefold = readonly [q: Tensor2D, k: Tensor2D, v: Tensor2D];
 
 /** Attention, with a prefix in front of keys and values where there is one, and with what was seen before. */
 function mix(bare: Threefold, { block, layerIndex, prefix }: PrefixedBlock, pass: Pass): Tensor2D {
-  const { shape, mask, rotation, seen } = pass;
+  const { shape, mask, rotation, seen, reads } = pass;
   const placed = (rows: Tensor2D, norm: NamedNorm | undefined): Tensor2D => {
     const normed = norm === undefined ? rows : perHead(norm, rows, pass);
     return rotation === null ? normed : rotate(normed, rotation);
   };
-  const q = placed(bare[0], block.headNorms?.q);
+  const queries = placed(bare[0], block.headNorms?.q);
+  const q = reads === null || queries.shape[0] === reads.rows.length ? queries : takeRows(queries, reads.rows);
   let k = placed(bare[1], block.headNorms?.k);
   let v = bare[2];
   if (prefix !== undefined) {
@@ -147,8 +172,9 @@ function mix(bare: Threefold, { block, layerIndex, prefix }: PrefixedBlock, pass
     const future = sequenceLength === 1 ? null : futureMask(sequenceLength, all.values.shape[1]);
     return attentionOnSeen(q, all, future, shape);
   }
-  const shown = prefix === undefined ? mask! : widened(mask!, prefix.keys.shape[1]);
-  return attention(q, k, v, shown, shape);
+  const own = reads?.mask ?? mask!;
+  const shown = prefix === undefined ? own : widened(own, prefix.keys.shape[1]);
+  return attention(q, k, v, shown, reads?.shape ?? shape);
 }
 
 function perHead(norm: NamedNorm, rows: Tensor2D, { description, hooks }: Pass): Tensor2D {
@@ -175,7 +201,7 @@ function attendFused(input: Tensor2D, map: NamedLinear, fused: Tensor2D, placed:
   const { linear, linearTargets } = pass.hooks;
   const targets = ['q', 'k', 'v'] as const;
   const mayAct = targets.map((target) => linear !== undefined && (linearTargets?.has(target) ?? true));
-  const isWhole = placed.prefix === undefined && pass.seen === null;
+  const isWhole = placed.prefix === undefined && pass.seen === null && pass.reads === null;
   if (isWhole && !mayAct.includes(true)) return fusedAttention(fused, pass.mask!, pass.shape);
   const parts: Tensor2D[] = split(fused, 3, 1);
   const replaced = parts.map((part, index) => {

@@ -8,9 +8,9 @@ import { withoutGradient } from '../compute/custom-gradient.ts';
 import { rotationOf } from '../compute/rotary.ts';
 import { reshaped } from '../compute/without-saving.ts';
 import { assert } from '../core/assert.ts';
-import { attentionMaskOf } from './attention-mask.ts';
+import { attentionMaskOf, seenFrom } from './attention-mask.ts';
 import type { BaseDescription, BaseModel, KeyValueCache, MaskedStates, SiteHooks, TokenBatch } from './base-model.ts';
-import { type Block, disposeBlock, type Pass, rolled, runBlock } from './block.ts';
+import { type Block, disposeBlock, type Pass, type Reading, rolled, runBlock } from './block.ts';
 import { frozenLayerCount, requireFrozenBelow } from './frozen-layers.ts';
 import { createLayerCache } from './key-value-cache.ts';
 import type { NamedNorm, NamedOutput, Replacement } from './named-weights.ts';
@@ -50,10 +50,14 @@ export function createTransformer(parts: TransformerParts): BaseModel {
     description,
     encode: (batch, hooks = {}, collect) => {
       requireFrozenBelow(batch, hooks, layerCount);
+      const passFrom = (source: Tensor2D | Tensor3D, mask: Tensor2D): Pass => {
+        const pass = passOf(parts, hooks, source, mask);
+        return collect === undefined ? { ...pass, reads: readingOf(batch, pass, mask) } : pass;
+      };
       const run = (start: Tensor2D, from: number, to: number, pass: Pass): Tensor2D =>
         runBlocks(start, blocks, { from, to, pass, collect });
-      const finish = (last: Tensor2D, { shape }: Pass): Tensor3D => {
-        const hidden = unrolled(finalNorm?.apply(last, hooks.weight) ?? last, shape);
+      const finish = (last: Tensor2D, { shape, reads }: Pass): Tensor3D => {
+        const hidden = unrolled(finalNorm?.apply(last, hooks.weight) ?? last, reads?.shape ?? shape);
         collect?.(hidden);
         return hidden;
       };
@@ -64,11 +68,11 @@ export function createTransformer(parts: TransformerParts): BaseModel {
       };
       if (hooks.words !== undefined || hooks.embedding !== undefined || hooks.weight !== undefined) {
         const { states, mask } = repeated(embedded(), hooks);
-        const pass = passOf(parts, hooks, states, mask);
+        const pass = passFrom(states, mask);
         return finish(run(rolled(states), 0, layerCount, pass), pass);
       }
       const frozenCount = frozenLayerCount(hooks, layerCount);
-      const pass = passOf(parts, hooks, batch.inputIds, batch.attentionMask);
+      const pass = passFrom(batch.inputIds, batch.attentionMask);
       const below = () =>
         batch.below === undefined
           ? run(rolled(embedded().states), 0, frozenCount, pass)
@@ -153,6 +157,27 @@ function passOf(parts: TransformerParts, hooks: SiteHooks, { shape }: Tensor2D |
     rotation:
       rotaryFrequencies === undefined ? null : rotationOf(rotaryFrequencies, hooks.positionStart ?? 0, sequenceLength),
     seen: null,
+    reads: null,
+  };
+}
+
+/** What the last block computes of a batch; null for all of it, also where it has passed that block already. */
+function readingOf(
+  { reads, below, inputIds }: TokenBatch,
+  { hooks, shape, mask, description }: Pass,
+  tokens: Tensor2D,
+): Reading | null {
+  const { layerCount } = description;
+  const { isTokenwise = frozenLayerCount(hooks, layerCount) === layerCount, copies = 1 } = hooks;
+  const isPassed = below !== undefined && below.layerIndex === layerCount;
+  if (reads === undefined || !isTokenwise || copies > 1 || isPassed) return null;
+  const { batchSize, sequenceLength, headCount } = shape;
+  assert(reads.length === batchSize, `one token is read of every text, found ${reads.length} of ${batchSize}`);
+  const places = reads.map((place) => sequenceLength - inputIds.shape[1] + place);
+  return {
+    rows: places.map((place, text) => text * sequenceLength + place),
+    shape: { ...shape, sequenceLength: 1 },
+    mask: description.causal ? attentionMaskOf(seenFrom(tokens, places), headCount, false) : mask!,
   };
 }
 
@@ -193,6 +218,7 @@ function createCache(parts: TransformerParts, hooksOf: () => SiteHooks): KeyValu
               ? null
               : rotationOf(rotaryFrequencies, start + before.states, sequenceLength),
           seen,
+          reads: null,
         };
         let rows = rolled(states);
         for (const [layerIndex, block] of blocks.entries()) rows = tidy(() => runBlock(rows, block, layerIndex, pass));

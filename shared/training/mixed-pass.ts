@@ -185,16 +185,28 @@ async function scorePass(
     });
     const owners = counts.flatMap((count, index) => Array.from({ length: count }, () => index));
     const whole = hooks.length === 1 ? hooks[0]! : batchSplitHooks(hooks, owners);
-    const hidden = base.encode({ inputIds: tensor2d(batch.ids, shape, 'int32'), attentionMask }, whole);
+    const inputIds = tensor2d(batch.ids, shape, 'int32');
+    const reads = readsOf(shares, lengths);
+    const hidden = base.encode({ inputIds, attentionMask, ...(reads && { reads }) }, whole);
     let from = 0;
     return shares.map(({ resident: { model, values, adapterDim }, places }, index) => {
-      const own: Tensor3D = slice(hidden, [from, 0, 0], [places.length, sequenceLength, hidden.shape[2]]);
+      const own: Tensor3D = slice(hidden, [from, 0, 0], [places.length, hidden.shape[1], hidden.shape[2]]);
       const states = model.read(own, lengths.subarray(from, from + places.length), arranged[index]!.places);
       from += places.length;
       return model.scores(headOf(model, values, adapterDim), { states, hooks: {} });
     });
   });
   for (const [index, { places }] of shares.entries()) await take(scores[index]!, arranged[index]!, places, results);
+}
+
+/** The token that is read of every text; null where some adapter's task reads more. */
+function readsOf(shares: readonly Share[], lengths: Int32Array): number[] | null {
+  let start = 0;
+  const each = shares.map(({ resident: { model }, places }) => {
+    start += places.length;
+    return model.readsOf(lengths.subarray(start - places.length, start));
+  });
+  return each.includes(null) ? null : each.flatMap((reads) => reads!);
 }
 
 /** One pass of rows that one adapter has for itself. */

@@ -129,7 +129,9 @@ export interface TaskModel {
     clients: readonly Pick<Arranged, 'examples' | 'places'>[],
     options: { readonly mode: Omit<PassMode, 'wordChange' | 'below'>; readonly below: StatesBelow | null },
   ): readonly ScoredStates[];
-  /** The scored states `[states, hidden]` of hidden states `[rows, sequence, hidden]` of some texts, `lengths` in tokens. */
+  /** The places of the tokens that a pass over texts of some lengths reads, one of each; null where it reads more. */
+  readsOf(lengths: Int32Array): readonly number[] | null;
+  /** The scored states `[states, hidden]` of hidden states `[rows, sequence, hidden]` of some texts, or of the tokens that are read; `lengths` in tokens. */
   read(hidden: Tensor3D, lengths: Int32Array, places: Arranged['places']): Tensor2D;
   /** Mean loss over scored states. */
   loss(parameters: Parameters, scored: ScoredStates, arranged: Arranged): Scalar;
@@ -151,6 +153,10 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
   const layout = taskLayout(adapter, description, settings);
   const { readout } = task;
   const { padId = 0, maskId = null } = tokenizer;
+  const readsOf: TaskModel['readsOf'] = (lengths) => {
+    if (readout.kind !== 'text-head' || readout.pooling === 'mean') return null;
+    return Array.from(lengths, (length) => (readout.pooling === 'first' ? 0 : length - 1));
+  };
   const states: TaskModel['states'] = (parameters, { examples, places }, { wordChange, below, ...mode }) => {
     const batch = batchOf(examples, padId, textTokensMax);
     const { sequenceLength } = batch;
@@ -160,13 +166,14 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     const dropped = mode.training || dropLowest === 0 ? {} : { dropLowest };
     const own = adapter.hooks({ parameters, attentionMask, ...mode, ...dropped });
     const hooks = wordChange === undefined ? own : withWordChange(own, wordChange);
-    const all = base.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks);
+    const reads = readsOf(batch.lengths);
+    const all = base.encode({ inputIds, attentionMask, ...(below && { below }), ...(reads && { reads }) }, hooks);
     const copies = hooks.copies ?? 1;
     assert(all.shape[0] === copies * batch.rowCount, 'a result for every text and every copy of it');
     // What an adapter puts in front of the text is not scored.
     const added = all.shape[1] - sequenceLength;
     const hidden: Tensor3D =
-      added === 0 ? all : slice(all, [0, added, 0], [copies * batch.rowCount, sequenceLength, hiddenSize]);
+      added <= 0 ? all : slice(all, [0, added, 0], [copies * batch.rowCount, sequenceLength, hiddenSize]);
     const lengths =
       copies === 1
         ? batch.lengths
@@ -176,7 +183,10 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
   const read: TaskModel['read'] = (hidden, lengths, places) => {
     const [rowCount, sequenceLength] = hidden.shape;
     if (readout.kind === 'text-head') {
-      const pooled = sum(mul(hidden, poolingWeights(lengths, sequenceLength, readout.pooling)), 1) as Tensor2D;
+      const pooled =
+        sequenceLength === 1
+          ? (reshape(hidden, [rowCount, hiddenSize]) as Tensor2D)
+          : (sum(mul(hidden, poolingWeights(lengths, sequenceLength, readout.pooling)), 1) as Tensor2D);
       if (readout.blocks === undefined || isEachRow(places, rowCount)) return pooled;
       return takeRows(
         pooled,
@@ -198,10 +208,11 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     const inputIds = tensor2d(batch.ids, shape, 'int32');
     const attentionMask = tensor2d(maskOf(batch), shape, 'int32');
     const hooks = adapter.hooks({ parameters: stacked, attentionMask, ...mode });
-    const hidden = base.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks);
+    const reads = readsOf(batch.lengths);
+    const hidden = base.encode({ inputIds, attentionMask, ...(below && { below }), ...(reads && { reads }) }, hooks);
     const each = rowCount / clients.length;
     return clients.map(({ places }, index) => {
-      const rows: Tensor3D = slice(hidden, [index * each, 0, 0], [each, sequenceLength, hiddenSize]);
+      const rows: Tensor3D = slice(hidden, [index * each, 0, 0], [each, hidden.shape[1], hiddenSize]);
       const lengths = batch.lengths.subarray(index * each, (index + 1) * each);
       return { states: read(rows, lengths, places), hooks };
     });
@@ -254,6 +265,7 @@ export function createTaskModel(options: TaskModelOptions): TaskModel {
     },
     states,
     statesTogether,
+    readsOf,
     read,
     scores,
     loss: (parameters, scored, arranged) => {

@@ -1,4 +1,7 @@
-/** `step --against pytorch`: the same step here and in PyTorch, in one run, a few steps of each in turn. */
+/**
+ * `step --against pytorch`: the same step here and in PyTorch, in one run, a few steps of each in turn; and the step that clients take, of which the last layer
+ * computes the tokens that the head reads alone.
+ */
 
 import { median } from './benchmark.ts';
 import { type Pytorch, startPytorch } from './pytorch.ts';
@@ -28,28 +31,36 @@ interface Times {
 /** The report's results, and what ours ran on. */
 export async function stepAgainstPytorch({ problem, turns, backend, python, progress }: AgainstOptions) {
   return withStepFiles(problem, async (folder) => {
-    const ours = await startTraining(folder, backend, 'plain');
+    const ours = await startTraining(folder, backend, { states: 'plain', tokens: 'all' });
+    const clients = await startTraining(folder, backend, { states: 'plain', tokens: 'read' });
     const theirs = await startPytorch(folder, { python, threads: problem.threads });
     try {
       if ('missing' in theirs) progress(`NOT RUN against PyTorch: ${theirs.missing}`);
-      const times = await taken(ours, 'missing' in theirs ? null : theirs, { turns, progress });
+      const processes = { ours, clients, theirs: 'missing' in theirs ? null : theirs };
+      const times = await taken(processes, { turns, progress });
       return { ready: ours.ready, results: resultsOf(times, theirs) };
     } finally {
-      await ours.leave();
+      await Promise.all([ours.leave(), clients.leave()]);
       if (!('missing' in theirs)) await theirs.leave();
     }
   });
 }
 
+interface Processes {
+  readonly ours: StepProcess;
+  readonly clients: StepProcess;
+  readonly theirs: Pytorch | null;
+}
+
 async function taken(
-  ours: StepProcess,
-  theirs: Pytorch | null,
+  { ours, clients, theirs }: Processes,
   { turns, progress }: Pick<AgainstOptions, 'turns' | 'progress'>,
 ) {
-  const own: Times = { ms: [], cpuMs: [], losses: [], peakBytes: 0 };
-  const other: Times = { ms: [], cpuMs: [], losses: [], peakBytes: 0 };
+  const times = (): Times => ({ ms: [], cpuMs: [], losses: [], peakBytes: 0 });
+  const [own, client, other] = [times(), times(), times()];
   const turn = async (steps: number): Promise<void> => {
     for (let step = 0; step < steps; step++) add(own, await ours.pass());
+    for (let step = 0; step < steps; step++) add(client, await clients.pass());
     if (theirs !== null) add(other, await theirs.run({ steps }));
   };
   await turn(warmUpSteps);
@@ -57,10 +68,12 @@ async function taken(
   for (let index = 0; index < turns; index++) {
     await turn(stepsPerTurn);
     const last = (all: Times) => median(all.ms.slice(-stepsPerTurn)).toFixed(0);
-    progress(`ours ${last(own)} ms${theirs === null ? '' : `, PyTorch ${last(other)} ms`}`);
+    progress(
+      `ours ${last(own)} ms, a client's ${last(client)} ms${theirs === null ? '' : `, PyTorch ${last(other)} ms`}`,
+    );
   }
-  for (const all of [own, other]) for (const figures of [all.ms, all.cpuMs]) figures.splice(0, ignored);
-  return { own, other };
+  for (const all of [own, client, other]) for (const figures of [all.ms, all.cpuMs]) figures.splice(0, ignored);
+  return { own, client, other };
 }
 
 function add(all: Times, report: Omit<Awaited<ReturnType<Pytorch['run']>>, 'type'>): void {
@@ -70,13 +83,18 @@ function add(all: Times, report: Omit<Awaited<ReturnType<Pytorch['run']>>, 'type
   all.peakBytes = report.peakBytes;
 }
 
-function resultsOf({ own, other }: Awaited<ReturnType<typeof taken>>, theirs: Pytorch | { readonly missing: string }) {
+function resultsOf(
+  { own, client, other }: Awaited<ReturnType<typeof taken>>,
+  theirs: Pytorch | { readonly missing: string },
+) {
   const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);
   const ours = {
     msPerStep: rounded(median(own.ms)),
     fastestMs: rounded(Math.min(...own.ms)),
     cpuMsPerStep: rounded(median(own.cpuMs)),
     peakMegabytes: megabytes(own.peakBytes),
+    clientMsPerStep: rounded(median(client.ms)),
+    clientLossDifference: Math.max(...own.losses.map((loss, step) => Math.abs(loss - client.losses[step]!))),
   };
   if ('missing' in theirs) return { ...ours, ratio: null, pytorch: `NOT RUN: ${theirs.missing}` };
   return {
@@ -87,6 +105,7 @@ function resultsOf({ own, other }: Awaited<ReturnType<typeof taken>>, theirs: Py
     pytorchPeakMegabytes: megabytes(other.peakBytes),
     ratio: hundredths(median(own.ms) / median(other.ms)),
     cpuRatio: hundredths(median(own.cpuMs) / median(other.cpuMs)),
+    clientRatio: hundredths(median(client.ms) / median(other.ms)),
     memoryRatio: hundredths(own.peakBytes / other.peakBytes),
     lossDifference: Math.max(...own.losses.map((loss, step) => Math.abs(loss - other.losses[step]!))),
     pytorch: theirs.facts.version,

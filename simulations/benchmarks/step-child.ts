@@ -1,10 +1,11 @@
 /**
  * A process of the benchmarks `step` and `epoch`: trains the problem of a folder as clients do, a pass at a time, each when it is told to. Words:
- * the folder, the back end, `cached` or `plain`.
+ * the folder, the back end, `cached` or `plain`, and `read` or `all` for the tokens that the last layer computes.
  */
 import process from 'node:process';
 import { type BackendName, useBackend } from '../../shared/compute/backend.ts';
 import { memorySource } from '../../shared/data/example-source.ts';
+import type { BaseModel } from '../../shared/model/base-model.ts';
 import { openBaseFiles } from '../../shared/model/load.node.ts';
 import { networkFrom } from '../../shared/model/load.ts';
 import { createActivationCache } from '../../shared/training/activation-cache.ts';
@@ -15,6 +16,14 @@ import { readStepSettings, startSeed, stepAdapter, stepTask, stepTraining, train
 
 /** Passes that a process can be asked for. */
 const passesMax = 1000;
+
+/** How such a process trains. */
+export interface TrainingWay {
+  /** Whether states below the lowest adapter are kept. */
+  readonly states: 'cached' | 'plain';
+  /** Whether the last layer computes the tokens that the head reads, as clients do, or all, as PyTorch's modules do. */
+  readonly tokens: 'read' | 'all';
+}
 
 /** What such a process sends after every pass. */
 export interface PassReport {
@@ -33,7 +42,12 @@ export interface ReadyReport {
   readonly threads: number;
 }
 
-const [folder, name, mode] = process.argv.slice(2) as [string, BackendName | 'auto', 'cached' | 'plain'];
+const [folder, name, mode, tokens] = process.argv.slice(2) as [
+  string,
+  BackendName | 'auto',
+  TrainingWay['states'],
+  TrainingWay['tokens'],
+];
 const { settings, examples } = await readStepSettings(folder);
 const backend = await useBackend(name, { threads: settings.threads });
 const opened = openBaseFiles(folder);
@@ -41,7 +55,7 @@ const base = networkFrom(opened.files);
 opened.close();
 const activations = mode === 'cached' ? { activations: createActivationCache() } : {};
 const model = createTaskModel({
-  base,
+  base: tokens === 'all' ? withAllTokens(base) : base,
   adapter: stepAdapter(settings, base.description),
   task: stepTask(settings),
   ...activations,
@@ -57,6 +71,14 @@ obeyParent<'pass'>({
     order.resolve();
   },
 });
+
+function withAllTokens(own: BaseModel): BaseModel {
+  return {
+    ...own,
+    encode: ({ inputIds, attentionMask, below }, hooks, collect) =>
+      own.encode({ inputIds, attentionMask, ...(below && { below }) }, hooks, collect),
+  };
+}
 
 async function nextOrder(): Promise<void> {
   await order.promise;

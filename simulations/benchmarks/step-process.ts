@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createChildren } from './children.ts';
-import type { PassReport, ReadyReport } from './step-child.ts';
+import type { PassReport, ReadyReport, TrainingWay } from './step-child.ts';
 
 /** A process that takes one order at a time. */
 export interface StepProcess {
@@ -12,11 +12,11 @@ export interface StepProcess {
   leave(): Promise<void>;
 }
 
-/** Starts training on the problem in `folder`. @param mode whether states below the lowest adapter are kept. */
-export async function startTraining(folder: string, backend: string, mode: 'cached' | 'plain'): Promise<StepProcess> {
+/** Starts training on the problem in `folder`. */
+export async function startTraining(folder: string, backend: string, way: TrainingWay): Promise<StepProcess> {
   const failures: string[] = [];
   const children = createChildren('step-child.ts', (detail) => failures.push(detail));
-  const child = children.start([folder, backend, mode]);
+  const child = children.start([folder, backend, way.states, way.tokens]);
   const ended = gone(child);
   const heard = async <Report extends { readonly type: string }>(): Promise<Report> => {
     const report = await Promise.race([once(child, 'message'), ended]);

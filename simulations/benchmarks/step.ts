@@ -3,7 +3,8 @@
  * feed-forward, batches of 16 texts of 64 tokens, a head of ten classes on the first token, AdamW), and of the same step with the gradients
  * of the library alone, in the same run.
  *
- * With `--against pytorch`: the same step beside PyTorch's own modules on its processor back end, each in a process of its own.
+ * With `--against pytorch`: the same step beside PyTorch's own modules on its processor back end, each in a process of its own. `ratio` compares the same
+ * arithmetic; `clientRatio` the step that clients take, whose last layer computes the tokens that the head reads alone.
  *
  * Flags: `--backend --threads --layers --width --heads --feed-forward --sequence --batch --rank --against --turns --python`.
  */

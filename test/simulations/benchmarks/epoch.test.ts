@@ -20,8 +20,10 @@ describe('benchmark epoch', () => {
     };
     const { name, results } = await bench(flags, (line) => lines.push(line));
     assert.equal(name, 'epoch');
-    const { cachedMs, uncachedMs, cachedToUncached, cachedLossDifference, lowestLayer, ratio, pytorch } = results;
-    for (const figure of [cachedMs, uncachedMs, cachedToUncached]) assert.ok(typeof figure === 'number' && figure > 0);
+    const { cachedMs, uncachedMs, allTokensMs, cachedToUncached, cachedLossDifference, lowestLayer, ratio, pytorch } =
+      results;
+    for (const figure of [cachedMs, uncachedMs, allTokensMs, cachedToUncached])
+      assert.ok(typeof figure === 'number' && figure > 0);
     assert.deepEqual([cachedLossDifference, lowestLayer, ratio], [0, 2, null]);
     assert.equal(pytorch, 'NOT RUN: /nowhere/python: not there');
     assert.equal(lines.length, 3);

@@ -17,8 +17,9 @@ describe('benchmark step beside PyTorch', () => {
     const { results } = await bench(flags, () => {});
     // Where Python has no PyTorch: skipped, which the totals count.
     if (results.ratio === null) this.skip();
-    const { ratio, memoryRatio, lossDifference } = results;
-    for (const figure of [ratio, memoryRatio]) assert.ok(typeof figure === 'number' && figure > 0, String(figure));
+    const { ratio, clientRatio, memoryRatio, lossDifference } = results;
+    for (const figure of [ratio, clientRatio, memoryRatio])
+      assert.ok(typeof figure === 'number' && figure > 0, String(figure));
     assert.ok(typeof lossDifference === 'number' && lossDifference < 1e-5, String(lossDifference));
   });
 });

@@ -34,7 +34,11 @@ describe('benchmark step', () => {
     assert.equal(backend, 'cpu');
     assert.equal(results.ratio, null);
     assert.equal(results.pytorch, 'NOT RUN: /nowhere/python: not there');
-    assert.ok(typeof results.msPerStep === 'number' && results.msPerStep > 0);
+    for (const figure of [results.msPerStep, results.clientMsPerStep])
+      assert.ok(typeof figure === 'number' && figure > 0);
+    // What is left out of the last layer changes no loss.
+    const { clientLossDifference: difference } = results;
+    assert.ok(typeof difference === 'number' && difference < 1e-5, String(difference));
     assert.match(lines[0]!, /^NOT RUN against PyTorch/);
     await assert.rejects(
       bench({ ...flags, against: 'abacus' }, () => {}),
