@@ -47,11 +47,8 @@ type Cut = Pick<AttentionShape, 'batchSize' | 'sequenceLength' | 'headCount'>;
 export function attention(q: Tensor2D, k: Tensor2D, v: Tensor2D, mask: Tensor3D, shape: AttentionShape): Tensor2D {
   if (hasFused('attention')) return wholeAttention([q, k, v], mask, shape);
   const { batchSize, keyValueHeadCount } = shape;
-  const seen: Cut = { batchSize, sequenceLength: k.shape[0] / batchSize, headCount: keyValueHeadCount };
-  const grouped = (rows: Tensor2D): Tensor3D => {
-    const heads = splitHeads(rows, shape);
-    return reshape(heads, [batchSize * keyValueHeadCount, -1, heads.shape[2]]);
-  };
+  const seen: Cut = { batchSize, sequenceLength: mask.shape[2], headCount: keyValueHeadCount };
+  const grouped = (rows: Tensor2D): Tensor3D => groupedHeads(splitHeads(rows, shape), shape);
   const ungrouped = (heads: Tensor3D): Tensor2D =>
     mergeHeads(reshape(heads, [batchSize * shape.headCount, shape.sequenceLength, heads.shape[2]]), shape);
   return withGradient([q, k, v], (...inputs: [Tensor2D, Tensor2D, Tensor2D]) => {
@@ -88,7 +85,8 @@ export function fusedAttention(qkv: Tensor2D, mask: Tensor3D, shape: AttentionSh
         const [kept, p, output] = saved as [Tensor3D, Tensor3D, Tensor3D];
         const heads = { queries: kept, keys: kept, values: kept, pick };
         const gradients = attendBackward(splitHeads(upstream, shape), heads, p, output);
-        const byExample = gradients.map((gradient): Tensor2D => reshape(gradient, [shape.batchSize, -1]));
+        const ofExample = shape.headCount * shape.sequenceLength * kept.shape[2];
+        const byExample = gradients.map((gradient): Tensor2D => reshape(gradient, [shape.batchSize, ofExample]));
         return [mergeHeads(reshape(concat(byExample, 1), kept.shape), threefold)];
       },
     };
@@ -116,10 +114,8 @@ export function attentionOnSeen(
   shape: AttentionShape,
 ): Tensor2D {
   const heads = splitHeads(q, shape);
-  const headSize = heads.shape[2];
-  const queries: Tensor3D = reshape(heads, [turnedKeys.shape[0], -1, headSize]);
-  const scores = batchedProduct(queries, turnedKeys);
-  const mixed = batchedProduct(probabilitiesOf(scores, headSize, mask, shape), values);
+  const scores = batchedProduct(groupedHeads(heads, shape), turnedKeys);
+  const mixed = batchedProduct(probabilitiesOf(scores, heads.shape[2], mask, shape), values);
   return mergeHeads(reshape(mixed, heads.shape), shape);
 }
 
@@ -168,11 +164,11 @@ function probabilitiesOf(
   scores: Tensor3D,
   headSize: number,
   mask: Tensor3D | null,
-  { sequenceLength }: AttentionShape,
+  { batchSize, headCount, sequenceLength }: AttentionShape,
 ): Tensor3D {
   const scaled = mul(scores, 1 / Math.sqrt(headSize));
   if (mask === null) return softmax(scaled as Tensor3D);
-  const byHead: Tensor3D = reshape(scaled, [-1, sequenceLength, scores.shape[2]]);
+  const byHead: Tensor3D = reshape(scaled, [batchSize * headCount, sequenceLength, scores.shape[2]]);
   return reshape(softmax(add(byHead, mask)), scores.shape);
 }
 
@@ -210,6 +206,15 @@ function splitHeads(rows: Tensor2D, { batchSize, sequenceLength, headCount }: Cu
   const headSize = rows.shape[1] / headCount;
   const byToken = reshape(rows, [batchSize, sequenceLength, headCount, headSize]);
   return reshape(transpose(byToken, [0, 2, 1, 3]), [batchSize * headCount, sequenceLength, headSize]);
+}
+
+/** The queries that read one key-value head as one matrix: `[batch * heads, sequence, headSize]` → `[batch * keyValueHeads, group * sequence, headSize]`. */
+function groupedHeads(
+  heads: Tensor3D,
+  { batchSize, sequenceLength, headCount, keyValueHeadCount }: AttentionShape,
+): Tensor3D {
+  const rows = (headCount / keyValueHeadCount) * sequenceLength;
+  return reshape(heads, [batchSize * keyValueHeadCount, rows, heads.shape[2]]);
 }
 
 /** `[batch * heads, sequence, headSize]` → `[batch * sequence, heads * headSize]`. */

@@ -37,7 +37,7 @@ function sizesOf({ inputs, attrs }: Call): Sizes {
   return {
     batch: batchSize,
     sequence: sequenceLength,
-    seen: isPacked ? sequenceLength : inputs.k!.shape[0]! / batchSize,
+    seen: (inputs.mask ?? inputs.probabilities)!.shape[2]!,
     heads: headCount,
     keyValueHeads: keyValueHeadCount,
     headSize: width / headCount,

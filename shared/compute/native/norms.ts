@@ -137,7 +137,8 @@ function rmsNorm(call: Call): TensorInfo[] {
   for (let row = 0; row < rowCount; row++) {
     const start = row * size;
     let sum = 0;
-    for (let index = 0; index < size; index++) sum += x[start + index]! ** 2;
+    // In float32, so that what overflows in the other forms does so here.
+    for (let index = 0; index < size; index++) sum = Math.fround(sum + Math.fround(x[start + index]! ** 2));
     const inverse = 1 / Math.sqrt(sum / size + epsilon);
     inverses[row] = inverse;
     for (let index = 0; index < size; index++) y[start + index] = x[start + index]! * inverse * gain[index]!;

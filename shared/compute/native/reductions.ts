@@ -10,8 +10,8 @@ const valuesMin = 256;
 export const reductionKernels: Kernels = {
   Sum: reduction('ReduceSum'),
   Mean: reduction('ReduceMean'),
-  Max: reduction('ReduceMax'),
-  Min: reduction('ReduceMin'),
+  Max: extreme('ReduceMax'),
+  Min: extreme('ReduceMin'),
   Softmax: softmax,
 };
 
@@ -37,6 +37,20 @@ function reduction(op: string): Kernel {
     backend.engine.run(chosen, [floatValue(values, x!.shape)], [floatValue(out.values, bare)]);
     return out.info;
   };
+}
+
+/** The engine passes over what is not a number, or not, by where it stands; the plain back end never does. */
+function extreme(op: string): Kernel {
+  const reduce = reduction(op);
+  return (call) => {
+    const values = floats(call.backend, call.inputs.x);
+    return values === null || hasNaN(values) ? null : reduce(call);
+  };
+}
+
+function hasNaN(values: Float32Array): boolean {
+  for (let index = 0; index < values.length; index++) if (Number.isNaN(values[index])) return true;
+  return false;
 }
 
 const softmaxProgram = program('softmax', false, () => ({

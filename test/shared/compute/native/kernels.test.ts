@@ -1,11 +1,9 @@
 import { strict as assert } from 'node:assert';
 import * as tf from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../../shared/compute/backend.ts';
-import { type SeededRandom, seededRandom } from '../../../../shared/core/random.ts';
+import { seededRandom } from '../../../../shared/core/random.ts';
+import { agree, type Operation, operand, type Shape, special } from './agree.ts';
 import { requireNative } from './available.ts';
-
-type Shape = readonly number[];
-type Operation = (...tensors: tf.Tensor[]) => tf.Tensor;
 
 /** Shapes of two operands that broadcast: small, scalar, rows, columns, both sides, none of a kind, beyond every threshold. */
 const pairs: readonly (readonly [Shape, Shape])[] = [
@@ -35,9 +33,6 @@ const pairs: readonly (readonly [Shape, Shape])[] = [
 ];
 const singles: readonly Shape[] = [[], [7], [0, 3], [40, 30], [2, 3, 4, 50], [100, 200]];
 
-/** Values that arithmetic must carry through as they are. */
-const special = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 0, 1e30, -1e30, 1e-30];
-
 const unary: Readonly<Record<string, Operation>> = {
   abs: tf.abs,
   exp: tf.exp,
@@ -63,42 +58,6 @@ const binary: Readonly<Record<string, Operation>> = {
   squaredDifference: (a, b) => tf.squaredDifference(a!, b!),
 };
 
-interface Operand {
-  readonly shape: Shape;
-  readonly values: Float32Array;
-}
-
-function operand(random: SeededRandom, shape: Shape, isSpecial = false): Operand {
-  const size = shape.reduce((product, extent) => product * extent, 1);
-  const values = Float32Array.from({ length: size }, () => random.normal());
-  if (isSpecial) for (let index = 0; index < size; index += 3) values[index] = special[(index / 3) % special.length]!;
-  return { shape, values };
-}
-
-/** What an operation gives on a back end. */
-async function on(backend: 'native' | 'cpu', operation: Operation, operands: readonly Operand[]) {
-  await useBackend(backend);
-  return tf.tidy(() => {
-    const result = operation(...operands.map(({ shape, values }) => tf.tensor(values.slice(), [...shape], 'float32')));
-    return { shape: result.shape, values: [...result.dataSync()] };
-  });
-}
-
-/** Compares the back ends; `tolerance` is relative to the largest value, and what is not finite must be equal. */
-async function agree(what: string, operation: Operation, operands: readonly Operand[], tolerance = 2e-6) {
-  const expected = await on('cpu', operation, operands);
-  const found = await on('native', operation, operands);
-  assert.deepEqual(found.shape, expected.shape, what);
-  const finite = expected.values.filter((value) => Number.isFinite(value)).map(Math.abs);
-  const scale = Math.max(1, ...(finite.length > 50_000 ? [1] : finite.filter((value) => value < 1e6)));
-  for (const [index, value] of expected.values.entries()) {
-    const other = found.values[index]!;
-    const isEqual = Object.is(value, other) || value === other;
-    const isNear = Math.abs(value - other) <= tolerance * Math.max(scale, Math.abs(value));
-    assert.ok(isEqual || isNear, `${what}: value ${index} is ${other}, expected ${value}`);
-  }
-}
-
 describe('kernels of the native back end', () => {
   before(function () {
     requireNative(this);
@@ -109,7 +68,7 @@ describe('kernels of the native back end', () => {
   for (const [name, operation] of Object.entries(unary)) {
     it(`[NAT-1] ${name} is that of the plain back end, for every size and for what is not finite`, async () => {
       for (const shape of singles) await agree(`${name} [${String(shape)}]`, operation, [operand(random, shape)]);
-      await agree(`${name} special`, operation, [operand(random, [40, 30], true)]);
+      await agree(`${name} special`, operation, [operand(random, [40, 30], special)]);
     });
   }
 
@@ -122,7 +81,7 @@ describe('kernels of the native back end', () => {
           operand(random, a),
         ]);
       }
-      await agree(`${name} special`, operation, [operand(random, [40, 30], true), operand(random, [40, 30])]);
+      await agree(`${name} special`, operation, [operand(random, [40, 30], special), operand(random, [40, 30])]);
     });
   }
 
@@ -177,7 +136,7 @@ describe('kernels of the native back end', () => {
           await agree(`${reduce.name} ${String(axes)} small`, operation, [operand(random, [2, 3, 2])]);
         }
       }
-      await agree(`${reduce.name} special`, (x) => reduce(x!, 1), [operand(random, [300, 3], true)], 1e-5);
+      await agree(`${reduce.name} special`, (x) => reduce(x!, 1), [operand(random, [300, 3], special)], 1e-5);
     }
     await agree('sum of nothing', (x) => tf.sum(x!, 0), [operand(random, [0, 4])]);
     for (const shape of [[7], [3, 5], [20, 400], [2, 3, 4, 9]]) {
