@@ -15,6 +15,7 @@ import {
 } from '../../shared/secure-aggregation/contribution.ts';
 import { encodingOf, scaleUses } from '../../shared/secure-aggregation/terms.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
+import { holdFaint, type SumFacts } from '../aggregation/faint-uses.ts';
 import type { GroupMeans } from '../aggregation/guarded-mean.ts';
 import { groupNormMax, rejectedGroups } from '../aggregation/robust/groups.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
@@ -46,7 +47,7 @@ const unsound = (detail: string): FederationError =>
 
 /** Opens and decodes the sums. @throws FederationError `sum-out-of-range` when too little is left that honest clients can have made; StoreError. */
 export async function openRound(input: OpeningInput): Promise<OpenedRound> {
-  const { plan, exchange, params, sums, groupCount, blobs } = input;
+  const { plan, params, sums, groupCount, blobs } = input;
   const encoding = encodingOf(params);
   const isDivided = groupSizeOfRound(params) !== null;
   const keepsMeans = isDivided && plan.aggregation.robust !== 'none';
@@ -57,11 +58,11 @@ export async function openRound(input: OpeningInput): Promise<OpenedRound> {
     const opened = decodeContributions(await sum.open(), encoding, sum.contributors.length);
     if (!isDivided) {
       if (opened === null) throw unsound('the masked sum');
-      scaleUses(exchange, opened.mean, plan.task.lengthMax);
+      const { totalWeight } = opened;
+      finishUses(opened.mean, input, { encoding, totalWeight, clientCount: sum.contributors.length });
       return { ...opened, contributors: sum.contributors, groups: null };
     }
     if (opened === null || !isPlausible(opened, { plan, encoding, clientCount: sum.contributors.length })) continue;
-    scaleUses(exchange, opened.mean, plan.task.lengthMax);
     if (keepsMeans) means.push(await blobs.put(bytesOf(Float32Array.from(opened.mean))));
     whole = add(whole, opened);
     contributors.push(...sum.contributors);
@@ -70,6 +71,7 @@ export async function openRound(input: OpeningInput): Promise<OpenedRound> {
   if (whole === null) throw unsound(`the sum of each of ${groupCount} groups`);
   const { mean, totalWeight } = whole;
   for (let index = 0; index < mean.length; index++) mean[index]! /= totalWeight;
+  finishUses(mean, input, { encoding, totalWeight, clientCount: contributors.length });
   const { count: countedCount } = whole;
   const groups = { drawnCount: groupCount, countedCount, rejectedCount: sums.length - countedCount, means };
   const meanLoss = whole.weightedLoss / totalWeight;
@@ -78,6 +80,12 @@ export async function openRound(input: OpeningInput): Promise<OpenedRound> {
     exampleCount: whole.exampleCount,
     contributors: contributors.sort(),
   };
+}
+
+/** From uses as clients scaled them to uses, once what is too faint to be known is left out. Sums that a robust rule looks at have none. */
+function finishUses(mean: Float64Array, { plan, exchange }: OpeningInput, sum: SumFacts): void {
+  holdFaint(exchange, mean, sum);
+  scaleUses(exchange, mean, plan.task.lengthMax);
 }
 
 /** Sums over groups; `mean` is weighted until all are in. */
