@@ -3,6 +3,7 @@
  * of its probabilities.
  */
 import { type Command, Option } from 'commander';
+import { collectRouting, routingLines, type SiteRouting } from '../../shared/adapters/routing-statistics.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { FormatError, UsageError } from '../../shared/core/errors.ts';
 import type { BaseDescription } from '../../shared/model/base-model.ts';
@@ -61,6 +62,8 @@ export type EvaluateReport = Metrics & {
   /** By label, or where there are entities by their type; empty for language models. */
   readonly names: readonly NameReport[];
   readonly tasks: ReturnType<typeof metricsByTask>;
+  /** How mixtures routed the tokens; empty without one. */
+  readonly routing: readonly SiteRouting[];
   /** Null without `--calibrate`. */
   readonly calibration: { readonly temperature: number; readonly uncalibrated: Metrics } | null;
   readonly backend: string;
@@ -92,7 +95,10 @@ export function register(program: Command, context: CommandContext): void {
       'without an adapter: longest text (default: 128, or what the base covers)',
       wholeNumber(2),
     )
-    .option('--adapter-task <name>', 'which task, where the adapter serves several (default: the configured one)')
+    .option(
+      '--adapter-task <name>',
+      'which task, where the adapter serves several, or weights over them: qa=0.3,nli=0.7 (default: the configured one)',
+    )
     .option(
       '--drop-lowest <layers>',
       'lowest layers that go without their adapters, which is faster (AdapterDrop)',
@@ -142,8 +148,9 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
   const startedMs = performance.now();
   const fitted = options.calibrate === undefined ? null : await collect(options.calibrate);
   const { source, truncatedCount, droppedCount } = await collect(options.data);
+  const routing = collectRouting();
   const measured = await measuring.measureCalibrated(
-    { model, parameters, source, fitted: fitted?.source ?? null },
+    { model, parameters, source, fitted: fitted?.source ?? null, observe: routing.observe },
     context,
   );
   base.dispose();
@@ -165,6 +172,7 @@ async function evaluateAdapter(options: EvaluateOptions, context: CommandContext
     /** Each of several tasks by itself; empty for one. */
     tasks: subject.task.kind === 'several' ? metricsByTask(subject.task, counts) : [],
     names: namesOf(types, task.shape.entityCount > 0 ? counts.entities : counts.labels),
+    routing: routing.routing(),
     calibration: temperature === null || uncalibrated === null ? null : { temperature, uncalibrated },
     backend: backend.name,
     seconds: (performance.now() - startedMs) / 1000,
@@ -265,5 +273,5 @@ function reportText(report: EvaluateReport): string {
         `  ${name}: F1 ${percent(f1)}, precision ${percent(precision)}, recall ${percent(recall)} of ${count}`,
       );
   }
-  return lines.join('\n');
+  return [...lines, ...routingLines(report.routing, 'all tokens')].join('\n');
 }

@@ -1,4 +1,5 @@
 /** Measuring of a model with a progress line, as it is and with a temperature fitted to other rows. */
+import type { AdapterContext } from '../../shared/adapters/method.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import type { ExampleSource } from '../../shared/data/example-source.ts';
 import { countAtTemperature, fitTemperature } from '../../shared/training/calibration.ts';
@@ -15,6 +16,8 @@ export interface MeasureOptions {
   readonly source: ExampleSource;
   /** What the temperature is fitted to; null for none. */
   readonly fitted: ExampleSource | null;
+  /** Takes what the adapter observes on `source`. */
+  readonly observe: NonNullable<AdapterContext['observe']>;
 }
 
 /** Counts and metrics; with a temperature those of the calibrated probabilities, and beside them those without. */
@@ -27,7 +30,7 @@ export interface Measured {
 
 /** Measures. @throws as `fitTemperature` does; the reason of the context's signal. */
 export async function measureCalibrated(
-  { model, parameters, source, fitted }: MeasureOptions,
+  { model, parameters, source, fitted, observe }: MeasureOptions,
   context: CommandContext,
 ): Promise<Measured> {
   const { signal } = context;
@@ -39,7 +42,7 @@ export async function measureCalibrated(
   });
   try {
     if (fitted === null) {
-      const counts = await evaluateCounts({ model, parameters, source, ...started(0) });
+      const counts = await evaluateCounts({ model, parameters, source, observe, ...started(0) });
       return { counts, metrics: metricsOf(counts, names), temperature: null, uncalibrated: null };
     }
     const temperature = await fitTemperature({ model, parameters, source: fitted, ...started(0) });
@@ -48,6 +51,7 @@ export async function measureCalibrated(
       parameters,
       source,
       temperature,
+      observe,
       ...started(fitted.count),
     });
     const uncalibrated = metricsOf(plain, names);

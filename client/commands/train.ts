@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
 import { soloMethodNames } from '../../shared/adapters/method-names.ts';
+import { routingLines, type SiteRouting } from '../../shared/adapters/routing-statistics.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
 import { UsageError } from '../../shared/core/errors.ts';
@@ -95,6 +96,8 @@ export interface TrainReport {
   readonly isChosen: boolean;
   /** Metrics on the held-out rows; null when none were held out. */
   readonly heldOut: Metrics | null;
+  /** How mixtures routed the tokens of all steps; empty without one. */
+  readonly routing: readonly SiteRouting[];
   readonly seconds: number;
   readonly backend: string;
 }
@@ -354,6 +357,7 @@ async function trainAdapter(
     pass: trained.pass,
     isChosen: keepBy !== null,
     heldOut: trained.heldOut,
+    routing: trained.routing,
     seconds: result.seconds,
     backend: backend.name,
   };
@@ -366,6 +370,7 @@ function reportText(report: TrainReport): string {
     `trained ${report.method} on ${rows.train} rows${what} in ${report.steps} steps and ${report.seconds.toFixed(1)} s (${report.backend})${cutText(rows)}`,
     `  parameters  ${parameters.trainable} trained, ${parameters.frozen} frozen`,
     `  held out    ${report.heldOut === null ? 'nothing' : metricsText(report.heldOut, report.metric)}${report.isChosen ? `, after pass ${report.pass}, which these rows chose` : ''}`,
+    ...routingLines(report.routing, 'the tokens of all steps'),
     `  adapter     ${report.adapter}`,
     `Measure it on other rows: tributary evaluate --adapter ${report.adapter} --data FILE`,
   ].join('\n');

@@ -1,6 +1,7 @@
 /** Training and measuring of one model with progress lines: what `train` does once everything is loaded. */
 import type { AdapterDocument } from '../../shared/adapters/adapter-document.ts';
 import type { BoundAdapter } from '../../shared/adapters/registry.ts';
+import { collectRouting, type SiteRouting } from '../../shared/adapters/routing-statistics.ts';
 import { startValuesFrom } from '../../shared/adapters/start-values.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatBytes } from '../../shared/command-line/progress.ts';
@@ -42,6 +43,8 @@ export interface TrainedModel {
   readonly heldOut: Metrics | null;
   /** Which pass is kept, from 1. */
   readonly pass: number;
+  /** How mixtures routed the tokens of all steps; empty without one. */
+  readonly routing: readonly SiteRouting[];
 }
 
 /** A pass that is kept. */
@@ -61,6 +64,7 @@ export async function trainModel(options: TrainModelOptions, context: CommandCon
     unit: 'steps',
     total: localStepCount(configuration, train.count),
   });
+  const routing = collectRouting();
   let best: Kept | null = null;
   const judge = async (by: MetricName, pass: number, parameters: Float32Array): Promise<void> => {
     const metrics = await evaluate({ model, parameters, source: heldOut, signal: context.signal });
@@ -75,6 +79,7 @@ export async function trainModel(options: TrainModelOptions, context: CommandCon
     seed,
     onProgress: ({ step, loss }) => line.update(step, `loss ${loss.toFixed(3)}`),
     ...(keepBy === null ? {} : { onPass: ({ index, parameters }) => judge(keepBy, index + 1, parameters) }),
+    observe: routing.observe,
     signal: context.signal,
   }).finally(() => line.finish());
   if (activations.count > 0)
@@ -91,6 +96,7 @@ export async function trainModel(options: TrainModelOptions, context: CommandCon
     result,
     heldOut: metrics,
     pass: kept?.pass ?? configuration.localEpochs ?? 1,
+    routing: routing.routing(),
   };
 }
 

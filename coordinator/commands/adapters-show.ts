@@ -1,9 +1,11 @@
 /** `tributary adapters list|show`: published versions, one with its checked lineage, and adapter folders. */
+import { countedRouting, routingLines, type SiteRouting } from '../../shared/adapters/routing-statistics.ts';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
-import { toHex } from '../../shared/core/bytes.ts';
+import { float32Of, toHex } from '../../shared/core/bytes.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
 import { headlineMetrics, metricFacts } from '../../shared/training/metrics.ts';
+import { layoutDigest, layoutOf } from '../../shared/update/layout.ts';
 import { readAdapter } from '../library/lineage.ts';
 import { lineageOf } from './adapters-export.ts';
 import { documentOf, pick, type VersionDocument, withLibrary } from './adapters-library.ts';
@@ -40,19 +42,28 @@ export async function list(folder: string, context: CommandContext): Promise<voi
   context.report({ versions }, table);
 }
 
+/** Which tokens the counts of a version are of. */
+const countedTokens = 'the tokens of the last round over all clients';
+
 /** Shows one version; checks signatures and lineage, and its bytes. */
 export async function show(folder: string, wanted: string | undefined, context: CommandContext): Promise<void> {
-  const [version, key] = await withLibrary(folder, async ({ versions, phaseNames, blobs, identity }) => {
+  const [version, key] = await withLibrary(folder, async ({ record, versions, phaseNames, blobs, identity }) => {
     const found = pick(versions, wanted);
-    await readAdapter(found, blobs);
+    const parameters = float32Of(await readAdapter(found, blobs));
+    const layout = layoutOf(record.tensors);
+    // Other phases have layouts of their own, which need the base.
+    const routing = layoutDigest(layout) === found.record.layoutHash ? countedRouting(layout, parameters) : [];
     const phase = phaseNames[found.record.versionIndex] ?? null;
-    return [{ ...documentOf(found), phase }, identity.publicKey];
+    return [{ ...documentOf(found), phase, routing }, identity.publicKey];
   });
   const coordinator = { publicKey: toHex(key), fingerprint: fingerprint(key) };
   context.report({ ...version, coordinator, checked: true }, describeVersion(version, coordinator.fingerprint));
 }
 
-function describeVersion(version: VersionDocument & { readonly phase: string | null }, signer: string): string {
+/** A version as it is shown. */
+type ShownVersion = VersionDocument & { readonly phase: string | null; readonly routing: readonly SiteRouting[] };
+
+function describeVersion(version: ShownVersion, signer: string): string {
   const { roundIndex, contributors, cohort, rejections, metrics } = version;
   const refused = rejections.map(({ code, count }) => `${count} ${code}`).join(', ');
   return [
@@ -71,6 +82,7 @@ function describeVersion(version: VersionDocument & { readonly phase: string | n
     `  refused       ${refused === '' ? 'nothing' : refused}`,
     `  metrics       ${metrics === null ? 'none' : describeMetrics(metrics)}`,
     `  privacy       ${version.privacy}`,
+    ...routingLines(version.routing, countedTokens),
     `  signed by     ${signer}`,
   ].join('\n');
 }
@@ -78,11 +90,12 @@ function describeVersion(version: VersionDocument & { readonly phase: string | n
 /** Shows an adapter folder of ours: what it is, and its lineage, which is checked where it has one. @throws as `readAdapterFolder`. */
 export async function showFolder(folder: string, context: CommandContext): Promise<void> {
   const { readAdapterFolder } = await import('../../shared/adapters/adapter-folder.node.ts');
-  const { adapter, task, base, layout, layoutHash, modelHash, lineage } = await readAdapterFolder(folder);
+  const { adapter, task, base, layout, parameters, layoutHash, modelHash, lineage } = await readAdapterFolder(folder);
   const { records, signer } = lineageOf({ lineage });
   const [record = null] = records;
   const labels =
     'labels' in task ? `: ${task.labels.slice(0, 8).join(', ')}${task.labels.length > 8 ? ', …' : ''}` : '';
+  const routing = countedRouting(layout, parameters);
   const lines = [
     `${folder}: values and hashes are correct`,
     `  adapter       ${adapter.method}, ${layout.dim} values`,
@@ -101,9 +114,10 @@ export async function showFolder(folder: string, context: CommandContext): Promi
           `  privacy       ${record.privacy}`,
           `  signed by     ${signer}; compare it with that of the coordinator you trust`,
         ]),
+    ...routingLines(routing, countedTokens),
   ];
   context.report(
-    { folder, adapter, task, base, modelHash, layoutHash, dim: layout.dim, record, signer },
+    { folder, adapter, task, base, modelHash, layoutHash, dim: layout.dim, record, signer, routing },
     lines.join('\n'),
   );
 }

@@ -1,5 +1,6 @@
 /** Evaluation of parameters on examples: counts that merge over sites, and metrics. */
 import { tensor1d, tidy } from '@tensorflow/tfjs-core';
+import type { AdapterContext } from '../adapters/method.ts';
 import { assert } from '../core/assert.ts';
 import { seededRandom } from '../core/random.ts';
 import { sortedBatches } from '../data/batches.ts';
@@ -23,6 +24,8 @@ export interface EvaluationOptions {
   /** Examples per forward pass, default 32; changes speed and memory only. */
   readonly batchSize?: number;
   readonly onProgress?: (progress: { readonly done: number; readonly exampleCount: number }) => void;
+  /** Takes what the adapter observes in every pass. */
+  readonly observe?: AdapterContext['observe'];
   readonly signal?: AbortSignal;
 }
 
@@ -54,7 +57,7 @@ export interface EvaluatedBatch {
 
 /** Runs the base over all examples of a source, shorter ones first. @throws the reason of `signal` when it aborts. */
 export async function eachBatch(
-  { model, parameters, source, batchSize = 32, onProgress, signal }: EvaluationOptions,
+  { model, parameters, source, batchSize = 32, onProgress, observe, signal }: EvaluationOptions,
   visit: (batch: EvaluatedBatch) => Promise<void>,
 ): Promise<void> {
   const { layout } = model;
@@ -62,7 +65,7 @@ export async function eachBatch(
   const features = await featuresOf(model, source, signal);
   const tensors = tidy(() => splitFlat(tensor1d(parameters), layout));
   const named = nameTensors(tensors, layout);
-  const mode = { training: false, random: seededRandom(0) };
+  const mode = { training: false, random: seededRandom(0), ...(observe === undefined ? {} : { observe }) };
   // Every example has a stream of its own: its masks do not depend on its batch.
   const masks = seededRandom(evaluationSeed, 'masks');
   let done = 0;

@@ -3,6 +3,7 @@
  * examples and back end give the same bytes.
  */
 import { add, addN, keep, mul, type Scalar, type Tensor, type Tensor3D, tidy, zeros } from '@tensorflow/tfjs-core';
+import type { AdapterContext } from '../adapters/method.ts';
 import { valueAndReached } from '../compute/value-and-gradients.ts';
 import { assert } from '../core/assert.ts';
 import { FederationError } from '../core/errors.ts';
@@ -21,7 +22,7 @@ import type { TaskModel } from './task-model.ts';
 import { partsApart, type SampledBatch, sampledBatches, taskOf } from './task-sampling.ts';
 import type { Arranged } from './tasks/task.ts';
 import { nextTurn } from './turn.ts';
-import { countUses, type UseCounts } from './use-counts.ts';
+import { countUses } from './use-counts.ts';
 import { createWeights } from './weights.ts';
 
 /** Where local training stands: `step` of `stepCount` done, the last with mean `loss` per target. */
@@ -45,6 +46,8 @@ export interface TrainingOptions {
   readonly onProgress?: (progress: TrainingProgress) => void;
   /** Called after every pass over the examples, the last too; training waits for it. `parameters` `[dim]` belong to the listener. */
   readonly onPass?: (pass: { readonly index: number; readonly parameters: Float32Array }) => Promise<void>;
+  /** Takes what the adapter observes in every step; of an adversarial one, in the pass over the texts as they are. */
+  readonly observe?: AdapterContext['observe'];
   readonly signal?: AbortSignal;
 }
 
@@ -76,7 +79,7 @@ export function localStepCount(configuration: TrainingConfiguration, exampleCoun
  */
 export async function trainLocally(options: TrainingOptions): Promise<TrainingResult> {
   const { model, start, source, configuration, seed, round = { index: 0, count: 1 } } = options;
-  const { onProgress, onPass, signal } = options;
+  const { onProgress, onPass, observe, signal } = options;
   assert(start.length === model.layout.dim, `start has ${start.length} values, the layout ${model.layout.dim}`);
   assert(source.count > 0, 'training needs at least one example');
   checkTraining(configuration, model.layout);
@@ -92,7 +95,7 @@ export async function trainLocally(options: TrainingOptions): Promise<TrainingRe
   const features = configuration.adversarial === undefined ? await featuresOf(model, source, signal) : null;
   const random = seededRandom(seed, 'training');
   const totalSteps = stepCount * round.count;
-  const trainer = createTrainer({ model, features, start, configuration });
+  const trainer = createTrainer({ model, features, start, configuration, observe });
   let lossSum = 0;
   let targetCount = 0;
   try {
@@ -191,7 +194,7 @@ interface Batch {
 /** One way through the network: what it draws from, who counts uses in it, and how word vectors are changed. */
 interface Pass {
   readonly random: SeededRandom;
-  readonly observe?: UseCounts['observe'];
+  readonly observe?: AdapterContext['observe'];
   readonly wordChange?: Tensor3D;
 }
 
@@ -209,15 +212,23 @@ export interface TrainerOptions {
   readonly features: Features | null;
   readonly start: Float32Array;
   readonly configuration: TrainingConfiguration;
+  readonly observe: AdapterContext['observe'];
 }
 
 /** One training: what moves lives across steps, all else ends with its step. */
-function createTrainer({ model, features, start, configuration }: TrainerOptions) {
+function createTrainer({ model, features, start, configuration, observe: listener }: TrainerOptions) {
   const { layout } = model;
   const { adversarial } = configuration;
   const weights = createWeights({ layout, start, configuration });
   const activity = createActivity(layout, configuration);
   const uses = countUses(layout);
+  const observe: AdapterContext['observe'] =
+    listener === undefined
+      ? uses.observe
+      : (name, value) => {
+          uses.observe?.(name, value);
+          listener(name, value);
+        };
 
   /** Loss of one pass, its gradient by tensor, and that in a change of the word vectors where there is one. */
   const passAt = (batch: Batch, pass: Pass): PassResult => {
@@ -236,11 +247,11 @@ function createTrainer({ model, features, start, configuration }: TrainerOptions
   };
 
   const gradientsAt = (batch: Batch, random: SeededRandom): PassResult => {
-    if (adversarial === undefined) return passAt(batch, { random, observe: uses.observe });
+    if (adversarial === undefined) return passAt(batch, { random, observe });
     const { steps, stepSize } = ascentOf(adversarial);
     const { radius } = adversarial;
     const none: Tensor3D = zeros(model.wordShape(batch.arranged));
-    const first = passAt(batch, { random, observe: uses.observe, wordChange: none });
+    const first = passAt(batch, { random, observe, wordChange: none });
     let change = ascend(none, first.changeGradient!, { radius, stepSize });
     for (let step = 1; step < steps; step++) {
       const uphill = passAt(batch, { random: random.fork('ascent', step), wordChange: change }).changeGradient!;

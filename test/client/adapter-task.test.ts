@@ -83,4 +83,35 @@ describe('an adapter for one of its tasks', () => {
       refusal(/has no tasks to choose from, found x/),
     );
   });
+
+  it('[ATS-4] takes weights over tasks, by name, that sum to 1', () => {
+    const adapter = parseAdapter(hyperformer, base);
+    const seen: unknown[] = [];
+    const hooks = (context: object) => {
+      seen.push(context);
+      return {};
+    };
+    const spy = { configuration: adapter.configuration, hooks };
+    withTask(spy, 'cardiology=0.25, oncology=0.75').hooks({
+      parameters: new Map(),
+      training: false,
+      random: seededRandom(1),
+    });
+    assert.deepEqual((seen[0] as { task: object }).task, { cardiology: 0.25, oncology: 0.75 });
+    const refused = (task: string, message: RegExp) =>
+      assert.throws(
+        () => withTask(spy, task),
+        (error) => error instanceof UsageError && message.test(error.message),
+        task,
+      );
+    refused('cardiology=0.5,oncologie=0.5', /one of cardiology, oncology \(did you mean oncology\?\), found oncologie/);
+    for (const wrong of [
+      'cardiology=0.5,oncology=0.6',
+      'cardiology=1.5,oncology=-0.5',
+      'cardiology=,oncology=1',
+      'cardiology=x',
+    ])
+      refused(wrong, /must be numbers of at least 0 that sum to 1, such as a=0.25,b=0.75, found cardiology=/);
+    refused('=1', /one of cardiology, oncology, found $/);
+  });
 });

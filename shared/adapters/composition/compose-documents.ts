@@ -24,7 +24,7 @@ export interface ComposeOptions {
     readonly frozen?: boolean;
   }[];
   readonly base: BaseDescription;
-  /** What the composition is for; its head starts as the mean of the members' where they are for the same, else anew. */
+  /** What the composition is for; its head starts as the mean of the members', at the weights of an `average`, where they are for the same, else anew. */
   readonly task: Plan['task'];
   readonly seed: number;
 }
@@ -48,6 +48,7 @@ export function composeDocuments(options: ComposeOptions): AdapterDocument {
   const layout = taskLayout(adapter, base, task);
   const parameters = initialValues(layout, adapter, seed);
   const heads = sameTask(task, members) ? members.map(({ document }) => valuesOf(document)) : [];
+  const shares = sharesOf(adapter.configuration.weights as readonly number[] | undefined, members.length);
   const values = new Map<string, Float32Array>();
   for (const { id, document } of members)
     for (const [name, own] of valuesOf(document)) values.set(`${id}.${name}`, own);
@@ -58,10 +59,20 @@ export function composeDocuments(options: ComposeOptions): AdapterDocument {
       parameters.set(own, offset);
     } else if (name.startsWith('head.') && heads.length > 0) {
       for (let index = 0; index < size; index++)
-        parameters[offset + index] = heads.reduce((sum, head) => sum + head.get(name)![index]!, 0) / heads.length;
+        parameters[offset + index] = heads.reduce(
+          (sum, head, place) => sum + shares[place]! * head.get(name)![index]!,
+          0,
+        );
     }
   }
   return createAdapterDocument({ base, adapter: adapter.configuration, task, layout, parameters });
+}
+
+/** Weights that sum to 1; without any, the same for all. */
+function sharesOf(weights: readonly number[] | undefined, count: number): readonly number[] {
+  if (weights === undefined) return Array.from({ length: count }, () => 1 / count);
+  const sum = weights.reduce((left, right) => left + right, 0);
+  return weights.map((weight) => weight / sum);
 }
 
 function valuesOf({ layout, parameters }: AdapterDocument): Map<string, Float32Array> {
