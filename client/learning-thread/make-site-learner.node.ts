@@ -9,6 +9,11 @@ import type { LearnerMaker } from './thread-learner.node.ts';
 
 /** Reads the records, and learns from them for every plan that comes. */
 export const createLearner: LearnerMaker<SiteLearning> = async ({ records, columns = {}, ...options }, tell) => {
+  // A back end that was asked for by name and does not work ends the client here: before its invite is used, and before a round waits for it.
+  if (options.backend !== 'auto') {
+    const { useBackend } = await import('../../shared/compute/backend.ts');
+    await useBackend(options.backend, { threads: options.threads ?? 1 });
+  }
   const site =
     'memoryRows' in records
       ? await readSite({ ...records, columns })

@@ -34,7 +34,8 @@ export interface SiteLearnerOptions extends SiteLearning {
 
 /**
  * A learner on a site's records that leaves the calling thread to the socket; for browsers and other places there is `taskLearner`.
- * @throws FederationError as the readers of records do; `learner-died` when the thread ends.
+ * @throws FederationError as the readers of records do; `backend-unavailable` when the named back end does not work; `learner-died` when the
+ * thread ends.
  *
  * @example
  * ```ts

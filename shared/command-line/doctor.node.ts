@@ -16,21 +16,28 @@ const tensorflowVersion = '4.22.0';
 interface BackendPackages {
   readonly packages: readonly { readonly name: string; readonly version: string }[];
   readonly hasInstallScript: boolean;
+  /** What else the machine must have; null where any will do. */
+  readonly needs: string | null;
 }
 
 const tensorflowPackage = (name: string) => ({ name: `@tensorflow/${name}`, version: tensorflowVersion });
 
 /** The back ends of Node as the doctor knows them, in the order of `auto`. */
 const backends: Readonly<Record<(typeof backendNames)[number], BackendPackages>> = {
-  'node-gpu': { packages: [tensorflowPackage('tfjs-node-gpu')], hasInstallScript: true },
+  'node-gpu': {
+    packages: [tensorflowPackage('tfjs-node-gpu')],
+    hasInstallScript: true,
+    needs: 'a card of NVIDIA, CUDA 11.2 and cuDNN 8.1',
+  },
   webgpu: {
     packages: [{ name: 'webgpu', version: '0.6.2' }, tensorflowPackage('tfjs-backend-webgpu')],
     hasInstallScript: false,
+    needs: 'a graphics card',
   },
-  node: { packages: [tensorflowPackage('tfjs-node')], hasInstallScript: true },
-  native: { packages: [{ name: 'onnxruntime-node', version: '1.30.0' }], hasInstallScript: false },
-  wasm: { packages: [tensorflowPackage('tfjs-backend-wasm')], hasInstallScript: false },
-  cpu: { packages: [tensorflowPackage('tfjs-backend-cpu')], hasInstallScript: false },
+  node: { packages: [tensorflowPackage('tfjs-node')], hasInstallScript: true, needs: null },
+  native: { packages: [{ name: 'onnxruntime-node', version: '1.30.0' }], hasInstallScript: false, needs: null },
+  wasm: { packages: [tensorflowPackage('tfjs-backend-wasm')], hasInstallScript: false, needs: null },
+  cpu: { packages: [tensorflowPackage('tfjs-backend-cpu')], hasInstallScript: false, needs: null },
 };
 
 /** Least Node: the first of which strips types and has SQLite without flags. */
@@ -159,7 +166,10 @@ export function diagnosisText(diagnosis: Diagnosis): string {
     table,
     '',
     auto === null ? 'No back end works.' : `--backend auto takes ${auto}.`,
-    ...installs.map(({ name, found, install }) => `To ${found ? 'repair' : 'add'} ${name}: ${install}`),
+    ...installs.map(({ name, found, install }) => {
+      const { needs } = backends[name];
+      return `To ${found ? 'repair' : 'add'} ${name}${needs === null ? '' : ` (needs ${needs})`}: ${install}`;
+    }),
     ...(hubClient.install === null ? [] : [`To fetch bases named hf:owner/name: ${hubClient.install}`]),
   ].join('\n');
 }
@@ -182,10 +192,14 @@ function missingFor({ node, sqlite, auto }: Diagnosis): string[] {
 
 async function examine(name: BackendFinding['name'], probe: BackendProbe): Promise<BackendFinding> {
   const packages = backends[name].packages.map((one) => one.name);
-  const found = packages.every(isInstalled);
+  const missing = packages.filter((one) => !isInstalled(one));
+  const found = missing.length === 0;
   const install = found ? null : installLine(name);
   const fixed = { name, packages, found, install };
-  if (!found) return { ...fixed, works: false, reason: 'not installed', probed: null };
+  if (!found) {
+    const reason = missing.length === packages.length ? 'not installed' : `${missing.join(', ')} is not installed`;
+    return { ...fixed, works: false, reason, probed: null };
+  }
   try {
     const probed = await probe(name);
     const reason = probed.isSoftware ? 'software in place of a graphics card: auto passes it by' : null;
@@ -193,19 +207,25 @@ async function examine(name: BackendFinding['name'], probe: BackendProbe): Promi
   } catch (thrown) {
     // The back end's own reason, without the advice for those who asked for it by name.
     const cause = thrown instanceof FederationError && thrown.cause !== undefined ? thrown.cause : thrown;
-    const [reason] = errorMessage(cause).split('\n') as [string];
-    return {
-      ...fixed,
-      works: false,
-      reason,
-      probed: null,
-      install: lacksLibrary.test(reason) ? repairLine(name) : null,
-    };
+    const reason = errorMessage(cause).split('\n')[0]!.trim();
+    return { ...fixed, works: false, reason, probed: null, install: repairOf(name, reason) };
   }
+}
+
+/** The line that repairs a broken installation; null where the packages are whole and the machine lacks something. */
+function repairOf(name: BackendFinding['name'], reason: string): string | null {
+  if (lacksLibrary.test(reason)) return repairLine(name);
+  if (!reason.includes(' does not load: ') || lacksSystemLibrary.test(reason)) return null;
+  // npm leaves a package alone that it believes to be there.
+  const names = backends[name].packages.map((one) => one.name).join(' ');
+  return `npm uninstall ${names} && ${installLine(name)}`;
 }
 
 /** What the native packages say when npm did not run their install script, which fetches their library. */
 const lacksLibrary = /native addon module .* can ?not be found/i;
+
+/** What the loader of libraries says when the system lacks one that a whole package needs: CUDA, or a newer C library. */
+const lacksSystemLibrary = /cannot open shared object file|version `[\w.]+' not found|image not found/i;
 
 /** The command that installs a back end. Some fetch their library in an install script, which npm runs only when it is allowed. */
 export function installLine(name: BackendFinding['name']): string {

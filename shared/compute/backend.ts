@@ -51,8 +51,10 @@ export async function useBackend(
     try {
       return { name, ...(await start(name, threads)), rejected: [] };
     } catch (thrown) {
+      const reason = errorMessage(thrown).split('\n')[0]!.trim();
+      const help = isNode() ? ' (tributary doctor shows what works and how to install the rest)' : '';
       throw unavailable(
-        `the back end ${name} does not work here: ${errorMessage(thrown)}; choose another with --backend, or auto`,
+        `the back end ${name} does not work here: ${reason}; choose another with --backend, or auto${help}`,
         thrown,
       );
     }
@@ -63,7 +65,7 @@ export async function useBackend(
       await expectHardware(candidate);
       return { name: candidate, ...(await start(candidate, threads, refuseSoftware)), rejected };
     } catch (thrown) {
-      rejected.push({ name: candidate, reason: errorMessage(thrown).split('\n')[0]! });
+      rejected.push({ name: candidate, reason: errorMessage(thrown).split('\n')[0]!.trim() });
     }
   }
   const reasons = rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ');

@@ -61,6 +61,17 @@ describe('tributary client', () => {
     return ['--train', path(`${name}.csv`), '--name', name, ...columns, ...state];
   };
 
+  it('[CLI-110] a back end that does not work ends it before its invite is used', async () => {
+    const running = await start({ count: 1, cohortSize: 1, quorum: 1 });
+    const invite = await running.invite({ organisation: 'site' });
+    const { code, errors } = await run([...(await site('site')), '--invite', invite, '--backend', 'node-gpu']);
+    // A machine that has that back end passes here too.
+    if (code === 0) return;
+    assert.equal(code, 1);
+    assert.match(errors, /the back end node-gpu does not work here: .*; choose another with --backend, or auto/);
+    assert.equal((await run([...(await site('site')), '--invite', invite])).code, 0, 'the invite is good');
+  });
+
   it('[CLI-100] takes part to the end and prints one document, or a summary for people', async () => {
     const running = await start({ count: 2, cohortSize: 2, quorum: 2 });
     await writeFile(path('code'), `${await running.invite({ organisation: 'left' })}\n`);

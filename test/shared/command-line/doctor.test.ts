@@ -66,6 +66,24 @@ describe('a broken installation', () => {
     assert.equal(native.reason, reason);
     assert.equal(native.install, 'npm install-scripts approve onnxruntime-node && npm rebuild onnxruntime-node');
   });
+
+  it('[DCR-6] of any other kind is installed anew, and what the machine itself lacks is not', async () => {
+    const linesFor = async (reason: string): Promise<readonly (string | null)[]> => {
+      const { backends } = await diagnose(async () => {
+        throw new Error(reason);
+      });
+      return backends.filter(({ name }) => name === 'wasm' || name === 'cpu').map(({ install }) => install);
+    };
+    const [wasm, cpu] = await linesFor("it does not load: Cannot find module 'long'");
+    assert.match(wasm!, /^npm uninstall (@\S+-wasm) && npm install \1@\d+\.\d+\.\d+$/);
+    assert.match(cpu!, /^npm uninstall (@\S+-cpu) && npm install \1@\d+\.\d+\.\d+$/);
+    for (const reason of [
+      'it does not load: libcudart.so.11.0: cannot open shared object file: No such file or directory',
+      "it does not load: /lib/libc.so.6: version `GLIBC_2.38' not found",
+      'this machine shows no graphics card',
+    ])
+      assert.deepEqual(await linesFor(reason), [null, null], reason);
+  });
 });
 
 describe('diagnosisText', () => {

@@ -39,7 +39,9 @@ describe('useBackend', () => {
       assert.ok(outcome instanceof FederationError && outcome.code === 'backend-unavailable');
       assert.match(
         outcome.message,
-        new RegExp(`^the back end ${name} does not work here: .*; choose another with --backend, or auto$`),
+        new RegExp(
+          `^the back end ${name} does not work here: .*; choose another with --backend, or auto \\(tributary doctor shows what works and how to install the rest\\)$`,
+        ),
       );
     }
   });
