@@ -44,3 +44,13 @@ export function taskLearner(options: TaskLearnerOptions): Learner {
     },
   };
 }
+
+/** @throws FederationError `backend-unavailable` when the back end was asked for by name and does not work here. */
+export async function requireBackend({
+  backend,
+  threads = 1,
+}: Pick<TaskLearnerOptions, 'backend' | 'threads'>): Promise<void> {
+  if (backend === 'auto') return;
+  const { useBackend } = await import('../shared/compute/backend.ts');
+  await useBackend(backend, { threads });
+}

@@ -3,17 +3,14 @@ import { viewsOf } from '../../shared/data/row-fields.ts';
 import { openActivationSpill } from '../../shared/training/activation-spill.node.ts';
 import { keepOnDisk, readSite } from '../commands/site-records.ts';
 import { feedOf } from '../record-feed.ts';
-import { taskLearner } from '../task-learner.ts';
+import { requireBackend, taskLearner } from '../task-learner.ts';
 import type { SiteLearning } from './site-learner.node.ts';
 import type { LearnerMaker } from './thread-learner.node.ts';
 
 /** Reads the records, and learns from them for every plan that comes. */
 export const createLearner: LearnerMaker<SiteLearning> = async ({ records, columns = {}, ...options }, tell) => {
   // A back end that was asked for by name and does not work ends the client here: before its invite is used, and before a round waits for it.
-  if (options.backend !== 'auto') {
-    const { useBackend } = await import('../../shared/compute/backend.ts');
-    await useBackend(options.backend, { threads: options.threads ?? 1 });
-  }
+  await requireBackend(options);
   const site =
     'memoryRows' in records
       ? await readSite({ ...records, columns })
