@@ -48,11 +48,27 @@ function missingPairs(table: Readonly<Record<string, readonly string[]>>, seen: 
   );
 }
 
-/** What a run has not seen of everything that there is. */
-export function missingFrom({ client, server, groupedClient, groupedServer, faults, hostile }: Coverage): string[] {
+/** Attempts of each end, and groups, that a run must have seen. */
+export interface Least {
+  readonly opened: number;
+  readonly aborted: number;
+  readonly groupsOpened: number;
+  readonly groupsLeftOut: number;
+}
+
+/** What a run has not seen of everything that there is: a suite fails on whatever is listed. */
+export function missingFrom(coverage: Coverage, least: Least): string[] {
+  const { client, server, groupedClient, groupedServer, faults, hostile, attempts, groups } = coverage;
+  const counts: readonly [string, number, number][] = [
+    ['opened attempts', attempts.opened, least.opened],
+    ['aborted attempts', attempts.aborted, least.aborted],
+    ['opened groups', groups.opened, least.groupsOpened],
+    ['groups that are left out', groups.leftOut, least.groupsLeftOut],
+  ];
   // Nobody stays left out: the signature that leads there ends the attempt.
   const { 'left-out': _, ...grouped } = legalGroupedClientEvents;
   return [
+    ...counts.flatMap(([what, found, wanted]) => (found < wanted ? [`${what}: ${found} of ${wanted}`] : [])),
     ...missingPairs(grouped, groupedClient).map((pair) => `client in groups ${pair}`),
     ...missingPairs(legalGroupedServerEvents, groupedServer).map((pair) => `coordinator of groups ${pair}`),
     ...missingPairs(legalClientEvents, client).map((pair) => `client ${pair}`),

@@ -35,5 +35,8 @@ const { worlds, rounds } = federations;
 const seen =
   values.federation === true
     ? { worlds, rounds, missing: missingFromFederations(federations) }
-    : { ...encodeCoverage(coverage), missing: missingFrom(coverage) };
+    : {
+        ...encodeCoverage(coverage),
+        missing: missingFrom(coverage, { opened: 1, aborted: 1, groupsOpened: 1, groupsLeftOut: 1 }),
+      };
 process.stdout.write(`${JSON.stringify(seen)}\n`);

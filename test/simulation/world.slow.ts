@@ -23,8 +23,7 @@ describe('ten thousand worlds', () => {
     );
     for (const output of outputs) addCoverage(coverage, output);
     assert.equal(coverage.worlds, worldCount);
-    assert.deepEqual(missingFrom(coverage), []);
-    const { opened, aborted, lost } = coverage.attempts;
-    assert.ok(opened >= 1_000 && aborted + lost >= 1_000, JSON.stringify(coverage.attempts));
+    const least = { opened: 1_000, aborted: 1_000, groupsOpened: 1_000, groupsLeftOut: 200 };
+    assert.deepEqual(missingFrom(coverage, least), []);
   }).timeout(1_800_000);
 });
