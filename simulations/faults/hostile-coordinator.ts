@@ -55,13 +55,13 @@ export interface HostileCoordinator {
   answerConsent(consent: Agree, signature: Uint8Array, isRefused: boolean): Quorum | null;
 }
 
-/** A roster on which one member has another key for masks: one whose secret the coordinator knows. */
-export function withOwnKey(roster: Roster, victim: number): Roster {
+/** A roster on which one member has another key, for masks or for boxes: one whose secret the coordinator knows. */
+export function withOwnKey(roster: Roster, victim: number, which: 'maskKey' | 'boxKey' = 'maskKey'): Roster {
   const entries = roster.entries.map((entry, place) => {
     const advert = decodeCanonical(advertFormat, entry.advert, 'M1');
     if (place !== victim || !advert.ok) return entry;
-    const maskKey = agreementPublicKey(new Uint8Array(32).fill(7));
-    return { ...entry, advert: encodeCanonical(advertFormat, { ...advert.value, maskKey }) };
+    const key = agreementPublicKey(new Uint8Array(32).fill(7));
+    return { ...entry, advert: encodeCanonical(advertFormat, { ...advert.value, [which]: key }) };
   });
   return { entries };
 }

@@ -12,10 +12,13 @@ import type { Digest, FederationId } from '../../shared/core/ids.ts';
 import { succeed } from '../../shared/core/result.ts';
 import { engineCrypto } from '../../shared/crypto/engine.ts';
 import { identityFromSeed } from '../../shared/crypto/identity.ts';
+import { parsePlan } from '../../shared/plan/plan.ts';
+import type * as PolicyModule from '../../shared/plan/policy.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import type { Offer, RoundResult } from '../../shared/protocol/messages.ts';
 import { type Machines, productionMachines } from '../../simulations/world/machines.ts';
 import { seededEntropy } from '../helpers/seeded-entropy.ts';
+import { minimalPlan } from '../shared/plan/minimal-plan.ts';
 import { runCohort } from '../shared/secure-aggregation/cohort.ts';
 import { loadModule, loadMutant, type MutantName } from '../simulation/mutants.ts';
 import { memoryPlatform } from './memory-platform.ts';
@@ -62,6 +65,26 @@ describe('malicious coordinator around the rounds', () => {
     await showAttack<typeof SessionMachine>('any-round-number', 'client/session/machine.ts', (machine) =>
       answerTo(machine, 0, offerOf(0, 1)).includes('prepare'),
     );
+  });
+
+  it("[tiny-cohort] a profile, ring or bound outside the site's policy is refused by the site alone", async () => {
+    const rounds = { count: 10, cohortSize: 5, quorum: 3 };
+    const demands: readonly [MutantName, object, object][] = [
+      ['any-profile', {}, { profile: 'semi-honest' }],
+      ['any-ring', { ringBits: 32 }, { ringBits: 16 }],
+      ['any-clip', { clipNormMax: 2 }, { clipNorm: 2.5 }],
+    ];
+    for (const [mutant, own, secureAggregation] of demands) {
+      const plan = parsePlan(
+        { ...minimalPlan(), rounds, secureAggregation: { mode: 'on', ...secureAggregation } },
+        'the plan',
+      );
+      await showAttack<typeof PolicyModule>(
+        mutant,
+        'shared/plan/policy.ts',
+        ({ judgePlan }) => judgePlan(parsePolicy(own, 'the policy'), plan).ok,
+      );
+    }
   });
 
   /** A client that is told of a published round, and the log that it is shown about it. */

@@ -19,6 +19,8 @@ const client = 'shared/secure-aggregation/client-machine.ts';
 const server = 'shared/secure-aggregation/server-machine.ts';
 const members = 'shared/secure-aggregation/members.ts';
 const grouped = 'shared/secure-aggregation/grouped-client.ts';
+const certificates = 'shared/identity/certificate.ts';
+const policy = 'shared/plan/policy.ts';
 const trust = 'client/trust.ts';
 const rounds = 'coordinator/rounds';
 
@@ -96,6 +98,66 @@ const mutants = {
     find: 'if (!organisation.ok) return organisation;',
     put: 'if (!organisation.ok) return succeed({ place, clientId, publicKey, organisation: String(place), advert: decoded.value });',
   },
+  'any-signer': {
+    file: certificates,
+    find: 'if (count >= facts.consortium.threshold) return succeed(member);',
+    put: 'if (count >= 0) return succeed(member);',
+  },
+  'any-expiry': { file: certificates, find: 'if (nowMs >= notAfterMs)', put: 'if (nowMs < 0)' },
+  'any-revocation': {
+    file: certificates,
+    find: 'if (isRevoked(revocations, member.serial, nowMs))',
+    put: 'if (nowMs < 0)',
+  },
+  'small-orders': {
+    file: 'shared/crypto/verify.ts',
+    find: `if (signature.length !== keyBytes.signature || !isSoundPublicKey(publicKey)) return false;
+  if (!isBelow(signature.subarray(32), groupOrder) || !isSoundPoint(signature.subarray(0, 32))) return false;`,
+    put: 'if (!isBelow(signature.subarray(32), groupOrder)) return false; if (smallOrders.has(toHex(publicKey))) engine = null;',
+  },
+  'any-own-keys': {
+    file: members,
+    find: 'return equalBytes(entry.advert, own.advert) && equalBytes(entry.signature, own.signature);',
+    put: "const idIn = (advert: Uint8Array) => { const read = decodeCanonical(advertFormat, advert, 'M1'); return read.ok ? read.value.clientId : null; }; return idIn(entry.advert) === idIn(own.advert);",
+  },
+  'any-boxes': {
+    file: client,
+    find: 'if (delivery.boxes.map(({ dealer }) => dealer).join() !== expected.join())',
+    put: 'if (delivery.boxes.length < 0)',
+  },
+  'unopened-boxes': {
+    file: 'shared/secure-aggregation/dealing.ts',
+    find: `const text = openBox(key, box);
+  key.fill(0);
+  if (text === null) return null;
+  const [mask, self] = [text.slice(0, secretBytes), text.slice(secretBytes)];
+  text.fill(0);
+  const isTrue =
+    shareHashOf(rosterHash, pair, 'mask', mask) === maskHash &&
+    shareHashOf(rosterHash, pair, 'self', self) === selfHash;
+  return isTrue ? { mask, self } : null;`,
+    put: 'return { mask: box.slice(0, secretBytes), self: box.slice(0, secretBytes) };',
+  },
+  'no-self-mask': {
+    file: client,
+    find: 'const masks: MaskToApply[] = [{ seed: selfMaskSeed(secrets.self, rosterHash, place), sign: 1 }];',
+    put: 'const masks: MaskToApply[] = [];',
+  },
+  'any-profile': {
+    file: policy,
+    find: "!masked || plan.secureAggregation.profile === 'active' || policy.maskedProfile === 'semi-honest',",
+    put: 'true,',
+  },
+  'any-ring': {
+    file: policy,
+    find: "!masked || policy.ringBits === 'any' || policy.ringBits === ringBits,",
+    put: 'true,',
+  },
+  'any-clip': {
+    file: policy,
+    find: "!masked || policy.clipNormMax === 'none' || (clipNorm !== 'none' && clipNorm <= policy.clipNormMax),",
+    put: 'true,',
+  },
   'any-round': { file: members, find: 'if (decoded.value.roundHash !== roundHash)', put: 'if (false)' },
   'any-size': {
     file: members,
@@ -123,11 +185,6 @@ const mutants = {
     file: server,
     find: 'if (shareHashOf(members.rosterHash, pair, kind, share) !== committed)',
     put: 'if (false)',
-  },
-  'any-late-vector': {
-    file: server,
-    find: 'if (!legalServerEvents[phase.name].includes(event.type)) {',
-    put: "if (event.type !== 'masked' && !legalServerEvents[phase.name].includes(event.type)) {",
   },
   'any-sender': {
     file: server,
@@ -197,6 +254,8 @@ const root = new URL('../../', import.meta.url).href;
 const changing = [
   'shared/secure-aggregation/',
   'shared/crypto/',
+  'shared/identity/',
+  'shared/plan/policy.ts',
   'client/session/',
   'client/trust.ts',
   `${rounds}/`,

@@ -39,6 +39,8 @@ export interface CohortOptions {
   /** By index: before which message a client vanishes. */
   readonly vanishing?: ReadonlyMap<number, Stage>;
   readonly organisationOf?: (index: number) => string;
+  /** Certificates other than {@link judgeCertificate} judges. */
+  readonly certificateOf?: (index: number) => Uint8Array;
   readonly setting?: Partial<ClientSetting>;
   /** Changes what the coordinator sends to a client; null loses it. */
   readonly bend?: (event: ClientEvent, index: number) => ClientEvent | null;
@@ -128,6 +130,7 @@ export function runCohort(options: CohortOptions): CohortOutcome {
     options.machines ?? productionMachines;
   const { clientCount, seed = 1, profile = 'active', dim = 21, vanishing = new Map(), bend, bendUp, journal } = options;
   const organisationOf = options.organisationOf ?? ((index: number) => `org ${index}`);
+  const certificateOf = options.certificateOf ?? ((index: number) => utf8(organisationOf(index)));
   const bounds = { clientCountMin: 3, clientCountMax: 128, organisationCountMin: 1, ...options.setting };
   const entropyOf = (index: number) => seededEntropy(7777 * seed + index);
   const identities = Array.from({ length: clientCount }, (_, index) => identityOf(index));
@@ -175,15 +178,15 @@ export function runCohort(options: CohortOptions): CohortOutcome {
     perform(client, index, next.effects);
   };
   const clients = identities.map((identity, index): CohortClient => {
-    const certificate = utf8(organisationOf(index));
+    const certificate = certificateOf(index);
     const setting: ClientSetting = {
       roundHash,
       profile,
+      judgeCertificate,
       ...bounds,
       clientId: identity.clientId,
       certificateHash: digestOf(certificate),
       checkpoint: { size: 0, root: '00'.repeat(32) as Digest },
-      judgeCertificate,
       entropy: entropyOf(index),
     };
     return { identity, certificate, vector: plainVector(index, dim), state: startAttempt(setting).state };
@@ -191,8 +194,8 @@ export function runCohort(options: CohortOptions): CohortOutcome {
   let server = openAttempt({
     roundHash,
     profile,
-    ...bounds,
     judgeCertificate,
+    ...bounds,
     invited: identities.map(({ clientId }) => clientId),
     vectorBytes: 4 * (dim + 2),
     ...options.serverSetting,
