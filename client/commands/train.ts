@@ -333,6 +333,7 @@ async function trainAdapter(
     task,
     layout,
     parameters,
+    heldOut: trained.heldOut,
   });
   await writeAdapterFolder(options.out, document);
   model.dispose();

@@ -182,7 +182,7 @@ async function writeSource(source: Source, options: ExportOptions, context: Comm
   const next =
     format === 'tributary'
       ? `; measure it with: tributary evaluate --adapter ${out} --base DIR --data FILE`
-      : `, as ${format === 'peft' ? 'PEFT' : 'AdapterHub'} reads it: ${[...files.keys()].join(', ')}`;
+      : `, as ${format === 'peft' ? 'PEFT' : 'AdapterHub'} reads it: ${[...whole.keys()].join(', ')}`;
   context.report(
     { ...source.facts, folder: out, format, files: [...whole.keys()], notes: [...source.notes, ...remarks] },
     `${source.words} is in ${out}${next}`,

@@ -4,6 +4,7 @@ import { bytesOf, utf8 } from '../core/bytes.ts';
 import type { Digest } from '../core/ids.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import { readSafetensors, tensorValues, writeSafetensors } from '../model/safetensors.ts';
+import type { Metrics } from '../training/metrics.ts';
 import { contentOf } from '../update/content.ts';
 import { layoutDigest, specificationOf } from '../update/layout.ts';
 import { modelHashOf } from '../update/model-hash.ts';
@@ -19,10 +20,12 @@ export interface AdapterDocument extends AdapterManifest {
 export function createAdapterDocument({
   base,
   lineage = null,
+  heldOut = null,
   ...rest
 }: Pick<AdapterDocument, 'adapter' | 'task' | 'layout' | 'parameters'> & {
   readonly base: Pick<BaseDescription, 'digest' | 'family'>;
   readonly lineage?: AdapterLineage | null;
+  readonly heldOut?: Metrics | null;
 }): AdapterDocument {
   assert(
     rest.parameters.length === rest.layout.dim,
@@ -32,6 +35,7 @@ export function createAdapterDocument({
     ...rest,
     base: { digest: base.digest, family: base.family },
     lineage,
+    heldOut,
     layoutHash: layoutDigest(rest.layout),
     modelHash: modelHashOf(base.digest, bytesOf(rest.parameters)),
   };
@@ -47,7 +51,7 @@ export function encodeAdapterDocument(document: AdapterDocument): {
   readonly manifest: Uint8Array;
   readonly tensors: Uint8Array;
 } {
-  const { base, adapter, task, layout, layoutHash, modelHash, lineage, parameters } = document;
+  const { base, adapter, task, layout, layoutHash, modelHash, lineage, heldOut, parameters } = document;
   const specifications = layout.tensors.map(specificationOf);
   const manifest = {
     format: adapterFormat,
@@ -58,6 +62,7 @@ export function encodeAdapterDocument(document: AdapterDocument): {
     layoutHash,
     modelHash,
     lineage,
+    ...(heldOut === null ? {} : { heldOut }),
   };
   const values = unflatten(layout, parameters);
   const tensors = new Map(layout.tensors.map(({ name, shape }) => [name, { shape, values: values.get(name)! }]));

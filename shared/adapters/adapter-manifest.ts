@@ -23,6 +23,7 @@ import { planSchema } from '../plan/plan-schema.ts';
 import { describeProblems } from '../plan/problems.ts';
 import { crossCheckTask } from '../plan/task.ts';
 import { openVersionRecord } from '../protocol/version-record.ts';
+import type { Metrics } from '../training/metrics.ts';
 import { type AdapterLayout, aggregationClasses, layoutDigest, layoutOf } from '../update/layout.ts';
 
 /** The signed version of a federation that an adapter is: canonical record, signature and the coordinator's public key, all in hex. */
@@ -44,6 +45,8 @@ export interface AdapterManifest {
   readonly modelHash: Digest;
   /** Null for an adapter that no federation published. */
   readonly lineage: AdapterLineage | null;
+  /** What whoever trained it without a federation measured on rows held out, by their own word; null where nobody did. */
+  readonly heldOut: Metrics | null;
 }
 
 /** Name of the format, in every manifest. */
@@ -75,6 +78,21 @@ const tensorSchema = sectionField({
   pair: z.exactOptional(sectionField({ name: textField(1024), factor: choiceField(['a', 'b']) })),
 });
 
+const metricField = () => z.nullable(numberField({ atLeast: 0 }));
+
+const heldOutSchema = sectionField({
+  exampleCount: wholeField(0, Number.MAX_SAFE_INTEGER),
+  accuracy: numberField({ atLeast: 0 }),
+  macroF1: metricField(),
+  microF1: metricField(),
+  entityF1: metricField(),
+  auroc: metricField(),
+  perplexity: metricField(),
+  loss: numberField({ atLeast: 0 }),
+  calibrationError: numberField({ atLeast: 0 }),
+  brier: numberField({ atLeast: 0 }),
+});
+
 const manifestSchema = sectionField({
   format: z.literal(adapterFormat, { error: adapterFormat }),
   base: sectionField({ digest: digestField(), family: textField(100) }),
@@ -84,6 +102,7 @@ const manifestSchema = sectionField({
   layoutHash: digestField(),
   modelHash: digestField(),
   lineage: z.nullable(lineageSchema),
+  heldOut: z.exactOptional(heldOutSchema),
 });
 
 /** @throws FormatError `bad-adapter-folder` naming `source`. */
@@ -105,7 +124,7 @@ export function parseAdapterManifest(bytes: Uint8Array, source: string): Adapter
     const [problem] = describeProblems(parsed.error.issues, value);
     return refuseAdapter(source, `${problem?.path || 'the manifest'} ${problem?.sentence ?? 'is wrong'}`);
   }
-  const { format: _, layout: specifications, ...rest } = parsed.data;
+  const { format: _, layout: specifications, heldOut = null, ...rest } = parsed.data;
   const layout = layoutOf(specifications);
   const [fault] = crossCheckTask(rest.task);
   if (fault !== undefined) return refuseAdapter(source, `${fault.path} ${fault.sentence}`);
@@ -119,7 +138,7 @@ export function parseAdapterManifest(bytes: Uint8Array, source: string): Adapter
   const digest = layoutDigest(layout);
   if (digest !== rest.layoutHash)
     return refuseAdapter(source, `layoutHash must be ${digest}, the digest of the layout, found ${rest.layoutHash}`);
-  const manifest = { ...rest, layout };
+  const manifest = { ...rest, layout, heldOut };
   if (manifest.lineage !== null) checkLineage(manifest, manifest.lineage, source);
   return manifest;
 }

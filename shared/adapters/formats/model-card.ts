@@ -5,7 +5,7 @@
  */
 import type { Task } from '../../plan/task.ts';
 import type { VersionRecord } from '../../protocol/version-record.ts';
-import { metricFacts, metricNames, metricText } from '../../training/metrics.ts';
+import { type Metrics, metricFacts, metricNames, metricText } from '../../training/metrics.ts';
 import type { AdapterManifest } from '../adapter-manifest.ts';
 
 /** What a folder with a card holds. */
@@ -24,7 +24,7 @@ export interface CardPlan {
 
 /** What a card is made from. */
 export interface CardFacts {
-  readonly manifest: Pick<AdapterManifest, 'base' | 'adapter' | 'task' | 'modelHash' | 'layout'>;
+  readonly manifest: Pick<AdapterManifest, 'base' | 'adapter' | 'task' | 'modelHash' | 'layout' | 'heldOut'>;
   readonly format: CardFormat;
   /** Name on the Hub or path of the base; empty where nobody said. */
   readonly baseName: string;
@@ -89,7 +89,7 @@ export function modelCard(facts: CardFacts): string {
 }
 
 function frontMatter({ manifest, format, baseName, baseLicense, records }: CardFacts): string {
-  const latest = records.findLast(({ metrics }) => metrics !== null)?.metrics ?? null;
+  const latest = records.findLast(({ metrics }) => metrics !== null)?.metrics ?? manifest.heldOut;
   const metrics = metricNames.flatMap((name) => (latest?.[name] == null ? [] : (hubMetrics[name] ?? [])));
   const list = (name: string, items: readonly string[]): string[] =>
     items.length === 0 ? [] : [`${name}:`, ...items.map((item) => `- ${quoted(item)}`)];
@@ -193,8 +193,9 @@ function privacySection({ records }: CardFacts): string {
   return ['## Privacy\n', `Privacy spent: ${text}${detail}.`, ''].join('\n');
 }
 
-function evaluationSection({ records }: CardFacts): string {
+function evaluationSection({ records, manifest: { heldOut } }: CardFacts): string {
   const measured = records.flatMap(({ round, metrics }) => (metrics === null ? [] : [{ round, metrics }]));
+  if (measured.length === 0 && heldOut !== null) return ownEvaluation(heldOut);
   if (measured.length === 0) return ['## Evaluation\n', 'No evaluation is on record.', ''].join('\n');
   const names = metricNames.filter((name) => measured.some(({ metrics }) => metrics[name] !== null));
   return [
@@ -206,6 +207,19 @@ function evaluationSection({ records }: CardFacts): string {
       const values = names.map((name) => metricText(name, metrics[name]));
       return `| ${round?.roundIndex ?? 'start'} | ${metrics.exampleCount} | ${values.join(' | ')} |`;
     }),
+    '',
+  ].join('\n');
+}
+
+/** What the manifest says of an adapter that no federation measured. */
+function ownEvaluation(heldOut: Metrics): string {
+  const names = metricNames.filter((name) => heldOut[name] !== null);
+  return [
+    '## Evaluation\n',
+    'On rows that were held out where it was trained, as its manifest says; nobody signed for these figures.\n',
+    `| rows | ${names.map((name) => metricFacts[name].title).join(' | ')} |`,
+    `|---:|${names.map(() => '---:|').join('')}`,
+    `| ${heldOut.exampleCount} | ${names.map((name) => metricText(name, heldOut[name])).join(' | ')} |`,
     '',
   ].join('\n');
 }

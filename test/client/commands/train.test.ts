@@ -56,6 +56,7 @@ describe('train and evaluate', () => {
       assert.ok(report.heldOut.accuracy > 0.9, `${method}: ${report.heldOut.accuracy}`);
       assert.deepEqual(report.rows, { train: 80, heldOut: 40, truncated: 0, dropped: 0 });
       assert.equal(report.steps, 30);
+      assert.deepEqual((await readAdapterFolder(at(method))).heldOut, report.heldOut);
       parameters.set(method, report.parameters.trainable);
       const measured = await evaluate(method, '--data', at('test.jsonl'), '--json');
       assert.equal(measured.code, 0, measured.errors);

@@ -52,6 +52,7 @@ const facts: CardFacts = {
     task: { kind: 'classification', labels: ['no', 'yes'], pooling: 'first', lengthMax: 64 },
     modelHash: digest('3'),
     layout: layoutOf([{ name: 'a', shape: [4, 2], aggregationClass: 'mean', decays: true }]),
+    heldOut: null,
   },
   format: 'peft',
   baseName: 'owner/base',
@@ -131,6 +132,18 @@ describe('model card', () => {
     assert.match(card, /its own card states none here: look it up/);
     assert.match(card, /No evaluation is on record\./);
     assert.match(card, /Privacy spent: none: no differential privacy was used\./);
+  });
+
+  it('[CARD-6] tells what was held out where it was trained, unless a federation measured it', () => {
+    const manifest = { ...facts.manifest, heldOut: { ...metrics, accuracy: 0.625 } };
+    const alone = modelCard({ ...facts, manifest, records: [], plan: null, signer: null });
+    assert.match(
+      alone,
+      /as its manifest says; nobody signed for these figures\.\n\n\| rows \| accuracy \| macro-F1 \|/,
+    );
+    assert.ok(alone.includes('| 40 | 62.5 % | 40.0 % | 1.250 | 0.100 | 0.600 |'), alone);
+    assert.match(alone, /\nmetrics:\n- accuracy\n- f1\n---\n/);
+    assert.equal(modelCard({ ...facts, manifest }), modelCard(facts));
   });
 
   it('[CARD-5] tells privacy that was spent, and how each format is loaded', () => {
