@@ -30,12 +30,11 @@ describe('key agreement', () => {
 
     it(`[kat-x25519-rfc7748] section 5.2: iterated through ${name}`, () => {
       let [scalar, point] = [fromHex(`09${'00'.repeat(31)}`), fromHex(`09${'00'.repeat(31)}`)];
-      const counts = engine === null ? [1] : [1, 1000];
       const expected = {
         1: '422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079',
         1000: '684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51',
       } as Record<number, string>;
-      for (let count = 1; count <= counts.at(-1)!; count++) {
+      for (let count = 1; count <= 1000; count++) {
         const next = agree(scalar, point, engine)!;
         [point, scalar] = [scalar, next];
         if (expected[count] !== undefined) assert.equal(toHex(scalar), expected[count]);

@@ -41,6 +41,23 @@ describe('known answers', () => {
     assert.deepEqual(sealBox(before, utf8('text')), nacl.secretbox(utf8('text'), new Uint8Array(24), before));
   });
 
+  it('[kat-nacl-box] the 131 bytes of the tests of NaCl, both ways', () => {
+    const nonce = fromHex('69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37');
+    const text = fromHex(
+      'be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac728d45e6c61296cdc3c01233561f4' +
+        '1db66cce314adb310e3be8250c46f06dceea3a7fa1348057e2f6556ad6b1318a024a838f21af1fde048977eb48f59ffd4924ca1c60902e52' +
+        'f0a089bc76897040e082f937763848645e0705',
+    );
+    const expected =
+      'f3ffc7703f9400e52a7dfb4b3d3305d98e993b9f48681273c29650ba32fc76ce48332ea7164d96a4476fb8c531a1186ac0dfc17c98dce87b' +
+      '4da7f011ec48c97271d2c20f9b928fe2270d6fb863d51738b48eeee314a7cc8ab932164548e526ae90224368517acfeabd6bb3732bc0e9da' +
+      '99832b61ca01b6de56244a9e88d5f9b37973f622a43d14a6599b1f654cb45a74e355a5';
+    assert.equal(text.length, 131);
+    const box = nacl.box(text, nonce, agreementPublicKey(bob), alice);
+    assert.equal(toHex(box), expected);
+    assert.deepEqual(nacl.box.open(box, nonce, agreementPublicKey(alice), bob), text);
+  });
+
   it('[kat-chacha20] RFC 8439, section 2.4.2, and the same stream of Node and noble from block 0, 1 and 2^16', () => {
     const key = Uint8Array.from({ length: 32 }, (_, index) => index);
     const nonce = fromHex('000000000000004a00000000');

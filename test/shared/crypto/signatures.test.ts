@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { createPrivateKey, sign as engineSign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, sign as engineSign, verify as engineVerify } from 'node:crypto';
 import { ED25519_TORSION_SUBGROUP, ed25519 } from '@noble/curves/ed25519.js';
 import nacl from 'tweetnacl';
 import { concatBytes, fromHex, toBase64Url, toHex, utf8 } from '../../../shared/core/bytes.ts';
@@ -26,13 +26,28 @@ async function signWithWebCrypto(seed: string, publicKey: Uint8Array, message: U
   return toHex(new Uint8Array(await crypto.subtle.sign('Ed25519', key, Uint8Array.from(message))));
 }
 
+function verifyWithEngine(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(publicKey) };
+  return engineVerify(null, message, createPublicKey({ key: jwk, format: 'jwk' }), signature);
+}
+
+async function verifyWithWebCrypto(
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+): Promise<boolean> {
+  const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(publicKey) };
+  const key = await crypto.subtle.importKey('jwk', jwk, 'Ed25519', false, ['verify']);
+  return crypto.subtle.verify('Ed25519', key, Uint8Array.from(signature), Uint8Array.from(message));
+}
+
 const groupOrder = 2n ** 252n + 27742317777372353535851937790883648493n;
 const numberOf = (bytes: Uint8Array): bigint => BigInt(`0x${toHex(Uint8Array.from(bytes).reverse())}`);
 const bytesOfNumber = (value: bigint): Uint8Array => fromHex(value.toString(16).padStart(64, '0')).reverse();
 
 describe('signatures', () => {
   for (const { name, seed, publicKey, message, signature } of rfc8032.vectors) {
-    it(`[SIG-1] kat-ed25519-rfc8032, ${name}: tweetnacl, the engine, Web Cryptography and noble make the same bytes`, async () => {
+    it(`[SIG-1] kat-ed25519-rfc8032, ${name}: tweetnacl, the engine, Web Cryptography and noble make the same bytes, and verify them`, async () => {
       const bytes = fromHex(message);
       const pair = nacl.sign.keyPair.fromSeed(fromHex(seed));
       assert.equal(toHex(pair.publicKey), publicKey);
@@ -41,6 +56,17 @@ describe('signatures', () => {
       assert.equal(toHex(ed25519.sign(bytes, fromHex(seed))), signature);
       assert.equal(signWithEngine(seed, pair.publicKey, bytes), signature);
       assert.equal(await signWithWebCrypto(seed, pair.publicKey, bytes), signature);
+      const changed = fromHex(signature);
+      changed[3]! ^= 1;
+      for (const [made, holds] of [
+        [fromHex(signature), true],
+        [changed, false],
+      ] as const) {
+        assert.equal(nacl.sign.detached.verify(bytes, made, pair.publicKey), holds);
+        assert.equal(ed25519.verify(made, bytes, pair.publicKey), holds);
+        assert.equal(verifyWithEngine(pair.publicKey, bytes, made), holds);
+        assert.equal(await verifyWithWebCrypto(pair.publicKey, bytes, made), holds);
+      }
     });
 
     it(`[SIG-2] an identity from the seed of ${name} signs the typed input, as the others do`, () => {

@@ -42,10 +42,10 @@ describe('masked round', () => {
     }
   });
 
-  it('[masks-cancel-any-dropout] three clients: ways to vanish of all stages', () => {
+  it('[masks-cancel-any-dropout] three clients: every way to vanish', () => {
     for (const first of stages)
       for (const second of stages)
-        for (const third of [null, 'MASKED', 'UNMASK'] as const) {
+        for (const third of stages) {
           const vanishing = [first, second, third];
           checkOutcome(runCohort({ clientCount: 3, vanishing: mapOf(vanishing) }), vanishing);
         }
