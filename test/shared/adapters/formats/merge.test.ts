@@ -1,6 +1,6 @@
 /** Merged checkpoints: what they hold, and that they compute what base and adapter compute. */
 import { strict as assert } from 'node:assert';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tidy } from '@tensorflow/tfjs-core';
@@ -8,17 +8,21 @@ import { type AdapterDocument, createAdapterDocument } from '../../../../shared/
 import { adapterOnBase } from '../../../../shared/adapters/document-on-base.ts';
 import { mergeCheckpoint } from '../../../../shared/adapters/formats/merge.node.ts';
 import { peftFiles, readPeft, writePeft } from '../../../../shared/adapters/formats/peft.ts';
-import { parseAdapter } from '../../../../shared/adapters/registry.ts';
+import { type BoundAdapter, parseAdapter } from '../../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../../shared/core/random.ts';
+import { memorySource } from '../../../../shared/data/example-source.ts';
 import type { BaseDescription } from '../../../../shared/model/base-model.ts';
 import { readBaseFiles } from '../../../../shared/model/load.node.ts';
-import { networkFrom } from '../../../../shared/model/load.ts';
+import { type BaseFiles, describeFiles, networkFrom } from '../../../../shared/model/load.ts';
 import { readSafetensors, type SafetensorsFile } from '../../../../shared/model/safetensors.ts';
 import type { Plan } from '../../../../shared/plan/plan.ts';
+import { evaluateCounts } from '../../../../shared/training/evaluate.ts';
 import { taskLayout } from '../../../../shared/training/initial-adapter.ts';
+import { createTaskModel } from '../../../../shared/training/task-model.ts';
 import { layoutOf } from '../../../../shared/update/layout.ts';
 import { flatten, unflatten } from '../../../../shared/update/vector.ts';
+import { bfloat16Of } from '../../../helpers/half-checkpoint.ts';
 import { batchOf, floatsOf } from '../../../parity/fixture-files.ts';
 import { fixture, fixtureBase, fixtureTensor, writeFixtureBase } from './fixtures.ts';
 
@@ -72,6 +76,38 @@ describe('merged checkpoints', () => {
       assert.ok(changedCount > 0 && changedCount < tensorCount);
     });
   }
+
+  it('[MRG-10] a base in BF16 merged with --dtype F32 computes what base and adapter compute; rounded to BF16 it does not', async () => {
+    const name = 'peft_gpt2_all_linear';
+    const [base, exact, rounded] = [await place('base'), await place('exact'), await place('rounded')];
+    writeFixtureBase(name, base);
+    const path = join(base, 'model.safetensors');
+    await writeFile(path, bfloat16Of(await readFile(path)).stored);
+    const files = await readBaseFiles(base);
+    const document = documentOf(name, describeFiles(files));
+    const merge = (out: string, type?: 'F32') =>
+      mergeCheckpoint({ base, document, out, shardBytesMax: 1e9, ...(type && { type }) });
+    assert.equal((await merge(exact, 'F32')).type, 'F32');
+    assert.equal((await merge(rounded)).type, 'BF16');
+    const random = seededRandom(3, 'texts');
+    const ids = Int32Array.from({ length: 12 }, () => random.integer(50));
+    const source = memorySource([{ ids, targets: ids.map((id, place) => (place === 0 ? -1 : id)) }]);
+    const lossOf = async (checkpoint: BaseFiles, adapter: BoundAdapter, parameters?: Float32Array): Promise<number> => {
+      const base = networkFrom(checkpoint);
+      const model = createTaskModel({ base, adapter, task: causal });
+      const counts = await evaluateCounts({ model, parameters: parameters ?? model.initialise(1), source });
+      base.dispose();
+      return counts.lossSum;
+    };
+    const expected = await lossOf(files, adapterOnBase(document, describeFiles(files)), document.parameters);
+    const mergedLoss = async (folder: string): Promise<number> => {
+      const merged = await readBaseFiles(folder);
+      // At its start an adapter changes nothing.
+      return lossOf(merged, parseAdapter({ method: 'lora', rank: 1 }, describeFiles(merged)));
+    };
+    assert.ok(Math.abs((await mergedLoss(exact)) - expected) < 2e-5, `${await mergedLoss(exact)}, ${expected}`);
+    assert.ok(Math.abs((await mergedLoss(rounded)) - expected) > 2e-4);
+  });
 
   it('[MRG-2] shards within the limit with an index hold the same as one file', async () => {
     const [base, whole, cut] = [await place('base'), await place('whole'), await place('cut')];
