@@ -77,7 +77,7 @@ describe('merged checkpoints', () => {
     });
   }
 
-  it('[MRG-10] a base in BF16 merged with --dtype F32 computes what base and adapter compute; rounded to BF16 it does not', async () => {
+  it('[MRG-13] a base in BF16 merged with --dtype F32 computes what base and adapter compute; rounded to BF16 it does not', async () => {
     const name = 'peft_gpt2_all_linear';
     const [base, exact, rounded] = [await place('base'), await place('exact'), await place('rounded')];
     writeFixtureBase(name, base);
@@ -249,7 +249,7 @@ describe('merged checkpoints', () => {
     }
   });
 
-  it('[MRG-10] a head that reads what the published model does not is refused, one that is fitted to it says so', async () => {
+  it('[MRG-13] a head that reads what the published model does not is refused, one that is fitted to it says so', async () => {
     const [base, out] = [await place('base'), await place('out')];
     writeFixtureBase('bert', base);
     const description = fixtureBase('bert');
