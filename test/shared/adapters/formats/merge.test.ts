@@ -249,7 +249,7 @@ describe('merged checkpoints', () => {
     }
   });
 
-  it('[MRG-13] a head that reads what the published model does not is refused, one that is fitted to it says so', async () => {
+  it('[MRG-10] a head that reads what the published model does not is refused, one that is fitted to it says so', async () => {
     const [base, out] = [await place('base'), await place('out')];
     writeFixtureBase('bert', base);
     const description = fixtureBase('bert');
