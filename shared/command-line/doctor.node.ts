@@ -6,6 +6,7 @@ import { backendNames } from '../compute/backend-names.ts';
 import { errorMessage, FederationError } from '../core/errors.ts';
 import { hubClientInstall } from '../model/hub/client.node.ts';
 import type { CommandContext } from './context.ts';
+import { isSupported, nodeLeast } from './node-version.ts';
 import { formatBytes } from './progress.ts';
 import { formatTable } from './table.ts';
 
@@ -39,9 +40,6 @@ const backends: Readonly<Record<(typeof backendNames)[number], BackendPackages>>
   wasm: { packages: [tensorflowPackage('tfjs-backend-wasm')], hasInstallScript: false, needs: null },
   cpu: { packages: [tensorflowPackage('tfjs-backend-cpu')], hasInstallScript: false, needs: null },
 };
-
-/** Least Node: the first of which strips types and has SQLite without flags. */
-const nodeLeast = [22, 18] as const;
 
 /** What a back end did when it was tried. */
 export interface ProbedBackend {
@@ -126,12 +124,6 @@ export async function diagnose(probe: BackendProbe): Promise<Diagnosis> {
   };
 }
 
-/** Whether this version of Node runs Tributary: 22.18 and later. */
-export function isSupported(version: string): boolean {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major > nodeLeast[0] || (major === nodeLeast[0] && minor >= nodeLeast[1]);
-}
-
 /** The diagnosis for people. */
 export function diagnosisText(diagnosis: Diagnosis): string {
   const { node, cores, memoryBytes, sqlite, auto, hubClient } = diagnosis;
@@ -158,7 +150,7 @@ export function diagnosisText(diagnosis: Diagnosis): string {
   );
   const installs = diagnosis.backends.filter(({ install }) => install !== null);
   return [
-    `Node     ${node.version}${node.supported ? '' : ` (needs ${nodeLeast.join('.')} or later)`}`,
+    `Node     ${node.version}${node.supported ? '' : ` (needs ${nodeLeast} or later)`}`,
     `cores    ${cores}`,
     `memory   ${formatBytes(memoryBytes)}`,
     `SQLite   ${sqlite ?? 'not in this Node'}`,
@@ -184,7 +176,7 @@ function memoryText({ device, memoryBytesMax }: ProbedBackend, machineBytes: num
 
 function missingFor({ node, sqlite, auto }: Diagnosis): string[] {
   const missing: string[] = [];
-  if (!node.supported) missing.push(`Node ${node.version} is older than ${nodeLeast.join('.')}`);
+  if (!node.supported) missing.push(`Node ${node.version} is older than ${nodeLeast}`);
   if (sqlite === null) missing.push('this Node has no SQLite');
   if (auto === null) missing.push('no back end works');
   return missing;

@@ -9,6 +9,7 @@ import { markLate } from '../core/engine-memory.node.ts';
 import { FederationError } from '../core/errors.ts';
 import type { Terminal } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
+import { refusalOf } from './node-version.ts';
 import { type CommandGroup, runCommandLine } from './program.ts';
 
 /** Every command, in the order of `--help`. */
@@ -120,4 +121,5 @@ process.exitCode = await runCommandLine({
   version: packageVersion(),
   terminal,
   signal: interruption.signal,
+  refusal: refusalOf(process.versions.node),
 });

@@ -25,6 +25,8 @@ export interface CommandLineOptions {
   readonly version: string;
   readonly terminal: Terminal;
   readonly signal: AbortSignal;
+  /** Why no command but `doctor` can run here; null where all can, the default. */
+  readonly refusal?: Error | null;
 }
 
 const epilogue = `
@@ -38,13 +40,17 @@ export async function runCommandLine({
   version,
   terminal,
   signal,
+  refusal = null,
 }: CommandLineOptions): Promise<ExitCode> {
   // Both options are switches that mean the same everywhere, so they are known before a failing parse would have to tell.
   const json = argv.includes('--json');
   const verbose = argv.includes('--verbose');
   const context = createContext({ terminal, json, verbose, signal });
   try {
-    const program = await buildProgram({ groups, wanted: wantedCommand(argv), version, terminal, context });
+    const wanted = wantedCommand(argv);
+    const isDeclared = groups.some(({ commands }) => wanted !== undefined && Object.hasOwn(commands, wanted));
+    if (refusal !== null && isDeclared && wanted !== 'doctor') throw refusal;
+    const program = await buildProgram({ groups, wanted, version, terminal, context });
     if (argv.length === 0) program.help({ error: true });
     await program.parseAsync(argv, { from: 'user' });
     return exitCodes.done;

@@ -4,7 +4,6 @@ import {
   diagnose,
   diagnosisText,
   installLine,
-  isSupported,
   type ProbedBackend,
   probe,
 } from '../../../shared/command-line/doctor.node.ts';
@@ -139,16 +138,5 @@ describe('diagnosisText', () => {
     );
     assert.match(text, /To fetch bases named hf:owner\/name: npm install @huggingface\/hub@\d+\.\d+\.\d+$/);
     assert.match(diagnosisText({ ...diagnosis, auto: null }), /No back end works\./);
-  });
-});
-
-describe('isSupported', () => {
-  it('[DCR-4] begins with Node 22.18', () => {
-    const supported = ['22.18.0', '22.20.1', '23.0.0', '24.1.0'];
-    const refused = ['22.17.9', '20.19.0', '18.0.0', ''];
-    assert.deepEqual(
-      [...supported, ...refused].filter((version) => isSupported(version)),
-      supported,
-    );
   });
 });

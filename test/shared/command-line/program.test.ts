@@ -1,7 +1,8 @@
 import { strict as assert } from 'node:assert';
+import type { Command } from 'commander';
 import type { CommandContext } from '../../../shared/command-line/context.ts';
 import { type CommandGroup, runCommandLine, wantedCommand } from '../../../shared/command-line/program.ts';
-import { UsageError } from '../../../shared/core/errors.ts';
+import { FederationError, UsageError } from '../../../shared/core/errors.ts';
 import { fakeTerminal } from './fake-terminal.ts';
 
 /** Two groups: `greet`, whose action is given, and `count`, whose module says when it is loaded. */
@@ -110,6 +111,21 @@ describe('runCommandLine', () => {
   it('[PGM-6] shows the version', async () => {
     const { code, output } = await run(['--version']);
     assert.deepEqual([code, output], [0, '1.2.3\n']);
+  });
+
+  it('[PGM-9] runs no command but the doctor where it cannot, and shows help all the same', async () => {
+    const terminal = fakeTerminal();
+    const register = (program: Command, context: CommandContext): void =>
+      void program.command('doctor').action(() => context.report(1, 'one'));
+    const groups = [
+      ...groupsWith(() => undefined).groups,
+      { commands: { doctor: 'look' }, load: async () => ({ register }) },
+    ];
+    const { signal } = new AbortController();
+    const refusal = new FederationError('old-node', 'too old');
+    const codeOf = (...argv: string[]) => runCommandLine({ groups, argv, version: '1', terminal, signal, refusal });
+    assert.deepEqual([await codeOf('greet', '--name', 'Ada'), terminal.errors], [1, ['tributary: too old\n']]);
+    assert.deepEqual([await codeOf('doctor'), await codeOf('--help'), await codeOf('gret')], [0, 0, 2]);
   });
 
   it('[PGM-7] shows the help of a command through both ways of asking', async () => {
