@@ -139,7 +139,7 @@ function partLines(plan: Plan, base: BaseReport | null): string[] {
   const optimiser = `${training.schedule} learning rate ${training.learningRate}, batches of ${training.batchSize}`;
   const lines = [
     `  task          ${taskText(plan.task)}`,
-    `  adapter       ${plan.adapter.method}`,
+    `  adapter       ${plan.adapter.method}${base === null ? ' (its name and its settings are checked with --base)' : ''}`,
     `  local work    ${[`${local}, ${optimiser}, seed ${training.seed}`, ...describeStrategies(training)].join('; ')}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
     `  aggregation   ${aggregationText(aggregation)}`,

@@ -4,7 +4,7 @@ import type { ExchangeSettings } from '../update/federated-layout.ts';
 import { declarationOf, lowRankRuleNames } from '../update/low-rank-rules.ts';
 import { choiceField, numberField, sectionField, textField, wholeField } from './fields.ts';
 import type { Problem } from './problems.ts';
-import { type RobustSettings, robustFields } from './robustness.ts';
+import { crossCheckRobust, type RobustSettings, robustFields } from './robustness.ts';
 
 /** How the deltas of a round become the next adapter. */
 export interface Aggregation extends ExchangeSettings, RobustSettings {
@@ -33,15 +33,23 @@ const parts = () =>
   );
 
 // Defaults of the adaptive rules: Reddi 2021, section 5 and appendix D (beta1 0.9, beta2 0.99, tau 1e-3).
+/** The rules of the server that take a number of its own, with what it is in a plan that leaves it out. */
+const serverNumbers = {
+  momentum: { preset: 0.9, rules: ['fedavgm'] },
+  beta1: { preset: 0.9, rules: ['fedadagrad', 'fedadam', 'fedyogi'] },
+  beta2: { preset: 0.99, rules: ['fedadam', 'fedyogi'] },
+  tau: { preset: 1e-3, rules: ['fedadagrad', 'fedadam', 'fedyogi'] },
+} as const satisfies Partial<Record<keyof Aggregation, { preset: number; rules: readonly Aggregation['rule'][] }>>;
+
 /** The section as a schema. */
 export const aggregationSchema = sectionField({
   rule: z._default(choiceField(['fedavg', 'fedavgm', 'fedadagrad', 'fedadam', 'fedyogi']), 'fedavg'),
   weighting: z._default(choiceField(['examples', 'equal', 'given', 'quality']), 'examples'),
   serverLearningRate: z._default(numberField({ above: 0, atMost: 100 }), 1),
-  momentum: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
-  beta1: z._default(numberField({ atLeast: 0, below: 1 }), 0.9),
-  beta2: z._default(numberField({ atLeast: 0, below: 1 }), 0.99),
-  tau: z._default(numberField({ above: 0 }), 1e-3),
+  momentum: z._default(numberField({ atLeast: 0, below: 1 }), serverNumbers.momentum.preset),
+  beta1: z._default(numberField({ atLeast: 0, below: 1 }), serverNumbers.beta1.preset),
+  beta2: z._default(numberField({ atLeast: 0, below: 1 }), serverNumbers.beta2.preset),
+  tau: z._default(numberField({ above: 0 }), serverNumbers.tau.preset),
   lowRank: z._default(choiceField(lowRankRuleNames), 'factor-avg'),
   publishedRank: z.optional(wholeField(1, rankMax)),
   sketchSize: z.optional(wholeField(1, rankMax)),
@@ -51,26 +59,41 @@ export const aggregationSchema = sectionField({
   ...robustFields,
 });
 
+/** Numbers of the server that its rule would not read. */
+function crossCheckServer(aggregation: Aggregation): Problem[] {
+  const { rule } = aggregation;
+  return (Object.keys(serverNumbers) as (keyof typeof serverNumbers)[]).flatMap((field) => {
+    const { preset, rules } = serverNumbers[field];
+    const found = aggregation[field];
+    if (found === preset || (rules as readonly string[]).includes(rule)) return [];
+    const sentence = `must be left out with the rule ${rule}, which does not read it, found ${found}; set aggregation.rule to ${rules.join(' or ')} for it`;
+    return [{ path: `aggregation.${field}`, sentence }];
+  });
+}
+
 /** What no single field of the section shows. */
 export function crossCheckAggregation(aggregation: Aggregation): Problem[] {
   const { lowRank, publishedRank, sketchSize } = aggregation;
-  const problems: Problem[] = [];
+  const problems: Problem[] = [...crossCheckServer(aggregation), ...crossCheckRobust(aggregation)];
   const { publishesRank } = declarationOf(lowRank);
   if (publishedRank !== undefined && !publishesRank) {
     const able = lowRankRuleNames.filter((name) => declarationOf(name).publishesRank).join(', ');
-    const sentence = `must be left out with the rule ${lowRank}, which publishes the rank that clients train; the rules ${able} take it`;
+    const sentence = `must be left out with the rule ${lowRank}, which publishes the rank that clients train, found ${publishedRank}; the rules ${able} take it`;
     problems.push({ path: 'aggregation.publishedRank', sentence });
   }
   if ((lowRank === 'stack' || lowRank === 'residual') && publishedRank === undefined) {
-    const sentence = `must be given with the rule ${lowRank}: the ranks that may add up before they are cut, such as 8 times the trained rank`;
+    const sentence = `must be given with the rule ${lowRank}: the ranks that may add up before they are cut, such as 8 times the trained rank, found nothing`;
     problems.push({ path: 'aggregation.publishedRank', sentence });
   }
   if (lowRank === 'sketch' && sketchSize === undefined) {
-    const sentence = 'must be given with the rule sketch: (clients + 1) times the rank is always exact';
+    const sentence = 'must be given with the rule sketch: (clients + 1) times the rank is always exact, found nothing';
     problems.push({ path: 'aggregation.sketchSize', sentence });
   }
   if (lowRank !== 'sketch' && sketchSize !== undefined) {
-    problems.push({ path: 'aggregation.sketchSize', sentence: `must be left out with the rule ${lowRank}` });
+    problems.push({
+      path: 'aggregation.sketchSize',
+      sentence: `must be left out with the rule ${lowRank}, found ${sketchSize}; the rule sketch takes it`,
+    });
   }
   return problems;
 }

@@ -47,8 +47,10 @@ export function crossCheckCanary({ by, file, digest, partColumn, least }: Canary
   const problems: Problem[] = [];
   const demand = (path: string, sentence: string): void => void problems.push({ path: `canary.${path}`, sentence });
   if (by === 'operator') {
-    if (file === undefined) demand('file', 'must be given with canary.by operator: the file with the public rows');
-    if (digest === undefined) demand('digest', 'must be given with canary.by operator: the SHA-256 of canary.file');
+    if (file === undefined)
+      demand('file', 'must be given with canary.by operator, found nothing: the file with the public rows');
+    if (digest === undefined)
+      demand('digest', 'must be given with canary.by operator, found nothing: the SHA-256 of canary.file');
     return problems;
   }
   for (const [name, value] of [
@@ -57,12 +59,16 @@ export function crossCheckCanary({ by, file, digest, partColumn, least }: Canary
     ['partColumn', partColumn],
   ] as const)
     if (value !== undefined)
-      demand(name, `must be left out with canary.by ${by}: only an operator has rows of its own`);
-  if (by === 'none' && least !== undefined) demand('least', 'must be left out without a gate: set canary.by');
+      demand(
+        name,
+        `must be left out with canary.by ${by}: only an operator has rows of its own, found ${value.slice(0, 60)}`,
+      );
+  if (by === 'none' && least !== undefined)
+    demand('least', `must be left out without a gate, found ${least}: set canary.by to operator or clients`);
   if (by === 'clients' && least === undefined)
     demand(
       'least',
-      'must be given with canary.by clients: nobody measured the adapter that the first round starts from',
+      'must be given with canary.by clients, found nothing: nobody measured the adapter that the first round starts from',
     );
   return problems;
 }

@@ -58,10 +58,10 @@ export function textField(charactersMax: number, what = 'text'): z.ZodMiniType<s
   return z.string({ error }).check(z.refine((text) => text.length >= 1 && text.length <= charactersMax, { error }));
 }
 
-/** SHA-256 as 64 lower-case hex digits. */
-export function digestField(): z.ZodMiniType<Digest> {
+/** SHA-256 as 64 lower-case hex digits. `hint` says where to get it. */
+export function digestField(hint = ''): z.ZodMiniType<Digest> {
   return z.custom<Digest>((value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value), {
-    error: 'a digest of 64 lower-case hex digits',
+    error: `a digest of 64 lower-case hex digits${hint}`,
   });
 }
 
@@ -73,9 +73,13 @@ export function booleanField(): z.ZodMiniType<boolean> {
 /**
  * A section of named fields; others are refused. The message for an unknown field is the list of known names, from which
  * {@link describeProblems} makes a sentence.
+ * @param alsoKnown names of fields that are read elsewhere.
  */
-export function sectionField<const Shape extends Record<string, z.ZodMiniType>>(shape: Shape) {
-  const names = Object.keys(shape).join(', ');
+export function sectionField<const Shape extends Record<string, z.ZodMiniType>>(
+  shape: Shape,
+  alsoKnown: readonly string[] = [],
+) {
+  const names = [...Object.keys(shape), ...alsoKnown].join(', ');
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'unrecognized_keys' ? names : `a section with the fields ${names}`),
   });

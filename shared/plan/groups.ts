@@ -5,12 +5,23 @@ import type { Problem } from './problems.ts';
 import type { RobustSettings } from './robustness.ts';
 import { groupSizeOf, type MaskingPlan } from './secure-aggregation.ts';
 
+/** Cohorts of readable updates that are smaller than what their rule answers for: no round could ever be published. */
+function crossCheckCount({ aggregation, rounds }: Parameters<typeof crossCheckGroups>[0]): Problem[] {
+  const { robust, hostileMax, bucketSize } = aggregation;
+  const { countMin, condition } = robustDeclarationOf(robust);
+  const least = countMin(hostileMax) * bucketSize;
+  if (rounds.cohortSize === 'all' || rounds.cohortSize >= least) return [];
+  const why = `with hostileMax = ${hostileMax}${bucketSize > 1 ? ` and buckets of ${bucketSize}` : ''} the rule ${robust} needs so many updates (${condition})`;
+  const sentence = `must be at least ${least}, found ${rounds.cohortSize}: ${why}; or make hostileMax smaller, or take norm-clip, which needs none`;
+  return [{ path: 'rounds.cohortSize', sentence }];
+}
+
 /** What no single field shows about groups. */
 export function crossCheckGroups(plan: MaskingPlan & { readonly aggregation: RobustSettings }): Problem[] {
   const { aggregation, rounds, secureAggregation } = plan;
   const size = groupSizeOf(plan);
   if (size === null) {
-    if (secureAggregation.groupSize === undefined) return [];
+    if (secureAggregation.groupSize === undefined) return crossCheckCount(plan);
     const sentence =
       'must be left out without masked rounds; set secureAggregation.mode to on and rounds.quorum to at least 3 for groups';
     return [{ path: 'secureAggregation.groupSize', sentence }];

@@ -48,20 +48,25 @@ const rounds = sectionField({
   voidsMax: z._default(wholeField(1, 1000), 3),
 });
 
+const baseDigest = digestField(' (write 64 zeros, and tributary plan check --base says which it is)');
+
 /** Checks a plan and fills in defaults; messages of faults say what is allowed. */
-export const planSchema = sectionField({
-  format: z.literal('tributary-plan-1', { error: 'tributary-plan-1' }),
-  name: textField(200),
-  base: sectionField({ digest: digestField() }),
-  task: taskSchema,
-  adapter,
-  training: z.prefault(trainingSchema, {}),
-  rounds,
-  aggregation: z.prefault(aggregationSchema, {}),
-  evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
-  audit: z.prefault(auditSchema, {}),
-  canary: z.prefault(canarySchema, {}),
-  quarantine: z.prefault(quarantineSchema, {}),
-  secureAggregation: z.prefault(secureAggregationSchema, {}),
-  privacy: z.prefault(privacySchema, {}),
-});
+export const planSchema = sectionField(
+  {
+    format: z.literal('tributary-plan-1', { error: 'tributary-plan-1' }),
+    name: textField(200),
+    base: sectionField({ digest: baseDigest }),
+    task: taskSchema,
+    adapter,
+    training: z.prefault(trainingSchema, {}),
+    rounds,
+    aggregation: z.prefault(aggregationSchema, {}),
+    evaluation: z.prefault(sectionField({ everyRounds: z._default(wholeField(0, roundsMax), 1) }), {}),
+    audit: z.prefault(auditSchema, {}),
+    canary: z.prefault(canarySchema, {}),
+    quarantine: z.prefault(quarantineSchema, {}),
+    secureAggregation: z.prefault(secureAggregationSchema, {}),
+    privacy: z.prefault(privacySchema, {}),
+  },
+  ['phases'],
+);

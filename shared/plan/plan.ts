@@ -87,13 +87,13 @@ function parseOne(value: unknown, source: string): Plan {
   const parsed = planSchema.safeParse(value);
   if (!parsed.success) throwProblems('bad-plan', 'the plan', source, describeProblems(parsed.error.issues, value));
   const plan: Plan = { ...parsed.data, training: completeTraining(parsed.data.training) };
-  const problems = crossCheck(plan);
+  const problems = crossCheck(plan, (value as { readonly privacy?: unknown }).privacy);
   if (problems.length > 0) throwProblems('bad-plan', 'the plan', source, problems);
   return plan;
 }
 
 /** What no single field shows. */
-function crossCheck(plan: Plan): Problem[] {
+function crossCheck(plan: Plan, givenPrivacy: unknown): Problem[] {
   const { task, training, rounds, aggregation } = plan;
   const problems: Problem[] = [...crossCheckTask(task), ...crossCheckTraining(training)];
   if (rounds.cohortSize !== 'all' && rounds.quorum > rounds.cohortSize) {
@@ -103,7 +103,7 @@ function crossCheck(plan: Plan): Problem[] {
     });
   }
   problems.push(...crossCheckAggregation(aggregation), ...crossCheckMasking(plan), ...crossCheckCanary(plan.canary));
-  problems.push(...crossCheckPrivacy(plan.privacy, groupSizeOf(plan) !== null));
+  problems.push(...crossCheckPrivacy(plan, givenPrivacy));
   const { unit, mechanism } = plan.privacy;
   const { robust, hostileMax, lowRank, weighting, head } = aggregation;
   const conflicts = conflictsOf({
@@ -117,10 +117,8 @@ function crossCheck(plan: Plan): Problem[] {
   if (isMasked(plan) && plan.quarantine.lengthFactor !== undefined)
     problems.push({
       path: 'quarantine.lengthFactor',
-      sentence: 'must be left out with masked rounds, where nobody sees the length of an update',
+      sentence: `must be left out with masked rounds, where nobody sees the length of an update, found ${plan.quarantine.lengthFactor}; secureAggregation.clipNorm bounds it`,
     });
-  if (robust === 'norm-clip' && aggregation.robustNorm === undefined)
-    problems.push({ path: 'aggregation.robustNorm', sentence: 'must be given with the rule norm-clip' });
   return problems;
 }
 

@@ -53,14 +53,46 @@ export const privacySchema = sectionField({
   dpDelta: z._default(numberField({ above: 0, below: 1 }), 1e-5),
 });
 
-/** What no single field of the section shows. */
-export function crossCheckPrivacy({ unit, mechanism, adaptive }: Privacy, isGrouped: boolean): Problem[] {
-  if (adaptive === undefined || (unit === 'client' && (mechanism === 'central' || !isGrouped))) return [];
-  const why =
-    unit === 'client'
-      ? 'every group of a masked round would count for itself; a fixed clipNorm is the nearest, or a cohort without groups'
-      : `it bounds whole updates, which unit ${unit} does not`;
-  return [{ path: 'privacy.adaptive', sentence: `must be left out: ${why}` }];
+/** What no single field of the section shows. `given`: the section as it was written, before defaults. */
+export function crossCheckPrivacy(plan: SpendingPlan, given: unknown): Problem[] {
+  const { unit, mechanism, adaptive } = plan.privacy;
+  const problems: Problem[] = [];
+  const demand = (path: string, sentence: string): void => void problems.push({ path: `privacy.${path}`, sentence });
+  const fields = typeof given === 'object' && given !== null ? Object.keys(given) : [];
+  if (fields.length > 0 && !fields.includes('unit')) {
+    const why = `without it ${fields.join(', ')} would protect nobody; write none to say that`;
+    demand('unit', `must be given, client or record, beside the other fields of the section, found nothing: ${why}`);
+  }
+  if (unit !== 'client' && mechanism === 'distributed') {
+    const why = unit === 'record' ? 'every site adds its own noise to its own gradients' : 'there is no noise';
+    demand(
+      'mechanism',
+      `must be left out with unit ${unit}, found distributed: ${why}; set privacy.unit to client for it`,
+    );
+  }
+  if (adaptive !== undefined && (unit !== 'client' || (mechanism === 'distributed' && groupSizeOf(plan) !== null))) {
+    const why =
+      unit === 'client'
+        ? 'every group of a masked round would count for itself; a fixed clipNorm is the nearest, or a cohort without groups'
+        : `it bounds whole updates, which unit ${unit} does not`;
+    demand('adaptive', `must be left out: ${why}`);
+  }
+  return unit === 'client' ? [...problems, ...crossCheckBudget(plan)] : problems;
+}
+
+/** Budgets that pay no round, by the noise of the coordinator: that of clients costs a little more. */
+function crossCheckBudget({ privacy, rounds, secureAggregation }: SpendingPlan): Problem[] {
+  const { epsilon, dpDelta, noiseMultiplier } = privacy;
+  const central = { privacy: { ...privacy, mechanism: 'central' as const }, rounds, secureAggregation };
+  const spending = spendingOf(central, usualDim);
+  if (spending === null) {
+    const why = `no noise is enough for ${rounds.count} rounds at delta ${dpDelta}; fewer rounds cost less`;
+    return [{ path: 'privacy.epsilon', sentence: `must be larger, found ${epsilon}: ${why}` }];
+  }
+  if (spending.roundsMax > 0) return [];
+  const why = `the first round alone costs epsilon ${epsilonText(spending.epsilonAfter(1))} of ${epsilon}`;
+  const next = 'left out, it is the least with which all rounds stay within the budget';
+  return [{ path: 'privacy.noiseMultiplier', sentence: `must be larger, found ${noiseMultiplier}: ${why}; ${next}` }];
 }
 
 /** The parts of a plan that decide what privacy costs. */

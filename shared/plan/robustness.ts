@@ -3,6 +3,7 @@ import * as z from 'zod/mini';
 import type { Digest } from '../core/ids.ts';
 import { type RobustRuleName, robustDeclarationOf, robustRuleNames } from '../update/robust-rules.ts';
 import { choiceField, digestField, numberField, sectionField, textField, wholeField } from './fields.ts';
+import type { Problem } from './problems.ts';
 
 /** A file of the operator, by path from the folder of the plan and SHA-256. */
 export interface RowsFile {
@@ -40,6 +41,26 @@ export const robustFields = {
     }),
   ),
 };
+
+/** Settings that the robust rule does not read, or lacks. */
+export function crossCheckRobust({ robust, bucketSize, robustNorm }: RobustSettings): Problem[] {
+  const problem = (field: string, sentence: string): Problem[] => [{ path: `aggregation.${field}`, sentence }];
+  if (robust === 'norm-clip' && robustNorm === undefined)
+    return problem('robustNorm', 'must be given with the rule norm-clip, found nothing: the largest norm of an update');
+  if (robust !== 'none') return [];
+  const next = (rule: string): string => `must be left out without a robust rule; set aggregation.robust to ${rule}`;
+  return [
+    ...(robustNorm === undefined
+      ? []
+      : problem(
+          'robustNorm',
+          `${next('norm-clip')}, or secureAggregation.clipNorm where rounds are masked, found ${robustNorm}`,
+        )),
+    ...(bucketSize === 1
+      ? []
+      : problem('bucketSize', `${next('a rule that looks at the buckets')}, found ${bucketSize}`)),
+  ];
+}
 
 /** The rows that a rule's own step is made of; null where the rule makes none. */
 export function rootOf({ robust, root }: RobustSettings): RowsFile | null {

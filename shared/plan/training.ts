@@ -85,7 +85,10 @@ export function crossCheckTraining(training: TrainingConfiguration): Problem[] {
   const { localEpochs, localSteps, freezing = [], adversarial } = training;
   const problems: Problem[] = [];
   if (localEpochs !== undefined && localSteps !== undefined) {
-    problems.push({ path: 'training', sentence: 'must have one of localEpochs and localSteps, found both' });
+    problems.push({
+      path: 'training',
+      sentence: 'must have one of localEpochs and localSteps, found both; leave one of them out',
+    });
   }
   for (const [index, { from = 0, until = 1 }] of freezing.entries()) {
     if (from < until) continue;

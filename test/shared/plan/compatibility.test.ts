@@ -228,6 +228,6 @@ describe('what can be combined', () => {
     assert.match(sized[1]!, /fewer than 50 clients/);
     const ends = describePrivacy(plan({ unit: 'client', epsilon: 4, noiseMultiplier: 1.5 }));
     assert.match(ends[0]!, /the budget ends after \d of 3 rounds/);
-    assert.match(describePrivacy(plan({ clipNorm: 0.5 }))[0]!, /no differential privacy/);
+    assert.match(describePrivacy(plan({ unit: 'none', clipNorm: 0.5 }))[0]!, /no differential privacy/);
   });
 });

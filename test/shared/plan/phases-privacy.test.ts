@@ -126,6 +126,6 @@ describe('privacy over phases', () => {
       describePhasesPrivacy(planWith({ unit: 'record' }, { mode: 'off' }))[3]!,
       /^in all at most epsilon .* every single record/,
     );
-    assert.deepEqual(describePhasesPrivacy(planWith({})), []);
+    assert.deepEqual(describePhasesPrivacy(planWith({ unit: 'none' })), []);
   });
 });

@@ -138,7 +138,7 @@ describe('plans of phases, as documents', () => {
       /privacy\.noiseMultiplier must be left out in a plan of phases with unit record/,
     );
     refused(
-      withPhases({ name: 'one' }, { name: 'two', privacy: { epsilon: 2 } }),
+      { ...withPhases({ name: 'one' }, { name: 'two', privacy: { epsilon: 2 } }), privacy: { unit: 'none' } },
       /phases\[1\]\.privacy\.epsilon must be left out: the budget is one for all phases/,
     );
     refused(

@@ -99,7 +99,7 @@ describe('parsePlan', () => {
       'plan.yaml: training.learningRate must be a number above 0 and at most 1, found 0',
     ]);
     assert.deepEqual(faultsOf({ base: {} }), [
-      'plan.yaml: base.digest must be a digest of 64 lower-case hex digits, found nothing',
+      'plan.yaml: base.digest must be a digest of 64 lower-case hex digits (write 64 zeros, and tributary plan check --base says which it is), found nothing',
     ]);
     assert.deepEqual(faultsOf({ rounds: [] }), [
       'plan.yaml: rounds must be a section with the fields count, cohortSize, quorum, recruitSeconds, trainSeconds, evaluateSeconds, waitSeconds, voidsMax, found []',
@@ -137,7 +137,7 @@ describe('parsePlan', () => {
     ]);
     assert.deepEqual(faultsOf({ rounds: { count: 3, cohortSize: 5, quorum: 5 } }), []);
     assert.deepEqual(faultsOf({ training: { localEpochs: 1, localSteps: 10 } }), [
-      'plan.yaml: training must have one of localEpochs and localSteps, found both',
+      'plan.yaml: training must have one of localEpochs and localSteps, found both; leave one of them out',
     ]);
     assert.deepEqual(faultsOf({ task: { labels: ['a', 'b', 'a'], pooling: 'first' } }), [
       'plan.yaml: task.labels[2] must differ from all labels before it, found "a" twice',
