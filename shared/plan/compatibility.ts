@@ -46,7 +46,7 @@ export function conflictOf(combination: Combination): Conflict | null {
     return conflict(
       'aggregation.robust',
       { robust: 'none', root: false },
-      `must be none with privacy of clients, which clips every update already, found ${robust}: what one client can change of its answer is not bounded by that`,
+      `must be none with privacy of clients, whose noise is made for the sum of clipped updates, found ${robust}: what one client can change of its answer is not bounded by that`,
     );
   if (needsRoot && !root) return withoutRoot(combination, conflict);
   if (root && !needsRoot)

@@ -108,7 +108,7 @@ describe('canary gate by clients', () => {
   it('[CAC-3] a gate of clients without a least value is refused with the reason', () => {
     assert.throws(
       () => parsePlan({ ...testPlan(), canary: { by: 'clients' } }, 'the test'),
-      /canary\.least must be given with canary\.by clients: nobody measured/,
+      /canary\.least must be given with canary\.by clients, found nothing: nobody measured/,
     );
     assert.throws(
       () => parsePlan({ ...testPlan(), canary: { by: 'operator' } }, 'the test'),

@@ -14,9 +14,10 @@ const planWith = (changes: {
   readonly privacy?: object;
   readonly aggregation?: object;
   readonly secureAggregation?: object;
+  readonly cohortSize?: number | 'all';
 }) => {
-  const { privacy = {}, aggregation = {}, secureAggregation = {} } = changes;
-  const rounds = { count: 2, cohortSize: 4, quorum: 4 };
+  const { privacy = {}, aggregation = {}, secureAggregation = {}, cohortSize = 4 } = changes;
+  const rounds = { count: 2, cohortSize, quorum: 4 };
   const base = testPlan({ rounds, aggregation: { weighting: 'equal', ...aggregation }, secureAggregation });
   return parsePlan({ ...base, base: { digest: fixedBaseDigest(fixedBase) }, privacy }, 'the test');
 };
@@ -114,7 +115,9 @@ describe('guarded federation', () => {
   });
 
   it('[GRD-4] a robust rule without its condition makes a round void, and says what it needs', async () => {
-    const plan = planWith({ aggregation: { robust: 'krum', hostileMax: 1 }, secureAggregation: { mode: 'off' } });
+    const krum = { aggregation: { robust: 'krum', hostileMax: 1 }, secureAggregation: { mode: 'off' } };
+    assert.throws(() => planWith(krum), /cohortSize must be at least 5, found 4/);
+    const plan = planWith({ ...krum, cohortSize: 'all' });
     const voidsMax = { ...plan, rounds: { ...plan.rounds, voidsMax: 1 } };
     const { end, library } = await federate(voidsMax, deltas);
     assert.equal(end.status, 'stopped');

@@ -145,7 +145,7 @@ describe('phases with guards', () => {
     const alone = { secureAggregation: { mode: 'on' }, aggregation: { weighting: 'equal' } };
     assert.throws(
       () => phasedDocument([{}, { aggregation: robust }], alone),
-      /phase phase-1: secureAggregation\.groupSize must be given with the robust rule median.* 10 for example/,
+      /phase phase-1: aggregation\.robust must be none, found median: .* clients are more than the \d+ of rounds\.quorum/,
     );
   });
 
