@@ -14,7 +14,7 @@ const planWith = (changes: {
   readonly privacy?: object;
   readonly aggregation?: object;
   readonly secureAggregation?: object;
-  readonly cohortSize?: number | 'all';
+  readonly cohortSize?: number;
 }) => {
   const { privacy = {}, aggregation = {}, secureAggregation = {}, cohortSize = 4 } = changes;
   const rounds = { count: 2, cohortSize, quorum: 4 };
@@ -117,9 +117,11 @@ describe('guarded federation', () => {
   it('[GRD-4] a robust rule without its condition makes a round void, and says what it needs', async () => {
     const krum = { aggregation: { robust: 'krum', hostileMax: 1 }, secureAggregation: { mode: 'off' } };
     assert.throws(() => planWith(krum), /cohortSize must be at least 5, found 4/);
-    const plan = planWith({ ...krum, cohortSize: 'all' });
+    const plan = planWith({ ...krum, cohortSize: 5 });
+    // One of the five has no update.
+    const diverged = new Float32Array(dim).fill(Number.NaN);
     const voidsMax = { ...plan, rounds: { ...plan.rounds, voidsMax: 1 } };
-    const { end, library } = await federate(voidsMax, deltas);
+    const { end, library } = await federate(voidsMax, [...deltas, diverged]);
     assert.equal(end.status, 'stopped');
     assert.match(end.detail, /krum needs 5 of them/);
     assert.equal(library.length, 1);
