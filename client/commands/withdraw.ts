@@ -39,19 +39,23 @@ async function withdraw(folder: string, context: CommandContext): Promise<void> 
     if (status === 403) throw new FederationError('withdrawal-refused', `${url} refused the withdrawal: ${detail}`);
     throw new TransportError('no-answer', `${url} gave no answer to the withdrawal (status ${status})`);
   }
-  const { direct, first, latest } = answer.data;
+  const { direct, all, phases } = answer.data;
   const document = { federationId, clientId: identity.clientId, ...answer.data };
   await platform.evidence.write(
     `${federationId}-withdrawal.json`,
     utf8(`${JSON.stringify({ ...document, request })}\n`),
   );
   const where =
-    first === null
+    direct.length === 0
       ? 'no version holds an update of this site'
-      : `updates of this site went into versions ${direct.join(', ')}; every version from ${first} to ${latest} builds on them unless it was taken back`;
+      : `updates of this site went into versions ${direct.join(', ')}; versions ${all.join(', ')} are made of them${ofPhases(phases)}`;
   const next =
-    first === null
+    direct.length === 0
       ? ''
       : '\nits operator can go back to the last version without them: tributary adapters rollback --before-client';
   context.report(document, `withdrawn: the coordinator lets this site in no more\n${where}${next}`);
+}
+
+function ofPhases(names: readonly string[]): string {
+  return names.length === 0 ? '' : `, of the phases ${names.join(', ')}`;
 }

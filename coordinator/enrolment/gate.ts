@@ -14,6 +14,7 @@ import { refuse, succeed } from '../../shared/core/result.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { clientIdOf } from '../../shared/crypto/identity.ts';
 import { openWithdrawal } from '../../shared/identity/withdrawal.ts';
+import { parsePlan } from '../../shared/plan/plan.ts';
 import {
   checkAuth,
   nonceBytes,
@@ -27,6 +28,7 @@ import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
 import { contributionsOf } from '../library/contributions.ts';
 import { checkLineage } from '../library/lineage.ts';
+import { phaseNamesOf } from '../library/places.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
 import type { HttpAnswer } from '../transport/transport.ts';
 
@@ -162,8 +164,14 @@ export function createGate(options: GateOptions): Gate {
       await store.revokeClient(clientId);
       await options.onWithdrawn(clientId);
       const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
-      const { direct } = contributionsOf(versions, clientId);
-      const answer = { status: 'withdrawn', direct, first: direct[0] ?? null, latest: versions.length - 1 };
+      const plan = parsePlan(JSON.parse(record.plan), 'the plan of the federation');
+      const { direct, all } = contributionsOf(versions, clientId, plan);
+      const names = phaseNamesOf(
+        record,
+        versions.map((version) => version.record),
+      );
+      const phases = [...new Set(all.flatMap((version) => names[version] ?? []))];
+      const answer = { status: 'withdrawn', direct, all, phases, latest: versions.length - 1 };
       return { status: 200, body: answer };
     },
     admit: async (auth) => {

@@ -1,9 +1,11 @@
 /** Which versions hold what a client contributed, and the way back to the last one that does not. */
 import { UsageError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
+import { sourcesOf } from '../../shared/plan/phases.ts';
+import type { Plan } from '../../shared/plan/plan.ts';
 import type { VersionRow } from '../store/store.ts';
 import type { CheckedVersion } from './lineage.ts';
-import { measureOf, phaseMeasure, recordsOf, rolledBackTo } from './places.ts';
+import { measureOf, phaseMeasure, placesOf, recordsOf, rolledBackTo, type VersionPlace } from './places.ts';
 
 /** The version that a version is again, or null for one that a round made. */
 function rollbackOf({ record }: Pick<CheckedVersion, 'record'>): number | null {
@@ -17,24 +19,33 @@ export interface Contributions {
   readonly all: readonly number[];
 }
 
-/** Where the updates of a client went. Follows rollbacks: a version that is an earlier one again holds what that one holds. */
-export function contributionsOf(versions: readonly CheckedVersion[], clientId: ClientId): Contributions {
+/**
+ * Where the updates of a client went under the plan of their federation. Follows rollbacks: a version that is an earlier one again holds what that
+ * one holds. The version that begins a phase holds what the versions hold that the phase takes its values from.
+ */
+export function contributionsOf(versions: readonly CheckedVersion[], clientId: ClientId, plan: Plan): Contributions {
+  const { phases = [] } = plan;
+  const places = placesOf(versions.map(({ record }) => record));
   const holds: boolean[] = [];
+  /** Whether the version that begins a phase is made of one that holds an update. */
+  const begins = ({ index, results }: VersionPlace): boolean =>
+    sourcesOf(plan, index).some(({ phase }) => holds[results[phases.findIndex(({ name }) => name === phase)]!]);
   const direct: number[] = [];
   for (const [version, one] of versions.entries()) {
     const again = rollbackOf(one);
     const isDirect = one.record.contributors.includes(clientId);
     if (isDirect) direct.push(version);
-    holds.push(isDirect || (again !== null ? holds[again]! : version > 0 && holds[version - 1]!));
+    const isFirst = measureOf(one.record, phaseMeasure) !== null;
+    const before = version > 0 && holds[version - 1]!;
+    holds.push(isDirect || (again !== null ? holds[again]! : isFirst ? begins(places[version]!) : before));
   }
   return { direct, all: [...holds.keys()].filter((version) => holds[version]) };
 }
 
 /** The last version before the first update of a client. @throws UsageError `not-contributed`. */
 export function lastWithout(versions: readonly CheckedVersion[], clientId: ClientId): CheckedVersion {
-  const { direct } = contributionsOf(versions, clientId);
-  const [first] = direct;
-  if (first === undefined) throw new UsageError('not-contributed', `no version holds an update of client ${clientId}`);
+  const first = versions.findIndex(({ record }) => record.contributors.includes(clientId));
+  if (first === -1) throw new UsageError('not-contributed', `no version holds an update of client ${clientId}`);
   return versions[first - 1]!;
 }
 

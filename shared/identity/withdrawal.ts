@@ -57,8 +57,10 @@ export const withdrawalAnswerSchema = z.strictObject({
   status: z.literal('withdrawn'),
   /** Versions that an update of this client went into. */
   direct: z.array(z.int()),
-  /** The first of them; every later one that was not taken back builds on it. Null when there is none. */
-  first: z.nullable(z.int()),
+  /** These, and every version whose values were made of theirs. */
+  all: z.array(z.int()),
+  /** Names of the phases that versions of `all` are of, in their order; empty where the plan has none. */
+  phases: z.array(z.string()),
   latest: z.int(),
 });
 /** What a client hears of its contributions. */

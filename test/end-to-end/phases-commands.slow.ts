@@ -1,7 +1,7 @@
 /** A federation of phases by the commands that people use, in processes of their own: killed in a later phase and between two, looked at, exported, taken back. */
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeBase } from '../../shared/model/load.node.ts';
@@ -63,8 +63,8 @@ describe('phases by commands', function () {
     running.child.kill('SIGKILL');
     await running.ended;
   };
-  const coordinator = (port: string) =>
-    start('coordinator', '--plan', at('plan.json'), '--base', base, '--state', at('state'), '--port', port);
+  const coordinator = (port: string, plan = 'plan.json', state = 'state') =>
+    start('coordinator', '--plan', at(plan), '--base', base, '--state', at(state), '--port', port);
   const client = (site: number, ...more: readonly string[]) =>
     start(
       ...['client', '--state', at(`site-${site}`), '--train', at(`rows-${site}.jsonl`), '--part-column', 'task'],
@@ -186,5 +186,76 @@ describe('phases by commands', function () {
     const rolled = await run('adapters', 'show', '--state', at('state'));
     assert.match(rolled, /phase +tone[\s\S]*privacy.*epsilon/);
     assert.match(await run('audit', 'verify', '--state', at('state')), /everything holds/);
+  });
+
+  it('[PHC-3] a site withdraws in the second phase: it hears of the versions of both, the first without it is taken back to, and others train both again', async () => {
+    const {
+      privacy: _,
+      audit: __,
+      phases,
+      ...rest
+    } = JSON.parse(readFileSync(at('plan.json'), 'utf8')) as {
+      readonly privacy: object;
+      readonly audit: object;
+      readonly phases: readonly { readonly name: string; readonly privacy?: object }[];
+    };
+    const both = phases.slice(0, 2).map(({ privacy: ___, ...phase }, index) => {
+      return { ...phase, rounds: { count: 1 + index, quorum: 3, cohortSize: 3, recruitSeconds: 60, trainSeconds: 60 } };
+    });
+    writeFileSync(at('two.json'), JSON.stringify({ ...rest, phases: both }));
+    const inState = ['--state', at('leaving')] as const;
+    const join = async (name: string, site: number): Promise<Running> => {
+      writeFileSync(at(`code-${name}`), await run('invite', ...inState, '--organisation', name));
+      return member(name, site, '--invite-file', at(`code-${name}`));
+    };
+    const member = (name: string, site: number, ...more: readonly string[]) =>
+      start(
+        ...['client', '--state', at(name), '--train', at(`rows-${site}.jsonl`), '--part-column', 'task'],
+        ...['--policy', at('policy.json'), '--backend', 'cpu', ...more],
+      );
+
+    let running = coordinator('0', 'two.json', 'leaving');
+    const [, url] = await running.line(/coordinator of "Phases" at (http:\S+),/);
+    const { port } = new URL(url!);
+    const joined = [await join('one', 0), await join('two', 1), await join('three', 2)];
+    await running.line(/published as version 3/);
+    await kill(running);
+    for (const one of joined) await kill(one);
+
+    // Nobody but the site that leaves speaks to the coordinator, which is in the second phase.
+    running = coordinator(port, 'two.json', 'leaving');
+    await running.line(/coordinator of "Phases"/);
+    const left = JSON.parse(await run('client', 'withdraw', '--state', at('three'), '--json')) as {
+      readonly clientId: string;
+      readonly direct: readonly number[];
+      readonly all: readonly number[];
+      readonly phases: readonly string[];
+    };
+    assert.deepEqual(left.direct.slice(0, 2), [1, 3]);
+    assert.deepEqual(left.all, left.direct, 'the second phase builds on nothing of the first');
+    assert.deepEqual(left.phases, ['topic', 'tone']);
+    await kill(running);
+
+    const back = await run('adapters', 'rollback', ...inState, '--before-client', left.clientId);
+    assert.match(back, /is version 0 again; taken back: 1, 2, 3/);
+    running = coordinator(port, 'two.json', 'leaving');
+    await running.line(/coordinator of "Phases"/);
+    const staying = [member('one', 0), member('two', 1), await join('four', 2)];
+    const over = await running.ended;
+    assert.equal(over.code, 0, over.errors + over.output);
+    for (const { ended } of staying) assert.equal((await ended).code, 0);
+    const { versions } = JSON.parse(await run('adapters', 'list', ...inState, '--json')) as {
+      readonly versions: readonly { readonly phase: string }[];
+    };
+    assert.deepEqual(
+      versions.slice(-5).map(({ phase }) => phase),
+      ['topic', 'topic', 'tone', 'tone', 'tone'],
+    );
+    const contributorsOf = (version: number) =>
+      run('adapters', 'show', ...inState, '--version', String(version), '--json');
+    assert.ok((await contributorsOf(1)).includes(left.clientId));
+    for (const version of [-3, -1])
+      assert.ok(!(await contributorsOf(versions.length + version)).includes(left.clientId));
+    assert.match(await run('audit', 'verify', ...inState), /everything holds/);
   });
 });

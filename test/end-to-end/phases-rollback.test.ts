@@ -1,9 +1,11 @@
 /** A federation of phases that is taken back to a version inside a later phase goes on there. */
 import { strict as assert } from 'node:assert';
 import { openAudit } from '../../coordinator/audit/open-audit.ts';
+import { contributionsOf, lastWithout } from '../../coordinator/library/contributions.ts';
 import { placesOf, planOfVersion } from '../../coordinator/library/places.ts';
 import { makeRollback } from '../../coordinator/library/publish.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
+import { FederationError } from '../../shared/core/errors.ts';
 import { closeWorlds, seededEntropy } from '../coordinator/harness.ts';
 import { federatePhases, phasedDocument, startOf } from './phased-federation.ts';
 
@@ -14,6 +16,29 @@ const clients = Array.from({ length: 4 }, () => ({
 
 describe('phases that are rolled back', () => {
   afterEach(closeWorlds);
+
+  it('[PHX-8] a site is in the versions of its phase and of those that build on it, and in none of a phase that does not', async () => {
+    const all = [...dims, dims[0]!];
+    const staying = { deltaOf: ({ phase }: { readonly phase: number }) => new Float32Array(all[phase]!).fill(1) };
+    const leaving = {
+      deltaOf: ({ phase }: { readonly phase: number }) => {
+        if (phase > 0) throw new FederationError('no-rows', 'no rows of this phase');
+        return staying.deltaOf({ phase });
+      },
+    };
+    const document = phasedDocument([{}, {}, { start: 'phase-0' }]);
+    const { library, end } = await federatePhases(document, {
+      dims: all,
+      clients: [staying, staying, staying, leaving],
+    });
+    assert.equal(end.status, 'completed', end.detail);
+    const [first, second] = [library[1]!.record.contributors, library[4]!.record.contributors];
+    const left = first.find((clientId) => !second.includes(clientId))!;
+    assert.deepEqual(contributionsOf(library, left, document), { direct: [1, 2], all: [1, 2, 6, 7, 8] });
+    const stayed = contributionsOf(library, second[0]!, document);
+    assert.deepEqual(stayed, { direct: [1, 2, 4, 5, 7, 8], all: [1, 2, 4, 5, 6, 7, 8] });
+    assert.equal(lastWithout(library, left).row.version, 0);
+  });
 
   for (const [target, indices] of [
     [4, [0, 0, 0, 1, 1, 1, 1, 1]],

@@ -47,7 +47,8 @@ describe('withdrawal', () => {
     assert.deepEqual(withdrawalAnswerSchema.parse(answer.body), {
       status: 'withdrawn',
       direct: [2],
-      first: 2,
+      all: [2],
+      phases: [],
       latest: 2,
     });
     assert.deepEqual((await world.transport.withdraw(sealed)).body, answer.body);
@@ -80,7 +81,7 @@ describe('withdrawal', () => {
     const lineageOf = async () =>
       checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation });
     const before = await lineageOf();
-    assert.deepEqual(contributionsOf(before, clientId), { direct: [2], all: [2, 3] });
+    assert.deepEqual(contributionsOf(before, clientId, plan), { direct: [2], all: [2, 3] });
     const target = lastWithout(before, clientId);
     assert.equal(target.row.version, 1);
     assert.throws(() => lastWithout(before, 'ab'.repeat(32) as never), { code: 'not-contributed' });
@@ -88,7 +89,7 @@ describe('withdrawal', () => {
     const lineage = { identity, plan, record: federation, publishedMs: 5, isCertified: false };
     await audit.store.addVersion(makeRollback(lineage, { latest: before[3]!.row, target }));
     assert.equal(roundsInEffect(await store.versions(), identity.publicKey), 1);
-    assert.deepEqual(contributionsOf(await lineageOf(), clientId).all, [2, 3]);
+    assert.deepEqual(contributionsOf(await lineageOf(), clientId, plan).all, [2, 3]);
     await assert.rejects(audit.store.addVersion(target.row), { code: 'round-closed' });
 
     const second = await startWorld({ plan, state, entropy: seededEntropy(33) });
@@ -101,7 +102,7 @@ describe('withdrawal', () => {
     const after = await lineageOf();
     assert.equal(after.length, 7);
     assert.equal(after[6]!.record.contributors.includes(clientId), false);
-    assert.deepEqual(contributionsOf(after, clientId), { direct: [2], all: [2, 3] });
+    assert.deepEqual(contributionsOf(after, clientId, plan), { direct: [2], all: [2, 3] });
     const verdict = verifyLog({
       federation,
       coordinatorKey: toHex(identity.publicKey),
