@@ -78,6 +78,11 @@ async function generateText(options: GenerateOptions, context: CommandContext): 
   const sampling = samplingOf(options);
   const document = options.adapter === undefined ? null : await readAdapterFolder(options.adapter);
   const { model, tokenizer, backend } = await readyBase(options, context);
+  const kind = document?.task.kind ?? 'causal';
+  if (kind !== 'causal')
+    context.log(
+      `the adapter of ${options.adapter} learned the task ${kind}, not to write: expect no better text than the base's`,
+    );
   const adapter = document === null ? null : documentHooks(document, model.description);
   const startedMs = performance.now();
   const { text, ending, tokens } = await writeText({

@@ -68,9 +68,10 @@ export async function mergeAdapter(adapter: string, options: MergeOptions, conte
   await writeFile(join(out, 'README.md'), card);
   // Read again: what was written must be a base like any other.
   const { digest } = await describeBase(out);
+  const fileCount = merged.files.filter((name) => name.endsWith('.safetensors')).length;
   context.report(
     { ...merged, folder: out, digest, modelHash: document.modelHash, base: document.base },
-    `${out} holds ${formatBytes(merged.byteCount)} of ${merged.type} weights in ${merged.files.filter((name) => name.endsWith('.safetensors')).length} file(s), ` +
+    `${out} holds ${formatBytes(merged.byteCount)} of ${merged.type} weights in ${fileCount === 1 ? 'one file' : `${fileCount} files`}, ` +
       `${merged.changedCount} of ${merged.tensorCount} tensors merged; its digest as a base is ${digest}`,
   );
 }

@@ -1,6 +1,7 @@
 /** Folders with one adapter: `adapter.json` and `adapter.safetensors`. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errorMessage, UsageError } from '../core/errors.ts';
 import { safetensorsHeaderBytesMax } from '../core/limits.ts';
 import type { BaseDescription } from '../model/base-model.ts';
@@ -49,10 +50,10 @@ async function readBounded(path: string, bytesMax: number): Promise<Uint8Array> 
     if (size > bytesMax) throw new Error(`it has ${size} bytes, expected at most ${bytesMax}`);
     return await readFile(path);
   } catch (cause) {
-    throw new UsageError(
-      'unreadable-file',
-      `${path} cannot be read: ${errorMessage(cause)}; an adapter is a folder with ${files.manifest} and ${files.tensors}`,
-      { cause },
-    );
+    const folder = dirname(path);
+    const next = existsSync(join(folder, 'adapter_config.json'))
+      ? `${folder} holds an adapter of PEFT or AdapterHub, which "tributary adapters import" makes one of ours`
+      : `an adapter is a folder with ${files.manifest} and ${files.tensors}`;
+    throw new UsageError('unreadable-file', `${path} cannot be read: ${errorMessage(cause)}; ${next}`, { cause });
   }
 }

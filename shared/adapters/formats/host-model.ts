@@ -52,7 +52,7 @@ export function requirePooling(task: Task, family: string, remedy: string): void
   const own = task.pooling === 'mean' ? 'mean of all tokens' : `${task.pooling} token`;
   throw new UsageError(
     'not-exportable',
-    `the head reads the ${own}, models of ${family} in other libraries the ${pooling} token; train with task.pooling ${pooling}, ${remedy}`,
+    `the head reads the ${own}, models of ${family} in other libraries the ${pooling} token; train with task.pooling ${pooling} (--pooling ${pooling}), ${remedy}`,
   );
 }
 

@@ -251,7 +251,10 @@ function withManifest(
   notes: string[],
 ): AdapterDocument {
   if (plain.modelHash !== manifest.modelHash || plain.layoutHash !== manifest.layoutHash) {
-    notes.push(`${manifestName} speaks of other values than the files hold: its lineage does not hold for them`);
+    const lost = manifest.lineage === null ? '' : '; its lineage does not hold for them';
+    notes.push(
+      `the files hold other values than ${manifestName} describes: changed since, or in the form that ${format === 'peft' ? 'PEFT' : 'AdapterHub'} needs${lost}`,
+    );
     return plain;
   }
   const whole: AdapterDocument = { ...plain, ...manifest, parameters: plain.parameters };

@@ -35,10 +35,9 @@ describe('generate, the command', () => {
     generate('--base', base, '--backend', 'cpu', '--prompt', 'a b', '--length-max', '6', ...argv);
 
   /** Writes a LoRA with random values, trained on nothing. */
-  async function writeAdapter(name: string): Promise<string> {
+  async function writeAdapter(name: string, task: Task = { kind: 'causal', lengthMax: 16 }): Promise<string> {
     const description = await describeBase(base);
     const adapter = parseAdapter({ method: 'lora', targets: 'all-linear', rank: 2 }, description);
-    const task: Task = { kind: 'causal', lengthMax: 16 };
     const layout = taskLayout(adapter, description, task);
     const random = seededRandom(3);
     const parameters = Float32Array.from({ length: layout.dim }, () => random.normal());
@@ -54,6 +53,14 @@ describe('generate, the command', () => {
     assert.match(errors, /^base .* \(gpt2, 1 layers of 16\) on cpu\n$/);
     const { output: json } = await tiny('--temperature', '1', '--json');
     assert.equal(output, `${(JSON.parse(json) as { text: string }).text}\n`);
+  });
+
+  it('[GNC-9] says so where an adapter did not learn to write', async () => {
+    const tokens = await writeAdapter('tagger', { kind: 'tokens', labels: ['O', 'B-X'], lengthMax: 16 });
+    const { code, errors } = await tiny('--adapter', tokens);
+    assert.equal(code, 0, errors);
+    assert.match(errors, /tagger learned the task tokens, not to write/);
+    assert.doesNotMatch((await tiny('--adapter', await writeAdapter('writer'))).errors, /not to write/);
   });
 
   it('[GNC-2] gives exactly one document with --json', async () => {

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AdapterDocument } from '../../../shared/adapters/adapter-document.ts';
@@ -108,6 +108,16 @@ describe('adapter folder', () => {
     await writeAdapterFolder(folder, document);
     await rm(join(folder, 'adapter.safetensors'));
     await assert.rejects(readAdapterFolder(folder), /adapter\.safetensors cannot be read/);
+  });
+
+  it('[ADF-11] a folder of another library is told from one that holds nothing', async () => {
+    const foreign = join(folder, 'foreign');
+    await mkdir(foreign);
+    await writeFile(join(foreign, 'adapter_config.json'), '{}');
+    await assert.rejects(
+      readAdapterFolder(foreign),
+      /foreign holds an adapter of PEFT or AdapterHub, .*adapters import/,
+    );
   });
 
   /** Writes the document with a changed manifest and reads it. */

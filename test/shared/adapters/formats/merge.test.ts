@@ -263,7 +263,7 @@ describe('merged checkpoints', () => {
     await assert.rejects(mergeCheckpoint({ base, document: documentFor('mean'), out, shardBytesMax: 1e9 }), {
       code: 'not-exportable',
       message:
-        /reads the mean of all tokens, models of bert .* the first token; train with task\.pooling first, or merge what/,
+        /reads the mean of all tokens, models of bert .* the first token; train with task\.pooling first \(--pooling first\), or merge what/,
     });
     const { remarks } = await mergeCheckpoint({ base, document: documentFor('first'), out, shardBytesMax: 1e9 });
     assert.match(
