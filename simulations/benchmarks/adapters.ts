@@ -141,7 +141,8 @@ function halvesOf(count: number): number[] {
 }
 
 function modelOf(base: BaseModel, adapter: TaskAdapter, lengthMax: number): TaskModel {
-  const shape = { pooling: 'first', lengthMax } as const;
+  // All tokens are read: else methods that act token by token would be spared a part of the last layer that others compute.
+  const shape = { pooling: 'mean', lengthMax } as const;
   const tasks = adapter.sideBySide?.map((name) => ({ name, labels: stepLabels }));
   const task: Task =
     tasks === undefined

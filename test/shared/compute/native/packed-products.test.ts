@@ -56,21 +56,23 @@ describe('packed products', () => {
     await useBackend('native');
     tidy(() => {
       const random = seededRandom(14, 'packed-products');
-      const [low, high] = [0, 1].map(() => frozenLinear(randomTensor<Tensor2D>([rows, rows], random), null));
-      const [x, added] = [0, 1].map(() => randomTensor<Tensor2D>([6, rows], random)) as [Tensor2D, Tensor2D];
-      const loss = (input: Tensor2D) => sum<Scalar>(high!.apply(low!.apply(x).add(input)));
+      const mapOf = (...shape: [number, number]) => frozenLinear(randomTensor<Tensor2D>(shape, random), null);
+      const [low, high] = [mapOf(rows, columns), mapOf(columns, rows)];
+      const x: Tensor2D = randomTensor([6, rows], random);
+      const added: Tensor2D = randomTensor([6, columns], random);
+      const loss = (input: Tensor2D) => sum<Scalar>(high.apply(low.apply(x).add(input)));
       loss(added);
       assert.equal(packedBytes(), 0);
       const steps = [0, 1].map(() => valueAndGradients(loss, [added] as const));
       const [first, second] = steps.map(({ value, gradients }) => [value.dataSync(), gradients[0].dataSync()]);
       assert.deepEqual(first, second);
-      assert.equal(packedBytes(), 2 * 4 * rows * rows);
-      for (const map of [low, high]) map!.dispose();
+      assert.equal(packedBytes(), 2 * matrixBytes);
+      for (const map of [low, high]) map.dispose();
     });
     await useBackend('cpu');
   });
 
-  it('[PKP-3] the bound holds; small matrices, and memory that threads share, stay as they are', () => {
+  it('[PKP-3] the bound holds; small matrices, those as wide as long, and memory that threads share, stay as they are', () => {
     const { packed, find } = counted(2.5 * matrixBytes);
     const tensors = [{}, {}, {}];
     assert.deepEqual(
@@ -80,7 +82,8 @@ describe('packed products', () => {
     packed.drop(tensors[0]!);
     assert.ok(find(tensors[2]!, 'gradient'));
     packed.clear();
-    assert.equal(find({}, 'gradient', floatValue(new Float32Array(64 * 64), [64, 64])), false);
+    assert.equal(find({}, 'gradient', floatValue(new Float32Array(64 * 96), [64, 96])), false);
+    assert.equal(find({}, 'gradient', floatValue(new Float32Array(rows * rows), [rows, rows])), false);
     const shared = new Float32Array(new SharedArrayBuffer(matrixBytes));
     assert.equal(find({}, 'gradient', floatValue(shared, [rows, columns])), false);
   });
