@@ -3,7 +3,7 @@
  * channel, a scale s = max|w| / 127 and whole numbers q with w ≈ s q: off by at most s / 2 = max|w| / 254, and an output by at most
  * s / 2 · Σ|x| (symmetric quantisation per channel: Jacob 2018, section 2.1).
  */
-import { roundToFloat16, widenFloat16 } from '../core/float16.ts';
+import { roundToFloat16 } from '../core/float16.ts';
 import { convertBfloat16, convertFloat16 } from './half-floats.ts';
 
 /**
@@ -80,7 +80,7 @@ function halves(values: Float32Array, shape: readonly [number, number]): Compact
   return {
     shape,
     bytes: kept.byteLength,
-    expand: partwise(shape, (start, into) => void widenFloat16(kept.subarray(start, start + into.length), into)),
+    expand: partwise(shape, (start, into) => void convertFloat16(kept.subarray(start, start + into.length), into)),
   };
 }
 

@@ -1,4 +1,4 @@
-/** Float32 to binary16 (IEEE 754) and back, for values that are kept and not computed with. */
+/** Float32 to binary16 (IEEE 754), for values that are kept and not computed with. */
 
 /** The nearest binary16 bit patterns, ties to even; null where a value is not finite or beyond 65504. */
 export function roundToFloat16(values: Float32Array): Uint16Array | null {
@@ -27,16 +27,4 @@ function roundedSubnormal(magnitude: number): number {
   const rest = scaled - down;
   if (rest > 0.5 || (rest === 0.5 && down % 2 === 1)) return down + 1;
   return down;
-}
-
-/** The values of binary16 bit patterns of finite numbers, exactly; written to `values` where that is given. */
-export function widenFloat16(halves: Uint16Array, values = new Float32Array(halves.length)): Float32Array {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let index = 0; index < halves.length; index++) {
-    const half = halves[index]!;
-    const magnitude = half & 0x7fff;
-    if (magnitude >= 0x400) bits[index] = ((half & 0x8000) << 16) | ((magnitude << 13) + 0x38000000);
-    else values[index] = (half & 0x8000 ? -1 : 1) * magnitude * 2 ** -24;
-  }
-  return values;
 }

@@ -5,9 +5,10 @@
  * memory has no room for goes to a spill, where there is one.
  */
 
+import { convertFloat16 } from '../compute/half-floats.ts';
 import { assert } from '../core/assert.ts';
 import { bytesOf } from '../core/bytes.ts';
-import { roundToFloat16, widenFloat16 } from '../core/float16.ts';
+import { roundToFloat16 } from '../core/float16.ts';
 
 /** How values are kept. */
 export type ActivationPrecision = 'float32' | 'float16';
@@ -93,7 +94,7 @@ export function createActivationCache(options: ActivationCacheParts = {}): Activ
       const entry = entries.get(key);
       if (entry === undefined) return null;
       const values = 'place' in entry ? read(entry) : entry;
-      return values instanceof Float32Array ? values : widenFloat16(values);
+      return values instanceof Float32Array ? values : convertFloat16(values);
     },
     put: (key, values) => {
       if (isFull || entries.has(key)) return;

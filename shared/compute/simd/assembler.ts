@@ -72,6 +72,8 @@ export const v128 = {
     return vector(0x0c, [...bytes, ...bytes, ...bytes, ...bytes]);
   },
   load: (address: Code, offset = 0): Code => [...address, ...vector(0x00, [2, ...unsigned(offset)])],
+  /** Four numbers of sixteen bits, as the lower bits of 32. */
+  loadHalves: (address: Code): Code => [...address, ...vector(0x04, [1, 0])],
   /** One number in all four places. */
   loadSplat: (address: Code, offset = 0): Code => [...address, ...vector(0x09, [2, ...unsigned(offset)])],
   store: (address: Code, value: Code, offset = 0): Code => [
@@ -91,6 +93,8 @@ export const v128 = {
   higher: (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)],
   /** All bits set in every place where `a` is below `b`. */
   isBelow: (a: Code, b: Code): Code => [...a, ...b, ...vector(0x43)],
+  and: (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4e)],
+  or: (a: Code, b: Code): Code => [...a, ...b, ...vector(0x50)],
   /** `a`, and 0 in every place where all bits of `mask` are set. */
   unless: (a: Code, mask: Code): Code => [...a, ...mask, ...vector(0x4f)],
   /** Sum of the bits as whole numbers. */

@@ -4,6 +4,7 @@
  */
 import { adamFunction } from './adam.ts';
 import { encodeModule } from './assembler.ts';
+import { wideningFunctions } from './halves.ts';
 import { normFunctions } from './norms.ts';
 import { packedProduct, packing } from './packed-product.ts';
 import { pointwiseFunctions } from './pointwise.ts';
@@ -25,7 +26,9 @@ export type VectorKernel =
   | 'pack panels'
   | 'rms norm'
   | 'rms norm gradient'
-  | 'softmax of rows';
+  | 'softmax of rows'
+  | 'widen bfloat16'
+  | 'widen float16';
 
 let compiled: WebAssembly.Module | null | undefined;
 
@@ -52,5 +55,6 @@ export function vectorModule(relaxed: boolean): Uint8Array<ArrayBuffer> {
     packing,
     adamFunction(relaxed),
     softmaxFunction(relaxed),
+    ...wideningFunctions(),
   ]);
 }

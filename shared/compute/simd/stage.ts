@@ -9,6 +9,8 @@ export interface Stage {
   readonly kernels: VectorKernels;
   /** All of the memory. */
   readonly values: Float32Array;
+  /** The same memory. */
+  readonly halves: Uint16Array;
 }
 
 /** 256 KiB. */
@@ -21,7 +23,10 @@ function theStage(): Stage | null {
   if (stage === undefined) {
     const memory = new WebAssembly.Memory({ initial: pages });
     const kernels = vectorKernels(memory);
-    stage = kernels === null ? null : { kernels, values: new Float32Array(memory.buffer) };
+    stage =
+      kernels === null
+        ? null
+        : { kernels, values: new Float32Array(memory.buffer), halves: new Uint16Array(memory.buffer) };
   }
   return stage;
 }
@@ -77,6 +82,30 @@ export function overStagedRows(
       const at = outputsAt[index]!;
       part.values.set(values.subarray(at, at + rows * part.size), row * part.size);
     }
+  }
+  return true;
+}
+
+/** Halves that are widened at once: with their results three quarters of the memory. */
+const halvesMax = 2 ** 15;
+
+/**
+ * Writes the values of sixteen-bit floats to `into`, which is as long. Returns false, and does nothing, where there are no vector instructions.
+ */
+export function widenStaged(
+  kernel: 'widen bfloat16' | 'widen float16',
+  given: Uint16Array,
+  into: Float32Array,
+): boolean {
+  const here = theStage();
+  if (here === null) return false;
+  const { kernels, values, halves } = here;
+  for (let start = 0; start < given.length; start += halvesMax) {
+    const count = Math.min(halvesMax, given.length - start);
+    halves.set(given.subarray(start, start + count));
+    // What is left over four is computed among values that nobody reads.
+    kernels[kernel](0, 2 * halvesMax, count + 3);
+    into.set(values.subarray(halvesMax / 2, halvesMax / 2 + count), start);
   }
   return true;
 }

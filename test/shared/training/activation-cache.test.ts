@@ -3,7 +3,8 @@ import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseAdapter } from '../../../shared/adapters/registry.ts';
 import { useBackend } from '../../../shared/compute/backend.ts';
-import { roundToFloat16, widenFloat16 } from '../../../shared/core/float16.ts';
+import { convertFloat16 } from '../../../shared/compute/half-floats.ts';
+import { roundToFloat16 } from '../../../shared/core/float16.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { memorySource } from '../../../shared/data/example-source.ts';
 import type { Task } from '../../../shared/plan/task.ts';
@@ -129,10 +130,10 @@ describe('states below the lowest adapter', () => {
     assert.ok(largestError(rounded.delta, exact.delta) < 0.02);
     const random = seededRandom(1, 'halves');
     const values = Float32Array.from({ length: 4000 }, (_, index) => random.normal() * 10 ** ((index % 13) - 9));
-    const back = widenFloat16(roundToFloat16(values)!);
+    const back = convertFloat16(roundToFloat16(values)!);
     for (const [index, value] of values.entries())
       assert.ok(Math.abs(back[index]! - value) <= Math.max(Math.abs(value) * 2 ** -11, 2 ** -25), `${value}`);
-    assert.deepEqual(widenFloat16(roundToFloat16(back)!), back);
+    assert.deepEqual(convertFloat16(roundToFloat16(back)!), back);
     for (const beyond of [65520, -1e6, Number.POSITIVE_INFINITY, Number.NaN])
       assert.equal(roundToFloat16(Float32Array.of(1, beyond)), null);
   });

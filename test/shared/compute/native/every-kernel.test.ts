@@ -1,5 +1,7 @@
 /** Every kernel of the native back end against the plain one, on shapes drawn from seeds. */
 import { strict as assert } from 'node:assert';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { useBackend } from '../../../../shared/compute/backend.ts';
 import { seededRandom } from '../../../../shared/core/random.ts';
@@ -14,7 +16,7 @@ describe('every kernel of the native back end', () => {
   });
   after(() => useBackend('cpu'));
 
-  it('[NEK-1] has a case here: no kernel is registered that these tests leave out', async () => {
+  it('[NEK-1] has a case here, and its name in the README: no kernel is registered that these leave out', async () => {
     await useBackend('cpu');
     const plain = new Map(tf.getKernelsForBackend('cpu').map((kernel) => [kernel.kernelName, kernel.kernelFunc]));
     const own = tf
@@ -22,6 +24,17 @@ describe('every kernel of the native back end', () => {
       .filter((kernel) => plain.get(kernel.kernelName) !== kernel.kernelFunc);
     const names = (all: readonly string[]): string[] => all.toSorted((a, b) => (a < b ? -1 : 1));
     assert.deepEqual(names(Object.keys(kernelCases)), names(own.map(({ kernelName }) => kernelName)));
+    const readme = readFileSync(join(import.meta.dirname, '../../../../shared/compute/native/README.md'), 'utf8');
+    const named = [...readme.matchAll(/`(\w+)`/g)].map(([, name]) => name!);
+    const isOfLibrary = (name: string): boolean => !name.startsWith('Tributary');
+    assert.deepEqual(
+      names(own.map(({ kernelName }) => kernelName).filter((name) => isOfLibrary(name) && !named.includes(name))),
+      [],
+    );
+    assert.deepEqual(
+      named.filter((name) => plain.has(name) && !Object.hasOwn(kernelCases, name)),
+      [],
+    );
   });
 
   for (const [name, draw] of Object.entries(kernelCases)) {
