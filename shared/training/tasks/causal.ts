@@ -59,7 +59,7 @@ export function causal(task: CausalTask): BoundTask<CausalRow> {
         ? headless(base, 'causal')
         : {
             field: 'kind',
-            sentence: `must be another on ${base.family}, whose tokens see what follows them; masked is the language-model task of such bases, found "causal"`,
+            sentence: `must be another on ${base.family}, found "causal": tokens see what follows them there; masked is the language-model task of such bases`,
           },
     rows: causalRows,
     encode: (row, tokenizer) => {

@@ -38,7 +38,7 @@ export function masked(task: MaskedTask): BoundTask<TextRow> {
       base.causal
         ? {
             field: 'kind',
-            sentence: `must be another on ${base.family}, whose tokens see nothing of what follows them; causal is the language-model task of such bases, found "masked"`,
+            sentence: `must be another on ${base.family}, found "masked": tokens see nothing of what follows them there; causal is the language-model task of such bases`,
           }
         : headless(base, 'masked'),
     rows: textRows,

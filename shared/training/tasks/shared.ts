@@ -23,7 +23,7 @@ export function headless(
   if (hasLanguageModelHead) return null;
   return {
     field: 'kind',
-    sentence: `must be another on this checkpoint of ${family}, which holds no language-model head; take one that was saved with it (BertForMaskedLM, LlamaForCausalLM and the like), found "${kind}"`,
+    sentence: `must be another on this checkpoint of ${family}, found "${kind}": it holds no language-model head; take one that was saved with it (BertForMaskedLM, LlamaForCausalLM and the like)`,
   };
 }
 

@@ -117,7 +117,7 @@ describe('createTaskModel', () => {
       const bareBase = { ...base, description: { ...bare, causal: isCausal } };
       assert.throws(
         () => createTaskModel({ base: bareBase, adapter: fakeAdapter, task }),
-        /task\.kind must be another on this checkpoint of fake, which holds no language-model head/,
+        /task\.kind must be another on this checkpoint of fake, found "\w+": it holds no language-model head/,
       );
     }
     assert.throws(() => createTaskModel({ base: causalBase, adapter: noAdapter, task: causal }), {
