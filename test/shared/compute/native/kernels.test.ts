@@ -136,7 +136,18 @@ describe('kernels of the native back end', () => {
           await agree(`${reduce.name} ${String(axes)} small`, operation, [operand(random, [2, 3, 2])]);
         }
       }
-      await agree(`${reduce.name} special`, (x) => reduce(x!, 1), [operand(random, [300, 3], special)], 1e-5);
+      for (const shape of [
+        [300, 3],
+        [40, 37],
+        [3, 20, 21],
+      ])
+        for (const axis of shape.keys())
+          await agree(
+            `${reduce.name} special [${String(shape)}] ${axis}`,
+            (x) => reduce(x!, axis),
+            [operand(random, shape, special)],
+            1e-5,
+          );
     }
     await agree('sum of nothing', (x) => tf.sum(x!, 0), [operand(random, [0, 4])]);
     for (const shape of [[7], [3, 5], [20, 400], [2, 3, 4, 9]]) {

@@ -26,8 +26,8 @@ const width = 32;
 const vocabularySize = 512;
 const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clipNorm: 1 };
 
-/** Takes `count` steps and frees all of it. */
-export async function runSteps(count: number): Promise<void> {
+/** Takes `count` steps, calls `atEnd`, and frees all of it. */
+export async function runSteps(count: number, atEnd: () => void = () => {}): Promise<void> {
   const random = seededRandom(3, 'native-steps');
   const drawn = (...extents: number[]) =>
     tensor(
@@ -59,6 +59,7 @@ export async function runSteps(count: number): Promise<void> {
     trained = next;
     for (const parameters of trained) parameters.dataSync();
   }
+  atEnd();
   for (const part of [norm, output]) part.dispose();
   for (const one of [rows, mask, ...trained, ...moments.flat()]) one.dispose();
 }
