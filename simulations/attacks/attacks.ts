@@ -38,10 +38,27 @@ function momentsOf(honest: readonly Float64Array[]): { readonly mean: Float64Arr
 const distance2 = (left: Float64Array, right: Float64Array): number =>
   left.reduce((sum, value, index) => sum + (value - right[index]!) ** 2, 0);
 
-/** μ + γ p for p = −σ with the largest γ that `holds` allows, by bisection. */
-function farthest(honest: readonly Float64Array[], holds: (candidate: Float64Array) => boolean): Float64Array {
-  const { mean, deviation } = momentsOf(honest);
-  const at = (gamma: number): Float64Array => mean.map((centre, index) => centre - gamma * deviation[index]!);
+type Direction = (moments: ReturnType<typeof momentsOf>) => Float64Array;
+
+/** The directions p of Min-Max and Min-Sum. */
+const directions = {
+  deviation: ({ deviation }) => deviation.map((value) => -value),
+  unit: ({ mean }) => {
+    const norm = Math.hypot(...mean);
+    return mean.map((value) => -value / norm);
+  },
+  sign: ({ mean }) => mean.map((value) => -Math.sign(value)),
+} as const satisfies Record<string, Direction>;
+
+/** μ + γ p with the largest γ that `holds` allows, by bisection. */
+function farthest(
+  honest: readonly Float64Array[],
+  direction: Direction,
+  holds: (candidate: Float64Array) => boolean,
+): Float64Array {
+  const moments = momentsOf(honest);
+  const p = direction(moments);
+  const at = (gamma: number): Float64Array => moments.mean.map((centre, index) => centre + gamma * p[index]!);
   let [low, high] = [0, 1];
   while (holds(at(high)) && high < 2 ** 20) high *= 2;
   for (let step = 0; step < 30; step++) {
@@ -72,39 +89,77 @@ function normalQuantile(p: number): number {
   return low;
 }
 
-/** The attacks by name. Those of `gatedAttacks` have an acceptance number; the others are reported. */
-export const attacks = {
-  'sign-flip-1': together(({ honest }) => momentsOf(honest).mean.map((value) => -value)),
-  'sign-flip-4': together(({ honest }) => momentsOf(honest).mean.map((value) => -4 * value)),
-  'sign-flip-10': together(({ honest }) => momentsOf(honest).mean.map((value) => -10 * value)),
-  'gaussian-100': ({ honest, hostileCount, random }) =>
-    Array.from({ length: hostileCount }, () => honest[0]!.map(() => 100 * random.normal())),
-  zero: together(({ honest }) => honest[0]!.map(() => 0)),
-  'same-value': together(({ honest }) => honest[0]!.map(() => 1)),
-  'label-flip': together(({ flipped }) => flipped),
-  'scaling-100': together(({ flipped }) => flipped.map((value) => 100 * value)),
-  'ipm-0.5': together(({ honest }) => momentsOf(honest).mean.map((value) => -0.5 * value)),
-  'ipm-0.1': together(({ honest }) => momentsOf(honest).mean.map((value) => -0.1 * value)),
-  alie: together(({ honest, hostileCount }) => {
+/** No farther from any honest update than these are from each other. */
+const minMax = (direction: Direction): Attack =>
+  together(({ honest }) => {
+    const most = Math.max(...honest.flatMap((left) => honest.map((right) => distance2(left, right))));
+    return farthest(honest, direction, (candidate) => honest.every((one) => distance2(candidate, one) <= most));
+  });
+
+/** No farther from all honest updates together than one of them is from the others. */
+const minSum = (direction: Direction): Attack =>
+  together(({ honest }) => {
+    const sumFrom = (vector: Float64Array): number => honest.reduce((sum, one) => sum + distance2(vector, one), 0);
+    const most = Math.max(...honest.map(sumFrom));
+    return farthest(honest, direction, (candidate) => sumFrom(candidate) <= most);
+  });
+
+/** A little is enough: the mean moved by as many deviations as still have honest supporters. */
+const alie = (side: 1 | -1): Attack =>
+  together(({ honest, hostileCount }) => {
     const count = honest.length + hostileCount;
     const supporters = Math.floor(count / 2 + 1) - hostileCount;
     const z = normalQuantile((count - hostileCount - supporters) / (count - hostileCount));
     const { mean, deviation } = momentsOf(honest);
-    return mean.map((centre, index) => centre - z * deviation[index]!);
-  }),
-  'min-max': together(({ honest }) => {
-    const most = Math.max(...honest.flatMap((left) => honest.map((right) => distance2(left, right))));
-    return farthest(honest, (candidate) => honest.every((one) => distance2(candidate, one) <= most));
-  }),
-  'min-sum': together(({ honest }) => {
-    const sumFrom = (vector: Float64Array): number => honest.reduce((sum, one) => sum + distance2(vector, one), 0);
-    const most = Math.max(...honest.map(sumFrom));
-    return farthest(honest, (candidate) => sumFrom(candidate) <= most);
-  }),
+    return mean.map((centre, index) => centre + side * z * deviation[index]!);
+  });
+
+const gaussian =
+  (scale: number): Attack =>
+  ({ honest, hostileCount, random }) =>
+    Array.from({ length: hostileCount }, () => honest[0]!.map(() => scale * random.normal()));
+
+/** Of the mean of the honest, a multiple. */
+const ofMean = (factor: number): Attack =>
+  together(({ honest }) => momentsOf(honest).mean.map((value) => factor * value));
+
+const everywhere = (value: number): Attack => together(({ honest }) => honest[0]!.map(() => value));
+
+/** The attacks by name. Those of `gatedAttacks` have an acceptance number; the others are reported. */
+export const attacks = {
+  'sign-flip-1': ofMean(-1),
+  'sign-flip-4': ofMean(-4),
+  'sign-flip-10': ofMean(-10),
+  'gaussian-100': gaussian(100),
+  zero: everywhere(0),
+  'same-value': everywhere(1),
+  'label-flip': together(({ flipped }) => flipped),
+  'scaling-100': together(({ flipped }) => flipped.map((value) => 100 * value)),
+  'ipm-0.5': ofMean(-0.5),
+  'ipm-0.1': ofMean(-0.1),
+  alie: alie(-1),
+  'min-max': minMax(directions.deviation),
+  'min-sum': minSum(directions.deviation),
+} as const satisfies Record<string, Attack>;
+
+/** The same attacks with the other settings that they are published with; in the small world of the tests alone. */
+export const attackVariants = {
+  'gaussian-10': gaussian(10),
+  'gaussian-200': gaussian(200),
+  'ipm-10': ofMean(-10),
+  'alie-plus': alie(1),
+  'min-max-unit': minMax(directions.unit),
+  'min-max-sign': minMax(directions.sign),
+  'min-sum-unit': minSum(directions.unit),
+  'min-sum-sign': minSum(directions.sign),
+  'not-a-number': everywhere(Number.NaN),
+  infinite: everywhere(Number.POSITIVE_INFINITY),
 } as const satisfies Record<string, Attack>;
 
 /** The name of an attack. */
 export type AttackName = keyof typeof attacks;
+/** The name of a variant. */
+export type VariantName = keyof typeof attackVariants;
 
 /** Attacks under which accuracy may fall by at most five points. */
 export const gatedAttacks: readonly AttackName[] = ['sign-flip-10', 'gaussian-100', 'scaling-100', 'ipm-0.5'];

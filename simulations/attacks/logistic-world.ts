@@ -8,7 +8,7 @@ import type { RobustRule } from '../../coordinator/aggregation/robust/rule.ts';
 import { heldVectors } from '../../coordinator/aggregation/robust/vectors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { type SeededRandom, seededRandom } from '../../shared/core/random.ts';
-import { type AttackName, attacks } from './attacks.ts';
+import { type AttackName, attacks, attackVariants, type VariantName } from './attacks.ts';
 
 const [classCount, featureCount] = [4, 12];
 /** Parameters: a kernel and a bias. */
@@ -25,7 +25,7 @@ export interface WorldOptions {
   readonly clientCount: number;
   readonly hostileCount: number;
   /** null: nobody is hostile. */
-  readonly attack: AttackName | null;
+  readonly attack: AttackName | VariantName | null;
   readonly rule: RobustRule;
   /** Where updates are masked in groups: members of a group, and the norm to which honest clients cut theirs. */
   readonly groups?: { readonly size: number; readonly clipNorm: number };
@@ -60,7 +60,14 @@ export async function accuracyUnder(options: WorldOptions): Promise<number> {
     const honest = clients.slice(hostile).map((rows) => trained(model, rows));
     const flipped = trained(model, clients[0]!.map(flip));
     const sent =
-      attack === null ? [] : attacks[attack]({ honest, flipped, hostileCount: hostile, random: drawn.fork('attack') });
+      attack === null
+        ? []
+        : { ...attacks, ...attackVariants }[attack]({
+            honest,
+            flipped,
+            hostileCount: hostile,
+            random: drawn.fork('attack'),
+          });
     const all = [...sent, ...honest];
     const vectors = groups === undefined ? all : groupMeans(all, groups, hostile, drawn.fork('groups'));
     const sentCount = groups === undefined ? all.length : Math.floor(all.length / groups.size);

@@ -3,7 +3,13 @@ import { robustRuleOf } from '../../../coordinator/aggregation/robust/robust-rul
 import type { RobustRule } from '../../../coordinator/aggregation/robust/rule.ts';
 import { plainMean } from '../../../coordinator/aggregation/robust/views.ts';
 import { type RobustRuleName, robustDeclarationOf, robustRuleNames } from '../../../shared/update/robust-rules.ts';
-import { attacks, gatedAttacks } from '../../../simulations/attacks/attacks.ts';
+import {
+  type AttackName,
+  attacks,
+  attackVariants,
+  gatedAttacks,
+  type VariantName,
+} from '../../../simulations/attacks/attacks.ts';
 import { accuracyUnder } from '../../../simulations/attacks/logistic-world.ts';
 
 /** Points of accuracy that a gated attack may cost. */
@@ -68,6 +74,58 @@ describe('attack-suite', () => {
       });
       assert.ok(accuracy >= honest - dropMax, `${attack}: ${accuracy}`);
     }
+  });
+
+  for (const [robust, hostileCount] of [
+    ['median', 4],
+    ['trimmed-mean', 4],
+    ['geometric-median', 2],
+  ] as const) {
+    it(`[ATK-6/${robust}] ${robust} behind buckets of two keeps within five points under every gated attack, ${hostileCount} of 20 hostile`, async () => {
+      const rule = robustRuleOf({ robust, hostileMax: hostileCount, bucketSize: 2 })!;
+      for (const attack of gatedAttacks) {
+        const accuracy = await accuracyUnder({ ...single, hostileCount, attack, rule });
+        assert.ok(accuracy >= honest - dropMax, `${attack}: ${accuracy}, without attack ${honest}`);
+      }
+    });
+  }
+
+  const all = [...Object.keys(attacks), ...Object.keys(attackVariants)] as (AttackName | VariantName)[];
+  const crude: readonly string[] = ['sign-flip-4', 'gaussian-10', 'gaussian-200', 'ipm-10', 'zero'];
+  const refused: readonly string[] = ['not-a-number', 'infinite'];
+  for (const robust of robustRuleNames) {
+    if (robust === 'none') continue;
+    it(`[ATK-7/${robust}] ${robust} under every attack of the list: crude ones cost five points at most, numbers that are none are refused`, async () => {
+      const hostileCount = robustDeclarationOf(robust).countMin(4) > single.clientCount ? 2 : 4;
+      for (const attack of all) {
+        const play = () => accuracyUnder({ ...single, hostileCount, attack, rule: ruleOf(robust, hostileCount) });
+        if (refused.includes(attack)) {
+          await assert.rejects(play, { code: 'update-not-finite' }, attack);
+          continue;
+        }
+        const accuracy = await play();
+        const least = crude.includes(attack) ? honest - dropMax : 0;
+        assert.ok(accuracy >= least && accuracy <= 1, `${attack}: ${accuracy}, without attack ${honest}`);
+      }
+    });
+  }
+
+  it('[ATK-8] Min-Max and Min-Sum reach their bound in every direction, and ALIE moves the mean as far on either side', () => {
+    const honestUpdates = [Float64Array.of(0, 1), Float64Array.of(1, 0), Float64Array.of(2, 2), Float64Array.of(1, 3)];
+    const input = { honest: honestUpdates, flipped: Float64Array.of(0, 0), hostileCount: 1, random: null as never };
+    const between = (left: Float64Array, right: Float64Array) => Math.hypot(left[0]! - right[0]!, left[1]! - right[1]!);
+    const sumFrom = (one: Float64Array) => honestUpdates.reduce((sum, other) => sum + between(one, other) ** 2, 0);
+    const widest = Math.max(...honestUpdates.flatMap((one) => honestUpdates.map((other) => between(one, other))));
+    for (const make of [attacks['min-max'], attackVariants['min-max-unit'], attackVariants['min-max-sign']]) {
+      const [sent] = make(input);
+      assert.ok(Math.abs(Math.max(...honestUpdates.map((one) => between(one, sent!))) - widest) < 1e-3);
+    }
+    for (const make of [attacks['min-sum'], attackVariants['min-sum-unit'], attackVariants['min-sum-sign']]) {
+      const [sent] = make(input);
+      assert.ok(Math.abs(sumFrom(sent!) - Math.max(...honestUpdates.map(sumFrom))) < 1e-3);
+    }
+    const [low, high] = [attacks.alie(input)[0]!, attackVariants['alie-plus'](input)[0]!];
+    for (const [index, mean] of [1, 1.5].entries()) assert.ok(Math.abs((low[index]! + high[index]!) / 2 - mean) < 1e-9);
   });
 
   it('[ATK-5] hostile updates of Min-Max stay as close to the honest as these are to each other', () => {
