@@ -8,6 +8,7 @@ import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
 import type { Clock } from '../../shared/core/ports.ts';
 import type { SeededRandom } from '../../shared/core/random.ts';
 import type { Evaluate, Offer } from '../../shared/protocol/messages.ts';
+import { violation } from '../../shared/protocol/violations.ts';
 import type { MaskedTerms } from '../../shared/secure-aggregation/terms.ts';
 import { check } from '../checkers/check.ts';
 import type { Faults } from '../faults/faults.ts';
@@ -139,7 +140,8 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
         prepared.add(roundHash);
         if (luck < 0.03) later(10, { type: 'work-failed', roundHash, detail: 'the disk is full' });
         else if (luck < 0.06) later(10, { type: 'plan-refused', roundHash, reason: 'not here' });
-        else later(50, { type: 'prepared', roundHash, facts });
+        // A base that is not there yet takes longer than a connection.
+        else later(luck < 0.1 ? 1_000 : 50, { type: 'prepared', roundHash, facts });
         break;
       }
       case 'train':
@@ -200,7 +202,8 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
       if (offer !== null) say(kind, offer.roundHash, `lie ${random.integer(3)}`);
     }
     if (faults.strikes('vanished-client')) crash();
-    if (state === next.state && !faults.isHealed() && random.uniform() < 0.03) disturb(state);
+    const rate = isConnected ? 0.03 : 0.08;
+    if (state === next.state && !faults.isHealed() && random.uniform() < rate) disturb(state);
   };
   /** What befalls a site: its connection breaks, its work fails, its user stops it, a stage comes again. */
   const disturb = ({ phase }: SessionState): void => {
@@ -210,11 +213,13 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
       leave();
       isConnected = false;
       step({ type: 'connection-lost', detail: 'it broke' });
-    } else if (chosen < 0.7 && roundHash !== null) step({ type: 'work-failed', roundHash, detail: 'something broke' });
+    } else if (chosen < 0.6 && roundHash !== null) step({ type: 'work-failed', roundHash, detail: 'something broke' });
+    else if (chosen < 0.7 && roundHash !== null)
+      step({ type: 'round-refused', roundHash, refused: violation('stale-round', 'it is over') });
     else if (chosen < 0.9)
       step({ type: 'stage', stage: { roundHash: roundHash ?? ('' as Digest), event: { type: 'open' } } });
-    else if (chosen < 0.93) step({ type: 'stop' });
-    else if (chosen < 0.95) step({ type: 'admission-refused', detail: 'its certificate is old' });
+    else if (chosen < 0.95) step({ type: 'stop' });
+    else step({ type: 'admission-refused', detail: 'its certificate is old' });
   };
   begin();
 

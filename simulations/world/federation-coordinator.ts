@@ -51,7 +51,6 @@ export interface CoordinatorPorts {
 export interface FederationCoordinator {
   hear(from: ClientId, message: UpwardMessage): boolean;
   left(clientId: ClientId): void;
-  stop(): void;
   reform(): void;
   readonly isUp: () => boolean;
   /** How the federation ended, null before. */
@@ -216,6 +215,9 @@ export function createFederationCoordinator(ports: CoordinatorPorts): Federation
       perform(effect);
       if (end === null && effect.type !== 'reject' && faults.strikes('killed-coordinator')) kill();
     }
+    // Its operator stops it: at any step, so that no phase is too short for it.
+    if (state === step.state && end === null && !faults.isHealed() && random.uniform() < 0.002)
+      take({ type: 'stop-requested' });
   };
   const setTimer = (): void => {
     cancelTimer();
@@ -295,9 +297,6 @@ export function createFederationCoordinator(ports: CoordinatorPorts): Federation
     },
     left: (clientId) => {
       if (state !== null && end === null) take({ type: 'client-left', clientId });
-    },
-    stop: () => {
-      if (state !== null && end === null) take({ type: 'stop-requested' });
     },
     reform: () => {
       isHostile = false;

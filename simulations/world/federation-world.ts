@@ -163,7 +163,6 @@ function runToEnd(seed: number, coverage: FederationCoverage, machines: Federati
       }),
     );
   }
-  if (random.uniform() < 0.1) clock.after(random.integer(20_000), () => coordinator.stop());
   clock.after(healsAtMs, () => {
     faults.heal();
     coordinator.reform();
