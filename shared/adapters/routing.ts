@@ -8,6 +8,7 @@
  */
 import {
   add,
+  div,
   exp,
   log,
   max,
@@ -20,6 +21,7 @@ import {
   type Tensor2D,
   tensor2d,
 } from '@tensorflow/tfjs-core';
+import { withGradient } from '../compute/custom-gradient.ts';
 
 /** What {@link dispatchTokens} needs. */
 export interface RoutingOptions {
@@ -109,8 +111,23 @@ export function balanceLoss(
   return sum(mul(probabilities, tensor2d(weights, probabilities.shape)));
 }
 
-/** The loss that keeps logits `[tokens, experts]` small (Zoph 2022, equation 5): the mean of (log Σ exp)². */
+/**
+ * The loss that keeps logits `[tokens, experts]` small (Zoph 2022, equation 5): the mean of l² with l = log Σ exp. Its gradient is 2 l softmax over the
+ * number of tokens; the largest logit, which keeps exp finite, has no part in it.
+ */
 export function routerLoss(logits: Tensor2D): Tensor1D {
-  const largest = max(logits, 1, true);
-  return mean(square(add(largest, log(sum(exp(sub(logits, largest)), 1, true)))));
+  return withGradient([logits], (input: Tensor2D) => {
+    const largest = max(input, 1, true);
+    const powers = exp(sub(input, largest));
+    const total = sum(powers, 1, true);
+    const level = add(largest, log(total));
+    return {
+      value: mean(square(level)),
+      saved: [powers, total, level],
+      backward: (upstream: Tensor1D, saved) => {
+        const [kept, sums, levels] = saved as [Tensor2D, Tensor2D, Tensor2D];
+        return [mul(kept, mul(div(levels, sums), mul(upstream, 2 / kept.shape[0])))];
+      },
+    };
+  });
 }

@@ -106,6 +106,7 @@ function resultsOf(
     ratio: hundredths(median(own.ms) / median(other.ms)),
     cpuRatio: hundredths(median(own.cpuMs) / median(other.cpuMs)),
     clientRatio: hundredths(median(client.ms) / median(other.ms)),
+    clientCpuRatio: hundredths(median(client.cpuMs) / median(other.cpuMs)),
     memoryRatio: hundredths(own.peakBytes / other.peakBytes),
     lossDifference: Math.max(...own.losses.map((loss, step) => Math.abs(loss - other.losses[step]!))),
     pytorch: theirs.facts.version,
