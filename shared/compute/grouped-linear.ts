@@ -12,10 +12,10 @@ import {
   type Tensor,
   type Tensor1D,
   type Tensor2D,
-  transpose,
 } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { withGradient } from './custom-gradient.ts';
+import { timesTransposed, transposedProduct } from './products.ts';
 
 /** The next `count` rows, at least one, with their map. */
 export interface RowGroup {
@@ -49,7 +49,7 @@ export function groupedLinear(input: Tensor2D, groups: readonly RowGroup[]): Ten
         const gradients = keptWeights.map((weight, group) => {
           const [own, ownInput] = [ofGroup(upstream, group), ofGroup(keptInput, group)];
           return {
-            input: matMul(own, transpose(weight)),
+            input: timesTransposed(own, weight),
             weight: transposedProduct(ownInput, own),
             bias: reshape(matMul(ones([1, own.shape[0]]), own), [-1]),
           };
@@ -65,9 +65,4 @@ export function groupedLinear(input: Tensor2D, groups: readonly RowGroup[]): Ten
       },
     };
   });
-}
-
-/** aᵀ b with an explicit transposition of the narrower side (decision 5). */
-function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
-  return a.shape[1] <= b.shape[1] ? matMul(transpose(a), b) : transpose(matMul(transpose(b), a));
 }

@@ -281,8 +281,8 @@ function product(x: Tensor2D, weight: Tensor2D, bias: Tensor1D | null): Tensor2D
   return multiply(x, weight, { bias });
 }
 
-/** `g wᵀ` for `g` `[rows, out]` and `w` `[in, out]`. */
-function timesTransposed(g: Tensor2D, w: Tensor2D): Tensor2D {
+/** `g wᵀ` for `g` `[rows, out]` and `w` `[in, out]`, without a gradient. */
+export function timesTransposed(g: Tensor2D, w: Tensor2D): Tensor2D {
   return needsCopies() ? multiply(g, transpose(w)) : multiply(g, w, { transposeB: true });
 }
 
@@ -347,8 +347,8 @@ function trainableTiedProduct(input: Tensor2D, embedding: Tensor2D): Tensor2D {
 /** A result with so many times more rows than columns takes twice as long as its transpose. */
 const narrowTimes = 4;
 
-/** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`; where that is slow, with an explicit transposition of the narrower one. */
-function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
+/** aᵀ b for `a` `[rows, m]` and `b` `[rows, n]`; where that is slow, with an explicit transposition of the narrower one. Without a gradient. */
+export function transposedProduct(a: Tensor2D, b: Tensor2D): Tensor2D {
   if (!needsCopies() && a.shape[1] < narrowTimes * b.shape[1]) return multiply(a, b, { transposeA: true });
   if (!needsCopies()) return tidy(() => transpose(multiply(b, a, { transposeA: true })));
   return tidy(() => (a.shape[1] <= b.shape[1] ? multiply(transpose(a), b) : transpose(multiply(transpose(b), a))));
