@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import { gaussianDpDelta, gaussianEpsilon } from '../../../shared/privacy/gaussian-accountant.ts';
 import { composeLosses } from '../../../shared/privacy/pld-accountant.ts';
 import { noiseMultiplierFor, rdpEpsilon, stepRdp } from '../../../shared/privacy/rdp-accountant.ts';
+import { computedRows } from './computed-rows.ts';
 
 const mechanism = (noiseMultiplier: number, samplingRate: number, stepCount: number) => ({
   noiseMultiplier,
@@ -75,6 +76,16 @@ describe('accountants', () => {
     const interval = 1e-4;
     close(composeLosses(own, { interval }).dpDeltaAt(1), 4.243484012e-6, 2e-8);
     close(composeLosses(own, { adjacency: 'replace', interval }).epsilonAt(1e-5), 1.9931200626, 1e-3);
+  });
+
+  it('[accountant-vectors] computed rows: Rényi divergence is no less than the loss distribution and no more than the reference', () => {
+    // At fractional orders the reference has a looser bound.
+    for (const [noiseMultiplier, samplingRate, stepCount, dpDelta, byOrders, byLosses] of computedRows)
+      within(
+        rdpEpsilon(mechanism(noiseMultiplier, samplingRate, stepCount), dpDelta).epsilon,
+        byLosses,
+        byOrders + 5e-4,
+      );
   });
 
   it('[accountant-vectors] without sampling the exact value, and loss distributions never below it', () => {
