@@ -40,7 +40,7 @@ describe('world', () => {
     const coverage = createCoverage();
     for (let seed = 0; seed < worldCount; seed++) runWorld(seed, coverage);
     assert.deepEqual(missingFrom(coverage, least), []);
-  }).timeout(120_000);
+  }).timeout(240_000);
 
   it('[WORLD-2] a world is its seed: run again, it sees the same', () => {
     const [once, again] = [createCoverage(), createCoverage()];
