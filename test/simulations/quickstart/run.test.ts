@@ -153,14 +153,17 @@ describe('the quickstart', function () {
     assert.ok(!existsSync(outFolder));
   });
 
-  it('[QST-5] a back end that is not there ends the federation with the reason', async function () {
+  it('[QST-5] a back end that is not there ends the run with the reason, before a round begins', async function () {
     const isInstalled = await import('@tensorflow/tfjs-node-gpu' as string).then(
       () => true,
       () => false,
     );
     if (isInstalled) this.skip();
     const run = runQuickstart({ ...options, backend: 'node-gpu', outFolder: join(folder, 'gpu') }, silentHooks());
-    await assert.rejects(run, /federation ended early: .*backend-unavailable/s);
+    await assert.rejects(
+      run,
+      /^FederationError: the site site-\d: the back end node-gpu does not work here: .*is not installed/,
+    );
   });
 
   it('[QST-6] a child that fails says whose fault it is; one that is interrupted, or asked to, ends', async () => {
