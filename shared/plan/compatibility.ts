@@ -3,6 +3,7 @@
  * from what the rules declare; the table in the documentation is printed from the same function that refuses plans, and what it names as nearest
  * is a combination, too, which a test makes a plan of.
  */
+import { assert } from '../core/assert.ts';
 import { groupSizeMin } from '../secure-aggregation/threshold.ts';
 import { averagesFactors, declarationOf, type LowRankRule, lowRankRuleNames } from '../update/low-rank-rules.ts';
 import { type RobustRuleName, robustDeclarationOf, robustRuleNames } from '../update/robust-rules.ts';
@@ -186,7 +187,10 @@ function mechanismConflict({ sight, privacy }: Combination, conflict: MakeConfli
 /** All that has to be changed until a combination works, in this order: the `nearest` of the last is one that does. */
 export function conflictsOf(combination: Combination): readonly Conflict[] {
   const conflicts: Conflict[] = [];
-  for (let next = conflictOf(combination); next !== null; next = conflictOf(next.nearest)) conflicts.push(next);
+  for (let next = conflictOf(combination); next !== null; next = conflictOf(next.nearest)) {
+    assert(conflicts.length < 10, 'every change brings a combination nearer to one that works');
+    conflicts.push(next);
+  }
   return conflicts;
 }
 
