@@ -1,5 +1,5 @@
 /**
- * Bottleneck adapters: W_up σ(W_down u + c_down) + c_up beside or behind a sublayer (Houlsby 2019, Pfeiffer 2020, He 2022, Steitz and Roth
+ * Bottleneck adapters: A(u) = W_up σ(W_down u + c_down) + c_up beside or behind a sublayer (Houlsby 2019, Pfeiffer 2020, He 2022, Steitz and Roth
  * 2024). The equation with all options stands in `bottleneck-core.ts`, the placements in `bottleneck-wiring.ts`. Kernels are `[hidden,
  * width]` and `[width, hidden]`.
  */

@@ -1,6 +1,6 @@
 /**
- * The base itself in training: w + δ for every tensor w of the checkpoint, or for its norms or its biases alone (Ben Zaken 2022, BitFit), with δ
- * zero at the start. It is what adapters are compared with: its update is as large as the base.
+ * The base itself in training (Devlin 2019, section 3.2, fine-tuning): w' = w + δ for every tensor w of the checkpoint, or for its norms or its biases
+ * alone (Ben Zaken 2022, BitFit), with δ of the shape of w, such as `[in, out]`, and zero at the start. It is what adapters are compared with: its update is as large as the base.
  */
 import { add } from '@tensorflow/tfjs-core';
 import * as z from 'zod/mini';

@@ -10,7 +10,7 @@ import { joinedExamples } from './method-names.ts';
 import { type BoundAdapter, methodNames, parseAdapter } from './registry.ts';
 
 interface Entry {
-  /** Where it was published. */
+  /** Where it was published, by the names that its file gives in full. */
   readonly paper: string;
   readonly purpose: string;
   readonly checks: string;
@@ -34,7 +34,11 @@ const fixtures = { hub: 'AdapterHub', peft: 'PEFT' } as const;
 const numeric = 'float64 reference, finite differences';
 
 const entries: Readonly<Record<string, Entry>> = {
-  none: { paper: '', purpose: 'the control: a head alone, which every adapter must beat', checks: 'exact identity' },
+  none: {
+    paper: 'Alain and Bengio 2016',
+    purpose: 'the control: a head alone, which every adapter must beat',
+    checks: 'exact identity',
+  },
   bottleneck: {
     paper: 'Houlsby 2019, Pfeiffer 2020, He 2022, Steitz and Roth 2024',
     purpose: 'the safe choice for tasks of one site or many; four placements',
@@ -110,7 +114,7 @@ const entries: Readonly<Record<string, Entry>> = {
     checks: numeric,
   },
   full: {
-    paper: 'Ben Zaken 2022 for parts',
+    paper: 'Devlin 2019, Ben Zaken 2022 for parts',
     purpose: 'the other control: the whole base trains, and travels',
     checks: 'identity, w + δ, finite differences through the base, learning what a head alone cannot',
   },
@@ -142,7 +146,7 @@ const entries: Readonly<Record<string, Entry>> = {
     settings: { members: joinedExamples.stack.members },
   },
   average: {
-    paper: 'Chronopoulou 2023',
+    paper: 'Wang 2021, Chronopoulou 2023',
     purpose: 'several adapters at fixed, learned or personal weights; tasks that none was trained for',
     checks: `members alone, ${numeric}`,
     settings: joinedExamples.average,
@@ -154,20 +158,20 @@ const entries: Readonly<Record<string, Entry>> = {
     settings: joinedExamples.gate,
   },
   split: {
-    paper: 'AdapterHub',
+    paper: 'Poth 2023',
     purpose: 'texts of known parts, such as a question before its passage',
     checks: `members alone, ${numeric}`,
     settings: joinedExamples.split,
   },
   parallel: {
-    paper: 'AdapterHub',
+    paper: 'Rücklé 2021, Poth 2023',
     purpose: 'several adapters over one batch, each with its own head: tasks or settings side by side in one pass',
     checks: `${fixtures.hub}, members alone, finite differences`,
     fixtures: ['parallel_heads'],
     settings: joinedExamples.parallel,
   },
   'batch-split': {
-    paper: 'AdapterHub, PEFT',
+    paper: 'Poth 2023',
     purpose: 'one batch with rows for many adapters: serving, and simulated cohorts',
     checks: `${fixtures.hub}, members alone, finite differences`,
     fixtures: ['batch_split'],

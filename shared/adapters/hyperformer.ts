@@ -1,7 +1,7 @@
 /**
  * Adapters written by a shared network (Karimi Mahabadi 2021): tasks, layers and positions have vectors, and what adapts a sublayer is generated
- * from them, so that tasks teach each other through the network and are kept apart by their vectors. The equation stands in
- * `hypernetwork.ts`; the generated A reads h and its result is added to it, at the end of both halves of a block.
+ * from them, so that tasks teach each other through the network and are kept apart by their vectors. The equation of A stands in
+ * `hypernetwork.ts`; it reads h `[batch, sequence, hidden]` and its result is added, h' = h + A(h), at the end of both halves of a block.
  *
  * `generators: shared` is HyperFormer++ (one generator, positions have vectors), `perSublayer` HyperFormer. Three ways to name the task:
  * by one of `tasks`; by weights over them, z = Σ α_i z_i (interpolation, for a task in between; the generated weights are not interpolated

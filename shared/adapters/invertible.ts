@@ -1,6 +1,7 @@
 /**
  * Invertible adapters (Pfeiffer 2020b, MAD-X, section 4.2): a trained bijection of what enters the first layer, whose inverse stands before
- * the output matrix of the language-model head, so that one adapter translates both ends of a language. States are halves x1, x2:
+ * the output matrix of the language-model head, so that one adapter translates both ends of a language. States are halves x1, x2
+ * `[batch, sequence, hidden / 2]`:
  *
  * - `nice` (Dinh 2015, section 3): y1 = x1 + F(x2), y2 = x2 + G(y1), as AdapterHub has it.
  * - `glow` (affine; Dinh 2017, equation 8): y1 = e(s2) ∘ x1 + t2 with (s2, t2) = F(x2), y2 = e(s1) ∘ x2 + t1 with (s1, t1) = G(y1), where

@@ -1,6 +1,6 @@
 /**
- * Prefix tuning (Li and Liang 2021, section 4): trained keys and values `[length, width]` stand in front of those of every chosen layer,
- * and every token attends to them; width is the base's number of key and value heads times their size.
+ * Prefix tuning (Li and Liang 2021, section 4): trained keys P_k and values P_v `[length, width]` stand in front of those of every chosen
+ * layer, and every token attends to them: attention = softmax(q [P_k; K]ᵀ / √d) [P_v; V]; width is the base's number of key and value heads times their size.
  *
  * They are trained directly (as PEFT and AdapterHub store them), or made by a network that all layers share, W2 tanh(W1 e + c1) + c2 with
  * e `[length, hidden]` (section 4.3), which trains more steadily; `eject` computes the values that it gives, and the network can go.

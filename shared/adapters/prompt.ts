@@ -1,6 +1,6 @@
 /**
- * Prompt tuning (Lester 2021, section 2): trained vectors `[length, hidden]` stand in front of the words of every text, as if they were
- * words. They get positions and norms as words do (`words`, as PEFT), or enter the first layer as they are (`embeddings`, as AdapterHub).
+ * Prompt tuning (Lester 2021, section 2): trained vectors P `[length, hidden]` stand in front of the words X of every text, as if they
+ * were words: the base reads X' = [P; X] `[length + sequence, hidden]`. They get positions and norms as words do (`words`, as PEFT), or enter the first layer as they are (`embeddings`, as AdapterHub).
  * The states that leave the base are longer by them; heads read those of the text. It does not start as an identity: the text attends to
  * them.
  */

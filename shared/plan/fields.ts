@@ -22,7 +22,7 @@ function describeRange({ above, atLeast, below, atMost }: Range): string {
 
 /** A finite number within `range`. */
 export function numberField(range: Range): z.ZodMiniType<number> {
-  const error = `a number ${describeRange(range)}`;
+  const error = `a number ${describeRange(range)}`.trim();
   const { above, atLeast, below, atMost } = range;
   return z.number({ error }).check(
     z.refine((value) => above === undefined || value > above, { error }),

@@ -1,7 +1,12 @@
 /**
- * The weighted mean of what adapters put out, at every site: with weights w that sum to 1, h + Σ w_i c_i at the end of a sublayer and
- * y + Σ w_i (y_i − y) at a linear map (`Average` of AdapterHub, without the further factor 1/N of its code). A member that does not act at a
- * site counts there with no change.
+ * The weighted mean of what adapters put out, at every site (Wang 2021, EMEA, who ensemble adapters that way; Chronopoulou 2023, AdapterSoup, for the
+ * choice of members by `similarity.ts`): with weights w that sum to 1, h' = h + Σ w_i c_i at the end of a sublayer and y' = y + Σ w_i (y_i − y) at a
+ * linear map (`Average` of AdapterHub, without the further factor 1/N of its code). A member that does not act at a site counts there with no
+ * change.
+ *
+ * It is exact: a member at the weight 1 computes what it does alone, and members that are linear in the map are one linear map, so that at fixed
+ * weights they merge into the base, W' = W + Σ w_i (W_i − W) with W_i `[in, out]` merged by member i alone. The mean of parameters, which costs one
+ * adapter in place of N, is another thing for all but one layer (`merging/`).
  *
  * Weights are fixed, or learned as w = softmax(logits) `[members]`: by all clients together, or `personal`, so that each client mixes the
  * same adapters in its own way and its weights never leave it.
@@ -70,7 +75,7 @@ export const bindAverage: CompositionBinder = (value, base, bindMember) => {
     configuration: { members: configurations, weights: asked, normalise, learning },
     members,
     ...(learning === 'none'
-      ? {}
+      ? { merges: weights }
       : { own: { tensors: [logits], initialise: () => Float32Array.from(weights, (weight) => Math.log(weight)) } }),
     hooks: (hooks, context) => {
       if (learning !== 'none') return averageHooks(hooks, () => learnedWeights(context));

@@ -1,6 +1,6 @@
 /**
- * One batch, rows by adapter: every row passes through the member it belongs to, and the base runs once for all of them (`BatchSplit` of
- * AdapterHub, the mixed batch of PEFT). Row by row it is the same as running each adapter alone, so serving puts requests for many
+ * One batch, rows by adapter (Poth 2023, composition blocks; `BatchSplit` of AdapterHub, the mixed batch of PEFT): every row b passes through the
+ * member m(b) it belongs to, h'_b = h_b + c_{m(b)}(h_b, x_b) with h_b `[sequence, hidden]`, and the base runs once for all of them. Row by row it is the same as running each adapter alone, so serving puts requests for many
  * adapters into one batch, and a simulation the clients of a cohort.
  *
  * Which rows belong to whom comes with the pass (`AdapterContext.rows`: places of members, or -1 for the base alone), or stands in the

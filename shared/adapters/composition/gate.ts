@@ -1,6 +1,6 @@
 /**
  * Whole adapters on or off: a gate z in [0, 1] for every half of a block multiplies what an adapter changes there, and learns to be exactly 0
- * where the adapter is not worth it. Hard concrete gates (Louizos 2018, section 2.2) with a trained log α for each site:
+ * where the adapter is not worth it. Hard concrete gates (Louizos 2018, section 2.2) with a trained log α for each site, `[layers, 2]`:
  *
  *     training    s = sigmoid((log u − log(1 − u) + log α) / β), u uniform     evaluation  s = sigmoid(log α)
  *     z = min(1, max(0, s (ζ − γ) + γ)) with β = 2/3, γ = −0.1, ζ = 1.1

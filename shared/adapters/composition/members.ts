@@ -129,17 +129,27 @@ export interface ComposedOptions {
     readonly tensors: readonly TensorSpecification[];
     readonly initialise: (specification: TensorSpecification, random: SeededRandom) => Float32Array;
   };
-  /** The hooks of the whole from those of the members, in their order. */
-  readonly hooks: (members: readonly AdapterHooks[], context: AdapterContext) => AdapterHooks;
+  /**
+   * The hooks of the whole from those of the members, in their order. `still` are those of the same pass without what training draws, such as
+   * dropout.
+   */
+  readonly hooks: (
+    members: readonly AdapterHooks[],
+    context: AdapterContext,
+    still: () => readonly AdapterHooks[],
+  ) => AdapterHooks;
   /** The pass of one member, from what it would see of the whole, where it sees only a part of the batch or of the sequence. */
   readonly partOf?: (context: AdapterContext, place: number) => AdapterContext;
-  /** Whether it is the members' changes of a map one after the other, so that they merge in that order where all do. */
-  readonly mergesInOrder?: boolean;
+  /**
+   * How the members' changes of a map are one, where all of them merge: one after the other, or the sum of what each alone changes at these
+   * weights. Absent where they are not.
+   */
+  readonly merges?: 'in-order' | readonly number[];
 }
 
 /** A composition as a bound adapter. */
 export function composed(options: ComposedOptions): BoundAdapter {
-  const { method, configuration, members, own, hooks, partOf, mergesInOrder = false } = options;
+  const { method, configuration, members, own, hooks, partOf, merges } = options;
   const memberTensors = members.flatMap((member) => member.adapter.tensors.map((tensor) => placed(member, tensor)));
   const virtualTokens = members.reduce((sum, { adapter }) => sum + (adapter.virtualTokens ?? 0), 0);
   const ownNames = new Set(own?.tensors.map(({ name }) => name));
@@ -153,32 +163,62 @@ export function composed(options: ComposedOptions): BoundAdapter {
       const member = members.find(({ id: prefix }) => prefix === specification.name.slice(0, dot))!;
       return member.adapter.initialise({ ...specification, name: specification.name.slice(dot + 1) }, random);
     },
-    hooks: (context) =>
-      hooks(
+    hooks: (context) => {
+      const ofMembers = (pass: AdapterContext): AdapterHooks[] =>
         members.map((member, place) => {
-          const whole = memberContext(member, context);
+          const whole = memberContext(member, pass);
           return member.adapter.hooks(partOf?.(whole, place) ?? whole);
-        }),
-        context,
-      ),
+        });
+      return hooks(ofMembers(context), context, () => ofMembers({ ...context, training: false }));
+    },
     ...(virtualTokens === 0 ? {} : { virtualTokens }),
-    ...(mergesInOrder ? mergesOf(members) : {}),
+    ...(merges === undefined ? {} : merges === 'in-order' ? mergesInOrder(members) : mergesWeighed(members, merges)),
   };
 }
 
 /** Merging in order and unmerging in reverse, where all members can. */
-function mergesOf(members: readonly Member[]): Pick<BoundAdapter, 'merge' | 'unmerge'> {
+function mergesInOrder(members: readonly Member[]): Pick<BoundAdapter, 'merge' | 'unmerge'> {
   const merge = chained(members, 'merge');
   const unmerge = chained([...members].reverse(), 'unmerge');
   return { ...(merge && { merge }), ...(unmerge && { unmerge }) };
 }
 
-/** The members' changes of one frozen map, one after the other; null where a member has none. */
-function chained(members: readonly Member[], direction: 'merge' | 'unmerge'): BoundMapChange | null {
+/** What members change in a frozen map, with the names of their tensors; null where one has no such change. */
+function changesOf(members: readonly Member[], direction: 'merge' | 'unmerge') {
   const changes = members.flatMap(({ id: prefix, adapter: { [direction]: change } }) =>
     change === undefined ? [] : [{ prefix, change }],
   );
-  if (changes.length < members.length) return null;
+  return changes.length < members.length ? null : changes;
+}
+
+/** W + Σ w_i (W_i − W), where all members merge. It is not undone one by one, since W_i may be a multiple of W. */
+function mergesWeighed(members: readonly Member[], weights: readonly number[]): Pick<BoundAdapter, 'merge'> {
+  const changes = changesOf(members, 'merge');
+  if (changes === null) return {};
+  const sum = (values: Float32Array, merged: readonly (Float32Array | undefined)[]): Float32Array =>
+    values.map((value, index) =>
+      merged.reduce((total, one, place) => total + weights[place]! * ((one?.[index] ?? value) - value), value),
+    );
+  return {
+    merge: (site, map, parameters) => {
+      const merged = changes.map(({ prefix, change }) => change(site, map, tensorsBelow(prefix, parameters)));
+      if (merged.every((one) => one === undefined)) return undefined;
+      const kernel = sum(
+        map.kernel,
+        merged.map((one) => one?.kernel),
+      );
+      const biases = merged.map((one) => one?.bias ?? undefined);
+      const none = biases.find((bias) => bias !== undefined)?.map(() => 0) ?? null;
+      const bias = map.bias ?? none;
+      return { kernel, bias: bias === null ? null : sum(bias, biases) };
+    },
+  };
+}
+
+/** The members' changes of one frozen map, one after the other; null where a member has none. */
+function chained(members: readonly Member[], direction: 'merge' | 'unmerge'): BoundMapChange | null {
+  const changes = changesOf(members, direction);
+  if (changes === null) return null;
   return (site, map, parameters) => {
     let current: LinearWeights | undefined;
     for (const { prefix, change } of changes)

@@ -1,6 +1,7 @@
 /**
- * Several adapters over one batch, side by side (`Parallel` of AdapterHub): the lowest layer with an adapter gets the batch once for each of
- * them, layers below run once for all, and every adapter has results, and a head, of its own. Trained with a task of kind `several` whose tasks have
+ * Several adapters over one batch, side by side (Rücklé 2021, AdapterDrop, for parallel inference; Poth 2023, composition blocks; `Parallel` of
+ * AdapterHub): with N members the lowest layer with an adapter gets the batch once for each of them, h = [h_1; …; h_N] `[N · batch, sequence,
+ * hidden]` and h'_i = h_i + c_i(h_i, x_i), layers below run once for all, and every adapter has results, and a head, of its own. Trained with a task of kind `several` whose tasks have
  * the names of the members: adapters for several tasks in one pass, or, with the same labels for all, several settings beside each other. Each
  * learns what it would alone: no gradient goes from one to the other.
  */

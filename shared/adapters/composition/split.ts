@@ -1,6 +1,10 @@
 /**
- * Stretches of the sequence by adapter: member i changes the tokens from `at[i - 1]` to before `at[i]`, the last all that follow (`Split` of
- * AdapterHub, with boundaries in place of lengths, so that texts may differ in length). For texts of known parts, such as a question in
+ * Stretches of the sequence by adapter (Poth 2023, composition blocks; `Split` of AdapterHub, with boundaries in place of lengths, so that texts may
+ * differ in length): member i changes the tokens from `at[i - 1]` to before `at[i]`, the last all that follow. With h and x `[batch, sequence, hidden]`:
+ *
+ *     h'[:, a_{i-1} : a_i] = h[:, a_{i-1} : a_i] + c_i(h[:, a_{i-1} : a_i], x[:, a_{i-1} : a_i])
+ *
+ * For texts of known parts, such as a question in
  * front of its passage. Attention still runs over the whole text.
  */
 import { concat, slice, type Tensor3D, zerosLike } from '@tensorflow/tfjs-core';

@@ -1,12 +1,12 @@
 /**
  * Adapters one after the other (Pfeiffer 2020, MAD-X, section 4: a language adapter below a task adapter; `Stack` of AdapterHub). At the end
- * of a sublayer each member reads what the one before left: h_i = h_{i-1} + c_i(h_{i-1}, x), and the last result is normed once. At a linear
+ * of a sublayer each member reads what the one before left: h_i = h_{i-1} + c_i(h_{i-1}, x), all `[batch, sequence, hidden]`, and the last result is normed once. At a linear
  * map each adds to the output of the one before. States in front of the first layer pass the members in order, those in front of the
  * language-model head in reverse, so that an invertible member is undone last; prefixes stand side by side in order, and changes of the base's
  * own tensors add up.
  */
 import { add, concat, eye, sub, type Tensor, type Tensor2D, type Tensor3D, zerosLike } from '@tensorflow/tfjs-core';
-import type { FrozenMap, MaskedStates, SiteHooks } from '../../model/base-model.ts';
+import type { FrozenMap, LinearSite, MaskedStates, SiteHooks } from '../../model/base-model.ts';
 import { sectionField } from '../../plan/fields.ts';
 import { parseSettings, refuseSettings } from '../settings.ts';
 import { type AdapterHooks, finishSublayer, type SublayerChange, sublayerChange } from '../sublayer-change.ts';
@@ -24,14 +24,22 @@ export const bindStack: CompositionBinder = (value, base, bindMember) => {
   }));
   if (misplaced.length > 0) refuseSettings('stack', misplaced);
   const configuration = { members: configurations };
-  return composed({ method: 'stack', configuration, members, hooks: stackHooks, mergesInOrder: true });
+  return composed({
+    method: 'stack',
+    configuration,
+    members,
+    hooks: (hooks, _, still) => stackHooks(hooks, still),
+    merges: 'in-order',
+  });
 };
 
-/** The hooks of adapters one after the other. */
-export function stackHooks(members: readonly AdapterHooks[]): AdapterHooks {
+/** The hooks of adapters one after the other; `still` gives those without what training draws. */
+export function stackHooks(
+  members: readonly AdapterHooks[],
+  still: () => readonly AdapterHooks[] = () => members,
+): AdapterHooks {
   const having = <Name extends keyof AdapterHooks>(name: Name): Exclude<AdapterHooks[Name], undefined>[] =>
     members.flatMap(({ [name]: hook }) => (hook === undefined ? [] : [hook as Exclude<AdapterHooks[Name], undefined>]));
-  const linear = members.filter(({ linear: hook }) => hook !== undefined);
   const words = having('words');
   const embedding = having('embedding');
   const output = having('output').reverse();
@@ -40,7 +48,7 @@ export function stackHooks(members: readonly AdapterHooks[]): AdapterHooks {
   const starts = having('positionStart');
   return {
     ...reachOf(members),
-    ...(linear.length === 0 ? {} : { linear: chainLinear(linear) }),
+    ...(having('linear').length === 0 ? {} : { linear: chainLinear(members, still()) }),
     ...chainSublayers(members.filter(({ sublayer }) => sublayer !== undefined)),
     ...(words.length === 0 ? {} : { words: chainStates(words) }),
     ...(embedding.length === 0 ? {} : { embedding: chainStates(embedding) }),
@@ -55,23 +63,32 @@ export function stackHooks(members: readonly AdapterHooks[]): AdapterHooks {
 
 type LinearHook = NonNullable<SiteHooks['linear']>;
 
-/** A later member sees the map as earlier ones changed it, also where it runs it on another input or reads its parts. */
-function chainLinear(members: readonly AdapterHooks[]): LinearHook {
+/**
+ * A later member sees the map as earlier ones changed it, also where it runs it on another input. The parts that it reads are those without
+ * the dropout of earlier ones: DoRA norms what W is, not what a pass makes of it.
+ */
+function chainLinear(members: readonly AdapterHooks[], still: readonly AdapterHooks[]): LinearHook {
   return (site, input, output, map) => {
     let state: Tensor2D | undefined;
-    let seen = map;
-    for (const { linear, linearTargets } of members) {
-      if (linearTargets?.has(site.target) === false) continue;
-      const before = seen;
-      const replaced = linear!(site, input, state ?? output, before);
+    let [seen, quiet] = [map, map];
+    for (const [place, { linear, linearTargets }] of members.entries()) {
+      if (linear === undefined || linearTargets?.has(site.target) === false) continue;
+      const replaced = linear(site, input, state ?? output, seen);
       if (replaced === undefined) continue;
       state = replaced;
-      seen = changedMap(input.shape[1], (other) => {
-        const frozen = before.apply(other);
-        return linear!(site, other, frozen, before) ?? frozen;
-      });
+      const [before, calm] = [seen, quiet];
+      quiet = changedMap(input.shape[1], appliedBy(still[place]!.linear!, site, calm));
+      seen = { ...quiet, apply: appliedBy(linear, site, before) };
     }
     return state;
+  };
+}
+
+/** What a member makes of a map on any input. */
+function appliedBy(linear: LinearHook, site: LinearSite, map: FrozenMap): FrozenMap['apply'] {
+  return (input) => {
+    const frozen = map.apply(input);
+    return linear(site, input, frozen, map) ?? frozen;
   };
 }
 

@@ -44,6 +44,22 @@ describe('gallery of adapter methods', () => {
       for (const name of cases) assert.ok(existsSync(join(folder, base, 'adapters', `${name}.safetensors`)), name);
   });
 
+  it('[GAL-6] the file of every method holds its equation, shapes, and the papers that the gallery names', () => {
+    for (const { method, paper } of galleryOf(bertLike())) {
+      const path = ['', 'composition/']
+        .map((part) => join(root, `shared/adapters/${part}${method}.ts`))
+        .find(existsSync);
+      assert.ok(path !== undefined, `${method} is a file of its own`);
+      const header = /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(path, 'utf8'))![0];
+      const text = header.replaceAll(/\s*\n \* ?/g, ' ');
+      assert.match(text, /\S = \S/, `${method}: an equation`);
+      assert.match(text, /`\[[^\]`]*[a-z][^\]`]*\]`/, `${method}: shapes`);
+      const papers = paper.match(/[\p{Lu}][\p{L} ]+? \d{4}[a-z]?/gu) ?? [];
+      assert.ok(papers.length > 0, `${method}: a paper with its year`);
+      for (const one of papers) assert.ok(text.includes(one), `${method}: ${one}`);
+    }
+  });
+
   it('[GAL-5] counts what the equations of the methods have on BERT-base', () => {
     const [layers, hidden, inner, words, positions] = [12, 768, 3072, 30_522, 512];
     const linear = (from: number, to: number): number => from * to + to;

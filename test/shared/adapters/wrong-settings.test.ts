@@ -54,6 +54,40 @@ describe('wrong settings of adapters', () => {
     });
   }
 
+  /** Fields that take any number there is. */
+  const unbounded: ReadonlySet<string> = new Set(['bottleneck.scaling', 'vera.dInitial']);
+  const scalars = [-1, 1e12, 'nonsense', true, [], ['nonsense'], [-1], { nonsense: 1 }];
+
+  for (const method of methodNames) {
+    it(`[WRG-3] ${method}: of every field each value that it does not take is refused with the field, what it takes, and what was found`, () => {
+      const settings = (field: string, value: unknown) => ({ method, ...needed[method], [field]: value });
+      const isTaken = (field: string, value: unknown): boolean => {
+        try {
+          return parseAdapter(settings(field, value), base).method === method;
+        } catch {
+          return false;
+        }
+      };
+      for (const field of fieldsOf(method)) {
+        const refused = scalars.filter((value) => !isTaken(field, value));
+        for (const value of refused) {
+          const lines = refusalOf(settings(field, value)).split('\n');
+          const line = lines.find((one) => one.startsWith(`adapter ${method}: ${field}`)) ?? '';
+          assert.match(
+            line,
+            /^[^:]+: \S+ must \S.*[^ ], found \S/,
+            `${method}.${field} = ${JSON.stringify(value)}: ${lines}`,
+          );
+        }
+        const isNumber = [0.25, 0.5, 1, 2].some((value) => isTaken(field, value));
+        assert.ok(refused.length >= 5, `${method}.${field} refuses ${JSON.stringify(refused)}`);
+        if (!isNumber || unbounded.has(`${method}.${field}`)) continue;
+        const below = refusalOf(settings(field, -1));
+        assert.match(below, /must be a (whole )?number (from|above|at least) .*, found -1/, `${method}.${field}`);
+      }
+    });
+  }
+
   it('[WRG-2] a wrong field of a member names the member, at any depth', () => {
     const inner = { id: 'inner', method: 'stack', members: [{ id: 'deep', method: 'lora', rank: 0 }, members[0]!] };
     assert.match(
