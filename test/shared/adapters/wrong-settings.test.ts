@@ -76,7 +76,7 @@ describe('wrong settings of adapters', () => {
           assert.match(
             line,
             /^[^:]+: \S+ must \S.*[^ ], found \S/,
-            `${method}.${field} = ${JSON.stringify(value)}: ${lines}`,
+            `${method}.${field} = ${JSON.stringify(value)}: ${lines.join('; ')}`,
           );
         }
         const isNumber = [0.25, 0.5, 1, 2].some((value) => isTaken(field, value));
