@@ -50,6 +50,9 @@ export async function mergeAdapter(adapter: string, options: MergeOptions, conte
   progress.finish();
   for (const remark of merged.remarks) context.log(remark);
   if (merged.type !== 'F32') context.log(`merged values are rounded to ${merged.type}; --dtype F32 keeps them`);
+  context.log(
+    `the base stays as it is, and is the exact way back: out of merged weights an adapter comes again only up to their rounding to ${merged.type}`,
+  );
   const card = modelCard({
     manifest: document,
     format: 'merged',

@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { createAdapterDocument } from '../../../shared/adapters/adapter-document.ts';
 import { readAdapterFolder, writeAdapterFolder } from '../../../shared/adapters/adapter-folder.node.ts';
 import { parseAdapter } from '../../../shared/adapters/registry.ts';
+import { bytesOf, toHex } from '../../../shared/core/bytes.ts';
 import { seededRandom } from '../../../shared/core/random.ts';
 import type { BaseDescription } from '../../../shared/model/base-model.ts';
 import { describeBase } from '../../../shared/model/load.node.ts';
+import { readSafetensors, tensorValues } from '../../../shared/model/safetensors.ts';
 import type { Plan } from '../../../shared/plan/plan.ts';
 import type { Task } from '../../../shared/plan/task.ts';
 import { taskLayout } from '../../../shared/training/initial-adapter.ts';
@@ -209,6 +211,30 @@ describe('tributary adapters export, import, merge', () => {
     }
     const wrong = await run(['adapters', 'export', at('low'), ...onBase(), '--task', 'tone', '--out', at('none')]);
     assert.match(wrong.errors, /--task must be left out: the adapter has one task/);
+  });
+
+  it('[FMT-12] merging leaves the base and says that it is the way back, also for an average at fixed weights', async () => {
+    const members = ['x', 'y'].map((id) => ({ id, method: 'lora', rank: 2 }));
+    await write('mean', { method: 'average', members, weights: [0.7, 0.3] });
+    const weights = async (name: string) => readSafetensors(await readFile(join(at(name), 'model.safetensors')), name);
+    const plain = await weights('base');
+    for (const name of ['low', 'mean']) {
+      const argv = ['adapters', 'merge', at(name), ...onBase(), '--dtype', 'F32', '--out', at(`merged-${name}`)];
+      const { code, errors } = await run(argv);
+      assert.equal(code, 0, errors);
+      assert.match(errors, /the base stays as it is, and is the exact way back: .* only up to their rounding to F32/);
+      const merged = await weights(`merged-${name}`);
+      const changed = [...plain.tensors.keys()].filter((tensor) => {
+        const other = [...merged.tensors.keys()].find((one) => one.endsWith(tensor));
+        return (
+          other !== undefined &&
+          toHex(bytesOf(tensorValues(plain.tensors.get(tensor)!))) !==
+            toHex(bytesOf(tensorValues(merged.tensors.get(other)!)))
+        );
+      });
+      assert.ok(changed.length > 0 && changed.every((tensor) => /weight$/.test(tensor)), changed.join());
+    }
+    assert.equal((await describeBase(at('base'))).digest, base.digest);
   });
 
   it('[FMT-7] shows a folder', async () => {
