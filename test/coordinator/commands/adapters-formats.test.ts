@@ -232,7 +232,7 @@ describe('tributary adapters export, import, merge', () => {
             toHex(bytesOf(tensorValues(merged.tensors.get(other)!)))
         );
       });
-      assert.ok(changed.length > 0 && changed.every((tensor) => /weight$/.test(tensor)), changed.join());
+      assert.ok(changed.length > 0 && changed.every((tensor) => tensor.endsWith('weight')), changed.join());
     }
     assert.equal((await describeBase(at('base'))).digest, base.digest);
   });
