@@ -142,7 +142,8 @@ describe('personal parts and weights in federations', () => {
   ];
   for (const [what, adapter, personal, pattern] of cases) {
     it(`[PFD-1] ${what}: trained by every site for itself, kept by it, and never in what is published`, async () => {
-      const { parts, kept } = await federate(adapter, personal.length === 0 ? {} : { personal });
+      const { parts, kept, sent } = await federate(adapter, personal.length === 0 ? {} : { personal });
+      assert.ok(sent.length > 0 && !sent.some((name) => pattern.test(name)), `${what} is in no upload`);
       const own = parts.filter(({ name }) => pattern.test(name));
       assert.ok(own.length > 0);
       for (const { name, aggregationClass } of parts)
