@@ -38,7 +38,8 @@ const rowsOf = (site: number, parts: readonly string[]) =>
     }),
   );
 
-describe('examples of own weights and parts', () => {
+describe('examples of own weights and parts', function () {
+  this.timeout(60_000);
   let folder = '';
   let base: BaseDescription;
   before(async () => {
