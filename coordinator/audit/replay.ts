@@ -2,7 +2,7 @@
  * Replays a published round from what its plan retained: every update is the one that its client signed, and the version is what the plan's
  * rule makes of them. Trusts nothing but the signatures: the version that was published is compared with one made anew.
  */
-import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { float32Of, fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, FederationError } from '../../shared/core/errors.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
@@ -16,7 +16,8 @@ import { transcriptHashOf, type VersionRecord } from '../../shared/protocol/vers
 import { describe } from '../../shared/protocol/violations.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import type { Exchange } from '../../shared/update/exchange.ts';
-import { aggregate } from '../aggregation/aggregate.ts';
+import { aggregate, type Candidate } from '../aggregation/aggregate.ts';
+import type { OperatorModel } from '../canary/operator.ts';
 import type { CheckedVersion } from '../library/lineage.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import type { UpdateRecord } from '../store/store.ts';
@@ -39,13 +40,23 @@ export interface ReplaySource {
   readonly noise?: KeyStream | null;
   /** The norm to which updates were cut, where it follows them. */
   readonly clipNorm?: number | null;
+  /** Makes the coordinator's own step again, for rules that compare updates with one. */
+  readonly rootStep?: OperatorModel['rootUpdate'] | null;
 }
+
+/**
+ * How far a version of a rule with a step of the coordinator may be from the one made again, as a share of the length of its step: the step is trained,
+ * and back ends sum in other orders. Every other rule has to give the same bytes.
+ */
+const stepTolerance = 0.01;
 
 /** What a replay found. */
 export interface ReplayVerdict {
   readonly roundIndex: number;
   readonly version: number;
   readonly updateCount: number;
+  /** Length of the difference to what was published, as a share of the length of its step; 0 where the bytes are the same. */
+  readonly deviation: number;
   readonly faults: readonly { readonly code: string; readonly detail: string }[];
 }
 
@@ -73,23 +84,53 @@ export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> 
     const found = judgeUpdate(update, source, record);
     if (found !== null) fault('unsigned-update', `client ${update.clientId.slice(0, 8)}: ${found}`);
   }
+  let deviation = 0;
   try {
     const again = await makeAgain({ ...source, transcript: { ...whole, updates } }, before, record);
-    if (again !== record.adapterDigest)
-      fault('aggregate-tamper', `the updates give the adapter ${again}, published was ${record.adapterDigest}`);
+    const digest = digestOf(again.adapterBytes);
+    const isSame = digest === record.adapterDigest;
+    const isTrained = (source.rootStep ?? null) !== null;
+    if (!isSame && isTrained)
+      deviation = deviationOf({
+        again: again.adapterBytes,
+        published: await source.blobs.get(record.adapterDigest),
+        start: await source.blobs.get(before.record.adapterDigest),
+      });
+    if (!isSame && (!isTrained || !(deviation <= stepTolerance)))
+      fault('aggregate-tamper', `the updates give the adapter ${digest}, published was ${record.adapterDigest}`);
+    if (isSame && again.ruleState !== made.row.ruleState)
+      fault(
+        'aggregate-tamper',
+        'the updates give another state of the rule than the one from which the next round starts',
+      );
   } catch (thrown) {
     if (!(thrown instanceof FederationError)) throw thrown;
     fault(thrown.code, errorMessage(thrown));
   }
-  return { roundIndex, version: made.row.version, updateCount: updates.length, faults };
+  return { roundIndex, version: made.row.version, updateCount: updates.length, deviation, faults };
 }
 
-/** Digest of the adapter that the rule makes of the retained updates. */
+/** |again - published| / |published - start|; infinite where what is published did not move and what was made again did. */
+function deviationOf(bytes: {
+  readonly again: Uint8Array;
+  readonly published: Uint8Array;
+  readonly start: Uint8Array;
+}) {
+  const [again, published, start] = [float32Of(bytes.again), float32Of(bytes.published), float32Of(bytes.start)];
+  let [difference, step] = [0, 0];
+  for (const [index, value] of published.entries()) {
+    difference += (again[index]! - value) ** 2;
+    step += (value - start[index]!) ** 2;
+  }
+  return Math.sqrt(difference / step);
+}
+
+/** What the rule makes of the retained updates. */
 async function makeAgain(
-  { plan, exchange, transcript, blobs, judgeAt, noise = null, clipNorm = null }: ReplaySource,
+  { plan, exchange, transcript, blobs, judgeAt, noise = null, clipNorm = null, rootStep = null }: ReplaySource,
   before: CheckedVersion,
   { round, contributors, createdAtMs }: VersionRecord,
-): Promise<string> {
+): Promise<Candidate> {
   const { roundParams } = transcript;
   const masked =
     roundParams === null
@@ -104,12 +145,16 @@ async function makeAgain(
       'aggregate-tamper',
       'the retained messages open a sum of another round or of other clients',
     );
-  const candidate = await aggregate({
+  const { roundIndex } = round!;
+  const drawHash = masked?.drawHash ?? round!.roundHash;
+  const startBytes = await blobs.get(before.record.adapterDigest);
+  return aggregate({
     plan,
     exchange,
-    roundIndex: round!.roundIndex,
-    roundHash: masked?.drawHash ?? round!.roundHash,
-    startBytes: await blobs.get(before.record.adapterDigest),
+    roundIndex,
+    roundHash: drawHash,
+    root: rootStep === null ? null : await rootStep(float32Of(startBytes), { roundIndex, drawHash }),
+    startBytes,
     ruleState: before.row.ruleState,
     updates: transcript.updates.filter(({ clientId }) => contributors.includes(clientId)),
     opened: masked?.opened ?? null,
@@ -118,7 +163,6 @@ async function makeAgain(
     clipNorm,
     ...(noise === null ? {} : { entropy: noise }),
   });
-  return digestOf(candidate.adapterBytes);
 }
 
 /** What is wrong with the evidence of an update, or null: its client signed this very delta with this weight, for this round. */

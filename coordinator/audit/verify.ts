@@ -7,7 +7,7 @@ import { type Entry, entryFormat, noEntry } from '../../shared/audit/entry.ts';
 import { createMerkleTree, leafHashOf, type MerkleTree } from '../../shared/audit/merkle.ts';
 import { logProofFormat, openProvenEntry } from '../../shared/audit/proof.ts';
 import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
-import { errorMessage } from '../../shared/core/errors.ts';
+import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { FederationId } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { openCanaryRecord } from '../../shared/protocol/canary-record.ts';
@@ -17,6 +17,7 @@ import { describe, type Violation, violation } from '../../shared/protocol/viola
 import { openVoid } from '../../shared/protocol/void-record.ts';
 import { checkLineage } from '../library/lineage.ts';
 import type { LogDocument } from './log-file.ts';
+import { checkPassed, type JudgedVersions, judgeRefusal, plansOf } from './verify-gate.ts';
 
 /** A receipt of a client as its file holds it. */
 export interface ReceiptDocument {
@@ -44,7 +45,10 @@ export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocum
   const { entries, tree } = readEntries(document, fault);
   checkCheckpoints(document, tree, fault);
   checkVersions(document, entries, fault);
-  checkRefusals(document, entries, fault);
+  const lineage = lineageOf(document, fault);
+  for (const { code, detail } of lineage === null ? [] : checkPassed(lineage, fromHex(document.coordinatorKey)))
+    fault(code, detail);
+  checkRefusals(document, lineage, entries, fault);
   checkVoids(document, entries, fault);
   for (const receipt of receipts) {
     const found = judgeReceipt(receipt, document, tree);
@@ -111,17 +115,23 @@ const pinnedOf = ({ coordinatorKey, federation }: Pick<LogDocument, 'coordinator
   federationId: federation.federationId as FederationId,
 });
 
+/** The versions with the plans under which they were made; null where they do not hold, which is a fault. */
+function lineageOf({ versions, federation, coordinatorKey }: LogDocument, fault: Fault): JudgedVersions | null {
+  try {
+    const checked = checkLineage(versions, { coordinatorKey: fromHex(coordinatorKey), federation });
+    return { versions: checked, plans: plansOf(federation.plan, checked) };
+  } catch (thrown) {
+    fault(thrown instanceof StoreError ? thrown.code : 'version-damaged', errorMessage(thrown));
+    return null;
+  }
+}
+
 /** Every version is logged, and every logged version is there. */
 function checkVersions(
-  { versions, federation, coordinatorKey }: LogDocument,
+  { versions }: LogDocument,
   entries: ReturnType<typeof readEntries>['entries'],
   fault: Fault,
 ): void {
-  try {
-    checkLineage(versions, { coordinatorKey: fromHex(coordinatorKey), federation });
-  } catch (thrown) {
-    fault('version-damaged', errorMessage(thrown));
-  }
   const logged = new Map(
     entries
       .filter(({ entry }) => ['round-published', 'phase-started', 'version-withdrawn'].includes(entry.type))
@@ -140,9 +150,10 @@ function checkVersions(
     fault('version-missing', `version ${String(version)} was published, and is not there any more`);
 }
 
-/** Every refused candidate has a signed record, and was not published under its round number. */
+/** Every refused candidate has a signed record by which its plan's gate refuses it, and was not published under its round number. */
 function checkRefusals(
   { coordinatorKey, versions }: LogDocument,
+  lineage: JudgedVersions | null,
   entries: ReturnType<typeof readEntries>['entries'],
   fault: Fault,
 ): void {
@@ -152,8 +163,14 @@ function checkRefusals(
       record: bytesIn(payload.record),
       signature: bytesIn(payload.signature),
     });
-    if (!opened.ok) fault(opened.error.code, `entry ${entry.sequence}: ${opened.error.detail}`);
-    else if (versions.some(({ roundIndex }) => roundIndex === opened.value.roundIndex))
+    if (!opened.ok) {
+      fault(opened.error.code, `entry ${entry.sequence}: ${opened.error.detail}`);
+      continue;
+    }
+    const wrong = lineage === null ? null : judgeRefusal(opened.value, lineage);
+    if (wrong !== null)
+      fault('refused-candidate', `round ${opened.value.roundIndex} was refused by the gate, and ${wrong}`);
+    if (versions.some(({ roundIndex }) => roundIndex === opened.value.roundIndex))
       fault(
         'refused-candidate',
         `round ${opened.value.roundIndex} was refused by the gate, and published all the same`,

@@ -81,7 +81,11 @@ export function createGate(
 }
 
 /** Null where the values of an adapter cannot be measured, as values near the largest numbers cannot. */
-async function measureWith(operator: OperatorModel, bytes: Uint8Array, metric: MetricName): Promise<number | null> {
+export async function measureWith(
+  operator: Pick<OperatorModel, 'measure'>,
+  bytes: Uint8Array,
+  metric: MetricName,
+): Promise<number | null> {
   try {
     return (await operator.measure(float32Of(bytes)))[metric];
   } catch (thrown) {

@@ -32,18 +32,21 @@ export interface OperatorFiles {
   readonly planFile: string;
   readonly baseFolder: string;
   readonly backend: BackendName | 'auto';
+  /** Files in place of those beside the plan, for who replays a round; null leaves their part out. They are those of the plan's digests all the same. */
+  readonly rows?: { readonly canary: string | null; readonly root: string | null };
 }
 
 /** Opens a plan's rows. @throws UsageError `wrong-rows`, `bad-plan`, and as readers of rows do. */
-export function openOperatorModel({ planFile, baseFolder, backend }: OperatorFiles): OpenOperator {
+export function openOperatorModel({ planFile, baseFolder, backend, rows: given }: OperatorFiles): OpenOperator {
   return async (plan) => {
     const { canary, task, training, rounds, aggregation } = plan;
-    const read = (field: string, rows: RowsFile): Promise<string> =>
-      checkedFile(field, resolve(dirname(planFile), rows.file), rows);
+    const read = (field: string, path: string | null | undefined, rows: RowsFile): Promise<string> | null =>
+      path === null ? null : checkedFile(field, path ?? resolve(dirname(planFile), rows.file), rows);
     const { by, file = '', digest, partColumn } = canary;
-    const canaryFile = by === 'operator' && digest !== undefined ? await read('canary', { file, digest }) : null;
+    const isMeasured = by === 'operator' && digest !== undefined;
+    const canaryFile = isMeasured ? await read('canary', given?.canary, { file, digest }) : null;
     const root = rootOf(aggregation);
-    const rootFile = root === null ? null : await read('aggregation.root', root);
+    const rootFile = root === null ? null : await read('aggregation.root', given?.root, root);
     await useBackend(backend);
     const { model: base, tokenizer } = await loadBase(baseFolder);
     const planned = planAdapters(plan, base.description);

@@ -1,19 +1,13 @@
 /** `tributary audit`: checks the log of a coordinator and receipts of clients, replays rounds, and writes the log as a file for strangers. */
 import { readFile, writeFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
-import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { type BackendName, backendNames } from '../../shared/compute/backend-names.ts';
+import { toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, FederationError, UsageError } from '../../shared/core/errors.ts';
-import { judgeCertificates } from '../../shared/identity/certificate.ts';
-import { decodeConsortium } from '../../shared/identity/consortium.ts';
-import { parsePlan } from '../../shared/plan/plan.ts';
-import { rootOf } from '../../shared/plan/robustness.ts';
-import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
-import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
-import { isCommitted, noiseOf } from '../audit/central-noise.ts';
 import type { LogDocument } from '../audit/log-file.ts';
 import { parseReceipt, readLogFile, writeLogFile } from '../audit/log-file.ts';
-import type { ReplayVerdict } from '../audit/replay.ts';
+import type { RoundReplay } from '../audit/replay-state.ts';
 import { type ReceiptDocument, verifyLog } from '../audit/verify.ts';
 import type { CoordinatorState } from '../store/state.ts';
 import { openExistingState } from '../store/state.ts';
@@ -25,6 +19,9 @@ interface VerifyOptions {
   readonly receipt: readonly string[];
   readonly round?: string;
   readonly base?: string;
+  readonly root?: string;
+  readonly canary?: string;
+  readonly backend: BackendName | 'auto';
 }
 
 type OpenState = CoordinatorState & { readonly record: FederationRecord };
@@ -43,8 +40,15 @@ export function register(program: Command, context: CommandContext): void {
       (file, files: string[]) => [...files, file],
       [],
     )
-    .option('--round <number>', 'replay this round from what its plan retained; needs --state')
-    .option('--base <folder>', 'the base of the plan, for rules that publish other ranks than sites train')
+    .option('--round <number>', 'replay this round, or all, from what its plan retained; needs --state')
+    .option('--base <folder>', 'with --round: the base of the plan, for phases, other ranks, and rows of the operator')
+    .option('--root <file>', 'with --round: the rows of aggregation.root, from which FLTrust makes its step')
+    .option('--canary <file>', 'with --round: the rows of canary, on which the gate measured')
+    .addOption(
+      new Option('--backend <name>', 'what computes on these rows; the same as the coordinator gives the same bytes')
+        .choices(['auto', ...backendNames])
+        .default('auto'),
+    )
     .action((options: VerifyOptions) => verify(options, context));
   audit
     .command('export')
@@ -81,23 +85,26 @@ async function documentOf({ store, identity, record }: OpenState): Promise<LogDo
   };
 }
 
-async function verify({ state, log, receipt, round, base }: VerifyOptions, context: CommandContext): Promise<void> {
+async function verify(options: VerifyOptions, context: CommandContext): Promise<void> {
+  const { state, log, receipt, round, base, root, canary } = options;
   if ((state === undefined) === (log === undefined))
     throw new UsageError('wrong-use', 'name either the --state of a coordinator or a --log file, and not both');
-  if (round !== undefined && (state === undefined || !/^\d+$/.test(round)))
-    throw new UsageError('wrong-use', '--round takes the number of a round, and needs --state: a log holds no updates');
+  if (round !== undefined && (state === undefined || !/^(?:\d+|all)$/.test(round)))
+    throw new UsageError(
+      'wrong-use',
+      '--round takes the number of a round, or all, and needs --state: a log holds no updates',
+    );
+  if (round === undefined && [base, root, canary].some((given) => given !== undefined))
+    throw new UsageError('wrong-use', '--base, --root and --canary are for replaying: name a --round, or all');
   const receipts = await Promise.all(receipt.map(readReceipt));
   const document = state === undefined ? readLogFile(await readText(log!), log!) : await withState(state, documentOf);
   const verdict = verifyLog(document, receipts);
-  const replayed =
-    round === undefined ? null : await withState(state!, (opened) => replay(opened, Number(round), base));
-  const faults = [...verdict.faults, ...(replayed?.faults ?? [])];
+  const replayed = round === undefined ? [] : await withState(state!, (opened) => replay(opened, options));
+  const faults = [...verdict.faults, ...replayed.flatMap((one) => one.faults)];
   const lines = [
     `${verdict.entryCount} entries, ${verdict.checkpointCount} checkpoints, ${verdict.versionCount} versions, ${verdict.receiptCount} receipts`,
     `root ${verdict.root}`,
-    ...(replayed === null
-      ? []
-      : [`round ${replayed.roundIndex}: version ${replayed.version} made again of ${replayed.updateCount} updates`]),
+    ...replayed.map(describeReplay),
     ...faults.map(({ code, detail }) => `${code}: ${detail}`),
     faults.length === 0 ? 'everything holds' : `${faults.length} faults`,
   ];
@@ -116,63 +123,31 @@ async function readReceipt(path: string): Promise<ReceiptDocument> {
   return parseReceipt(await readText(path), path);
 }
 
-/** Who judges the certificates of a round that was made at a time. */
-async function judgesOf({ store, identity, record }: OpenState): Promise<(timeMs: number) => JudgeCertificate> {
-  const hex = await store.documents.get('consortium');
-  const decoded = hex === null ? null : decodeConsortium(fromHex(hex));
-  const consortium = decoded?.ok ? decoded.value : null;
-  if (consortium === null) return () => judgeVouchers(identity.publicKey, record.federationId);
-  return (nowMs) => judgeCertificates(() => ({ consortium, revocations: null, nowMs }));
-}
-
-async function replay(state: OpenState, roundIndex: number, base: string | undefined): Promise<ReplayVerdict> {
-  const { store, blobs, record, identity } = state;
-  const transcript = await store.log.transcript(roundIndex);
-  if (transcript === null) {
-    const next = 'a plan with audit.retainUpdates: true keeps the updates of published rounds';
-    throw new UsageError('nothing-retained', `the updates of round ${roundIndex} are not kept; ${next}`);
-  }
+/** Replays one round, which has to be possible, or all, of which those that cannot be made again say why. */
+async function replay(state: OpenState, { round, base, root, canary, backend }: VerifyOptions): Promise<RoundReplay[]> {
   // Loaded here: the rules bring tensors along.
-  const [
-    { replayRound, keysOf },
-    { exchangeForReplay },
-    { checkLineage },
-    { placesOf, planOfVersion },
-    { clipNormOf },
-  ] = await Promise.all([
-    import('../audit/replay.ts'),
-    import('../audit/replay-exchange.ts'),
-    import('../library/lineage.ts'),
-    import('../library/places.ts'),
-    import('../aggregation/clip-norm.ts'),
-  ]);
-  const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
-  const places = placesOf(versions.map((version) => version.record));
-  const made = versions.find(({ row }) => row.roundIndex === roundIndex);
-  const rows = versions.map(({ row }) => row);
-  const document = parsePlan(JSON.parse(record.plan), 'the plan of the state');
-  const plan = planOfVersion(document, places[made?.row.version ?? 0]!, rows);
-  const exchange = await exchangeForReplay(plan, record, base);
-  if (plan.privacy.unit === 'client' && plan.privacy.mechanism === 'central') await requireNoise(store, roundIndex);
-  if (rootOf(plan.aggregation) !== null)
-    throw new UsageError(
-      'root-not-kept',
-      'the rule compared updates with a step of the coordinator on rows of its operator, which is not kept: the round cannot be made again',
-    );
-  const judgeAt = await judgesOf(state);
-  const before = rows.slice(0, made?.row.version ?? 0);
-  const roundHash = made?.record.round?.roundHash ?? null;
-  const noise = roundHash === null ? null : await noiseOf(store, roundIndex, roundHash);
-  const clipNorm = before.length === 0 ? null : clipNormOf(plan, before, identity.publicKey);
-  const keys = keysOf(await store.clients());
-  return replayRound({ plan, exchange, transcript, versions, keys, blobs, judgeAt, noise, clipNorm });
+  const { openReplays } = await import('../audit/replay-state.ts');
+  const replays = await openReplays(state, { base, root, canary, backend });
+  try {
+    if (round !== 'all') {
+      const replayed = await replays.replay(Number(round));
+      const { obstacle, faults } = replayed;
+      if (obstacle !== null && faults.length === 0) throw new UsageError(obstacle.code, obstacle.detail);
+      return [replayed];
+    }
+    const replayed: RoundReplay[] = [];
+    for (const roundIndex of replays.roundIndexes) replayed.push(await replays.replay(roundIndex));
+    return replayed;
+  } finally {
+    replays.dispose();
+  }
 }
 
-/** Noise can be drawn again where its seed was kept, and its hash was logged before the round was offered. */
-async function requireNoise(store: OpenState['store'], roundIndex: number): Promise<void> {
-  if (await isCommitted(store, roundIndex)) return;
-  throw new UsageError(
-    'noise-not-kept',
-    'the coordinator added noise to this round, and no seed of it is here that was committed to before the round: it cannot be made again',
-  );
+/** One line about a replayed round. */
+function describeReplay({ roundIndex, made, obstacle, gate }: RoundReplay): string {
+  const judged = gate === null ? '' : `; gate: ${gate}`;
+  if (made === null) return `${obstacle?.detail ?? `round ${roundIndex}`}${judged}`;
+  const { version, updateCount, deviation } = made;
+  const off = deviation === 0 ? '' : `, within ${(100 * deviation).toPrecision(2)} % of the length of its step`;
+  return `round ${roundIndex}: version ${version} made again of ${updateCount} updates${off}${judged}`;
 }

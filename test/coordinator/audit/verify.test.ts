@@ -121,7 +121,7 @@ describe('audit verify', () => {
       judgeAt: () => () => assert.fail('nothing is masked'),
     };
     const honest = await replayRound(source);
-    assert.deepEqual(honest, { roundIndex: 1, version: 2, updateCount: 2, faults: [] });
+    assert.deepEqual(honest, { roundIndex: 1, version: 2, updateCount: 2, deviation: 0, faults: [] });
 
     const delta = await state.blobs.put(bytesOf(Float32Array.of(9, 9, 9)));
     const [first, second] = transcript.updates;
@@ -144,6 +144,8 @@ describe('audit verify', () => {
       record: { ...versions[2]!.record, adapterDigest: delta },
     });
     assert.deepEqual(codes(await replayRound({ ...source, versions: tampered })), ['aggregate-tamper']);
+    const moved = versions.toSpliced(2, 1, { ...versions[2]!, row: { ...versions[2]!.row, ruleState: delta } });
+    assert.deepEqual(codes(await replayRound({ ...source, versions: moved })), ['aggregate-tamper']);
   });
 
   it('[VER-6] without retention nothing is kept of a published round', async () => {
