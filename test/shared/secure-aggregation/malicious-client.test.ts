@@ -67,17 +67,23 @@ describe('malicious client', () => {
   });
 
   it('[bad-share-responder] with honest answers enough the sum is exact and the liar named; with fewer nothing is opened', async () => {
+    // How many answer, who of them lies, whether as many honest answers are left as open a secret.
+    for (const [clientCount, liars, isEnough] of [
+      [4, [2], true],
+      [7, [0, 3], true],
+      [3, [2], false],
+      [4, [0, 2], false],
+      [7, [0, 3, 5], false],
+    ] as const) {
+      const outcome = runCohort({ clientCount, bendUp: bendingUp('unmask', 'UNMASK', liars, falseAnswer) });
+      const what = `${liars.length} of ${clientCount} lie`;
+      assert.deepEqual(outcome.sum, isEnough ? plainSum(everybody(clientCount), dim) : null, what);
+      assert.equal(outcome.server.phase.name, isEnough ? 'opened' : 'aborted', what);
+      const named = liars.map((liar) => ({ clientId: outcome.clients[liar]!.identity.clientId, code: 'bad-share' }));
+      assert.deepEqual(outcome.rejected, named, what);
+      assert.deepEqual(outcome.ejected, [], what);
+    }
     const bendUp = bendingUp('unmask', 'UNMASK', [2], falseAnswer);
-    const liar = (outcome: ReturnType<typeof runCohort>) => ({
-      clientId: outcome.clients[2]!.identity.clientId,
-      code: 'bad-share',
-    });
-    const enough = runCohort({ clientCount: 4, bendUp });
-    assert.deepEqual(enough.sum, plainSum(everybody(4), dim));
-    const few = runCohort({ clientCount: 3, bendUp });
-    assert.equal(few.sum, null);
-    assert.deepEqual(few.rejected, [liar(few)]);
-    assert.deepEqual(few.ejected, []);
     const lax = runCohort({ clientCount: 3, bendUp, machines: await loadMutant('any-answer') });
     assert.ok(
       lax.sum !== null || lax.ejected.length > 0,
