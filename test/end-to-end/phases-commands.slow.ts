@@ -1,21 +1,13 @@
 /** A federation of phases by the commands that people use, in processes of their own: killed in a later phase and between two, looked at, exported, taken back. */
 import { strict as assert } from 'node:assert';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeBase } from '../../shared/model/load.node.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
+import { commandProcesses, type RunningCommand } from './command-processes.ts';
 
-const main = join(import.meta.dirname, '../../shared/command-line/main.node.ts');
 const sites = [0, 1, 2];
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly ended: Promise<{ readonly code: number | null; readonly output: string; readonly errors: string }>;
-  /** Resolves with the first text on standard error that fits. */
-  line(pattern: RegExp): Promise<RegExpExecArray>;
-}
 
 describe('phases by commands', function () {
   // A test takes as long as a loaded machine takes: the deadline moves whenever a process says or ends something.
@@ -28,51 +20,10 @@ describe('phases by commands', function () {
   });
   let folder = '';
   let base = '';
-  const children = new Set<ChildProcess>();
+  const processes = commandProcesses(() => progress());
+  const { start, run, kill } = processes;
   const at = (name: string): string => join(folder, name);
 
-  const start = (...argv: readonly string[]): Running => {
-    const child = spawn(process.execPath, [main, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
-    children.add(child);
-    let [output, errors] = ['', ''];
-    let wake = Promise.withResolvers<void>();
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-      progress();
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      errors += text;
-      progress();
-      wake.resolve();
-      wake = Promise.withResolvers();
-    });
-    let isOver = false;
-    const ended = new Promise<number | null>((resolve) => child.once('close', resolve)).then((code) => {
-      isOver = true;
-      progress();
-      children.delete(child);
-      wake.resolve();
-      return { code, output, errors };
-    });
-    const line = async (pattern: RegExp): Promise<RegExpExecArray> => {
-      for (;;) {
-        const found = pattern.exec(errors);
-        if (found !== null) return found;
-        if (isOver) throw new Error(`${argv[0]} ended without ${pattern}: ${errors}${output}`);
-        await wake.promise;
-      }
-    };
-    return { child, ended, line };
-  };
-  const run = async (...argv: readonly string[]): Promise<string> => {
-    const { code, output, errors } = await start(...argv).ended;
-    assert.equal(code, 0, `${argv.join(' ')}: ${errors}${output}`);
-    return output;
-  };
-  const kill = async (running: Running): Promise<void> => {
-    running.child.kill('SIGKILL');
-    await running.ended;
-  };
   const coordinator = (port: string, plan = 'plan.json', state = 'state') =>
     start('coordinator', '--plan', at(plan), '--base', base, '--state', at(state), '--port', port);
   const client = (site: number, ...more: readonly string[]) =>
@@ -123,7 +74,7 @@ describe('phases by commands', function () {
     }
   });
   after(async () => {
-    for (const child of children) child.kill('SIGKILL');
+    processes.close();
     rmSync(folder, { recursive: true });
   });
 
@@ -220,7 +171,7 @@ describe('phases by commands', function () {
     });
     writeFileSync(at('two.json'), JSON.stringify({ ...rest, phases: both }));
     const inState = ['--state', at('leaving')] as const;
-    const join = async (name: string, site: number): Promise<Running> => {
+    const join = async (name: string, site: number): Promise<RunningCommand> => {
       writeFileSync(at(`code-${name}`), await run('invite', ...inState, '--organisation', name));
       return member(name, site, '--invite-file', at(`code-${name}`));
     };
