@@ -2,7 +2,7 @@
  * A client of one federation in one call: opens its durable state, decides with whom it is enrolled, and runs the session to its end. Runs in
  * Node and, with another platform, elsewhere: nothing here uses a global of the engine.
  */
-import { utf8 } from '../shared/core/bytes.ts';
+import { fromHex, utf8 } from '../shared/core/bytes.ts';
 import { UsageError } from '../shared/core/errors.ts';
 import type { ClientId, FederationId } from '../shared/core/ids.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
@@ -49,6 +49,8 @@ export interface Client {
   readonly federationId: FederationId;
   /** Short form of the public key, for checking by telephone. */
   readonly fingerprint: string;
+  /** Fingerprint of the consortium that this site pinned, to compare with its administrators; null where the coordinator vouches for clients. */
+  readonly consortium: string | null;
   /**
    * Takes part until the federation is finished or `signal` is aborted; to be called once.
    * @throws UsageError when another client runs on the same state; StoreError when what must be durable cannot be written; whatever `onEvent` throws.
@@ -91,6 +93,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
     clientId: identity.clientId,
     federationId: credentials.federationId,
     fingerprint: fingerprint(identity.publicKey),
+    consortium: credentials.consortium === null ? null : fingerprint(fromHex(credentials.consortium)),
     run: async (signal = new AbortController().signal) => {
       const release = await platform.claim();
       try {

@@ -161,6 +161,11 @@ async function takePart(
     },
   });
   context.log(`this site is ${client.clientId.slice(0, 8)}, fingerprint ${client.fingerprint}`);
+  context.log(
+    client.consortium === null
+      ? 'the coordinator vouches for the keys of clients itself: masks hold against an honest-but-curious coordinator'
+      : `members are certified by the consortium with fingerprint ${client.consortium}: compare it with an administrator's`,
+  );
   const startedMs = performance.now();
   const end = await client.run(context.signal).finally(() => watch.finish());
   const document = documentOf(client, tally, end, (performance.now() - startedMs) / 1000);
@@ -187,6 +192,7 @@ function documentOf(client: Client, tally: Tally, end: FinishReason, seconds: nu
     clientId: client.clientId,
     federationId: client.federationId,
     fingerprint: client.fingerprint,
+    consortium: client.consortium,
     /** Rounds that this run contributed to, in their order. */
     rounds: tally.rounds(),
     /** Rounds that this run declined. */

@@ -3,7 +3,7 @@ import { toHex } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
-import { isMasked } from '../../shared/plan/secure-aggregation.ts';
+import { groupSizeOf, isMasked } from '../../shared/plan/secure-aggregation.ts';
 import type { BlobReference } from '../../shared/protocol/messages.ts';
 import type { VersionRecord } from '../../shared/protocol/version-record.ts';
 import { resultHashOf, sealVersionRecord, transcriptHashOf } from '../../shared/protocol/version-record.ts';
@@ -18,10 +18,17 @@ import { firstRoundMeasure, phaseMeasure, rolledBackTo } from './places.ts';
 function privacyOf({ plan, isCertified, spent }: Pick<Lineage, 'plan' | 'isCertified' | 'spent'>): string {
   const noise = spent ?? 'published versions carry no differential privacy';
   if (!isMasked(plan)) return `${spent == null ? 'none: ' : ''}the coordinator could read every update; ${noise}`;
-  const trust = isCertified
+  const members = isCertified
     ? 'members are certified by the consortium that sites pinned'
     : 'honest-but-curious coordinator, which vouches for the keys of clients itself';
-  return `masked sums: the coordinator saw the sum of the updates alone (${trust}); ${noise}`;
+  const trust =
+    plan.secureAggregation.profile === 'active' ? members : `coordinator that follows the protocol; ${members}`;
+  const groupSize = groupSizeOf(plan);
+  const saw =
+    groupSize === null
+      ? 'the sum of the updates alone'
+      : `the sums of groups of at least ${groupSize} clients, each hidden in its group alone`;
+  return `masked sums: the coordinator saw ${saw} (${trust}); ${noise}`;
 }
 
 /** What every version of a federation shares. */

@@ -184,5 +184,9 @@ export function describeMasking(plan: MaskingPlan): string {
   const adversary = secureAggregation.profile === 'active' ? '' : ' that follows the protocol';
   const whose = groupSize === null ? 'sums alone' : `the sums of groups of ${fewest} to ${most} alone`;
   const left = groupSize === null ? '' : '; a group that more leave is left out, and the round goes on';
-  return `masked rounds: a coordinator${adversary} sees ${whose}; ${sizes.join('; ')}${left}`;
+  const uncertified =
+    secureAggregation.profile === 'active'
+      ? '; where no consortium certifies the clients, this holds against an honest-but-curious coordinator'
+      : '';
+  return `masked rounds: a coordinator${adversary} sees ${whose}; ${sizes.join('; ')}${left}${uncertified}`;
 }

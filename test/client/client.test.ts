@@ -1,12 +1,14 @@
 import { strict as assert } from 'node:assert';
-import type { ClientOptions } from '../../client/client.ts';
+import { type ClientOptions, createClient } from '../../client/client.ts';
 import type { ClientEvent } from '../../client/events.ts';
+import { fromHex } from '../../shared/core/bytes.ts';
 import { FederationError, StoreError } from '../../shared/core/errors.ts';
-import { parseFederationId } from '../../shared/core/ids.ts';
-import { createIdentity } from '../../shared/crypto/identity.ts';
+import { parseDigest, parseFederationId } from '../../shared/core/ids.ts';
+import { createIdentity, fingerprint } from '../../shared/crypto/identity.ts';
+import { formatEnrolmentCode, parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { seededEntropy, settled, until } from '../coordinator/harness.ts';
 import { coordinatorDouble } from './coordinator-double.ts';
-import { fixedCounts } from './fixed-learner.ts';
+import { fixedCounts, fixedLearner } from './fixed-learner.ts';
 
 import { ones, startClient, stopClients, untilAborted } from './running-client.ts';
 
@@ -224,6 +226,16 @@ describe('client', () => {
     const { federationId } = double.offer(0).roundParams;
     await startClient(double, ones, { invite: double.inviteTo(federationId, 'https://elsewhere.example') });
     assert.equal(double.platform.entry().credentials?.url, 'https://elsewhere.example');
+  });
+
+  it('[CLI-63] says which consortium its site pinned, or that none certifies clients', async () => {
+    for (const consortium of [null, parseDigest('c0'.repeat(32))]) {
+      const double = coordinatorDouble();
+      const invite = formatEnrolmentCode({ ...parseEnrolmentCode(double.invite), consortium });
+      const learner = fixedLearner({ dim: 1, delta: ones });
+      const client = await createClient({ platform: double.platform, learner, invite });
+      assert.equal(client.consortium, consortium === null ? null : fingerprint(fromHex(consortium)));
+    }
   });
 
   it('[CLI-62] what its listener throws ends the client, wherever it was called from', async () => {

@@ -89,6 +89,7 @@ describe('certified federation', () => {
     const library = await world.coordinator.library();
     assert.equal(library.length, 3);
     assert.equal(library[2]!.record.contributors.length, 3);
+    assert.match(library[2]!.record.privacy, /\(members are certified by the consortium that sites pinned\)/);
     const { federationId } = world.coordinator;
     const receipts = platforms.flatMap(({ evidenceFiles }) =>
       [0, 1].map((round) => {

@@ -155,6 +155,10 @@ describe('masked federation in groups', () => {
     const { library, problems } = await federate({ clientCount: 10, rounds: { quorum: 10 }, privacy });
     assert.deepEqual(problems, []);
     assert.match(library[1]!.record.privacy, /fewer than a third of the clients of a group collude/);
+    assert.match(
+      library[1]!.record.privacy,
+      /saw the sums of groups of at least \d+ clients, each hidden in its group alone \(honest-but-curious coordinator/,
+    );
   });
 
   it('[GFD-6] an auditor opens the groups of a retained round again and gets the version; one message less, and it does not', async () => {

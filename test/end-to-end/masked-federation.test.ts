@@ -58,6 +58,7 @@ describe('masked federation', () => {
       const worst = values.reduce((most, value, place) => Math.max(most, Math.abs(value - expected[place]!)), 0);
       assert.ok(worst < 1e-4, `version ${round + 1} is ${worst} off`);
       assert.equal(record.totalWeight, 100);
+      assert.match(record.privacy, /saw the sum of the updates alone \(honest-but-curious coordinator, which vouches/);
       assert.equal(record.contributors.length, 4);
       assert.equal(record.metrics?.exampleCount, 40);
       assert.ok(Math.abs(record.measures.find(({ name }) => name === 'train-loss')!.value - 0.5) < 1e-6);

@@ -83,6 +83,11 @@ describe('tributary client', () => {
     const document = JSON.parse(left.output);
     assert.equal(document.end.kind, 'completed');
     assert.match(document.fingerprint, /^([A-Z2-7]{4}-){7}[A-Z2-7]{4}$/);
+    assert.equal(document.consortium, null);
+    assert.match(
+      left.errors,
+      /the coordinator vouches for the keys of clients itself: .* honest-but-curious coordinator/,
+    );
     assert.equal(document.federationId, coordinator!.federationId);
     const versions = (await coordinator!.versions()).slice(1);
     assert.deepEqual(

@@ -219,6 +219,11 @@ describe('parsePlan', () => {
       'all means more than one sum holds',
     );
     assert.match(described({ quorum: 128 }), /sees sums alone/);
+    assert.match(
+      groups,
+      /where no consortium certifies the clients, this holds against an honest-but-curious coordinator$/,
+    );
+    assert.match(described({ quorum: 10 }, { profile: 'semi-honest' }), /a coordinator that follows the protocol sees/);
     assert.throws(
       () => described({ quorum: 1001 }),
       /rounds\.quorum must be at most 1000, found 1001.*or set secureAggregation\.mode to off/,
