@@ -104,20 +104,31 @@ describe('accountants', () => {
   });
 
   it('[accountant-monotone] more steps, more sampling, less noise and a smaller delta never cost less', () => {
-    const measures = [
-      (...own: Parameters<typeof mechanism>) => rdpEpsilon(mechanism(...own), 1e-5).epsilon,
-      (...own: Parameters<typeof mechanism>) => composeLosses(mechanism(...own), { interval: 1e-3 }).epsilonAt(1e-5),
+    type Own = Parameters<typeof mechanism>;
+    const measures: readonly ((own: Own, dpDelta: number) => number)[] = [
+      (own, dpDelta) => rdpEpsilon(mechanism(...own), dpDelta).epsilon,
+      (own, dpDelta) => composeLosses(mechanism(...own), { interval: 1e-2 }).epsilonAt(dpDelta),
     ];
-    for (const epsilonOf of measures) {
-      const base = epsilonOf(1.2, 0.02, 200);
-      assert.ok(epsilonOf(1.2, 0.02, 400) > base);
-      assert.ok(epsilonOf(1.2, 0.04, 200) > base);
-      assert.ok(epsilonOf(1, 0.02, 200) > base);
-    }
+    const bases: readonly Own[] = [
+      [1.2, 0.02, 200],
+      [0.8, 0.1, 30],
+      [4, 0.5, 10],
+    ];
+    for (const epsilonOf of measures)
+      for (const [noise, rate, steps] of bases) {
+        const base = epsilonOf([noise, rate, steps], 1e-5);
+        assert.ok(epsilonOf([noise, rate, 2 * steps], 1e-5) > base);
+        assert.ok(epsilonOf([noise, 2 * rate, steps], 1e-5) > base);
+        assert.ok(epsilonOf([0.9 * noise, rate, steps], 1e-5) > base);
+        assert.ok(epsilonOf([noise, rate, steps], 1e-6) > base);
+      }
     for (const dpDelta of [1e-4, 1e-6, 1e-8]) {
       const own = { noiseMultiplier: 3, releaseCount: 7 };
-      assert.ok(gaussianEpsilon(own, dpDelta / 10) > gaussianEpsilon(own, dpDelta));
-      close(gaussianDpDelta(own, gaussianEpsilon(own, dpDelta)), dpDelta, 1e-9 * dpDelta);
+      const base = gaussianEpsilon(own, dpDelta);
+      assert.ok(gaussianEpsilon(own, dpDelta / 10) > base);
+      assert.ok(gaussianEpsilon({ ...own, releaseCount: 8 }, dpDelta) > base);
+      assert.ok(gaussianEpsilon({ ...own, noiseMultiplier: 2.9 }, dpDelta) > base);
+      close(gaussianDpDelta(own, base), dpDelta, 1e-9 * dpDelta);
     }
   });
 });

@@ -8,6 +8,7 @@ import {
   type DistributedSettings,
   decodePrivately,
   distributedTerms,
+  distributedTermsAt,
   encodePrivately,
   honestCountMin,
 } from '../../../shared/privacy/distributed-noise.ts';
@@ -16,6 +17,7 @@ import { epsilonOfRdp } from '../../../shared/privacy/rdp-accountant.ts';
 import { rotate, rotateBack } from '../../../shared/privacy/rotation.ts';
 import { roundedSensitivity, skellamRdp, wholeOrders } from '../../../shared/privacy/skellam-accountant.ts';
 import { addTo, signedOf, zeroVector } from '../../../shared/secure-aggregation/ring.ts';
+import { thresholdsOf } from '../../../shared/secure-aggregation/threshold.ts';
 
 const stream = (seed: number) => createKeyStream(1, new Uint8Array(32).fill(seed));
 const rotation = 'c3'.repeat(32) as Digest;
@@ -105,19 +107,31 @@ describe('privacy of sums with noise', () => {
     assert.deepEqual(encode(), encode());
   });
 
-  it('[DPS-6] clip-sensitivity: without its noise a client moves the opened sum by at most Δ₂', () => {
-    // Half a variance of zero takes the noise away.
-    for (const [index, scale] of [0.001, 1, 1000].entries()) {
-      const terms = {
-        ...distributedTerms(settings)!,
-        fracBits: 3,
-        halfVariance: 0,
-        sensitivity: roundedSensitivity(8, 300),
-      };
-      const { vector } = encodePrivately(deltaOf(300, index, scale), terms, { rotation, secret: stream(index) });
-      assert.ok(normOf(signedOf(vector)) <= terms.sensitivity.l2);
-    }
-  });
+  for (const ringBits of [16, 32] as const)
+    it(`[DPS-6/${ringBits}] clip-sensitivity: with and without one client the opened sums differ by at most C 2^f and what rounding adds, in a ring of ${ringBits} bits`, () => {
+      const { dim, clipNorm } = settings;
+      for (const fracBits of [3, distributedTerms({ ...settings, ringBits })!.fracBits]) {
+        // Half a variance of zero takes the noise away.
+        const terms = { ...distributedTermsAt({ ...settings, ringBits }, fracBits), halfVariance: 0 };
+        const scaled = clipNorm * 2 ** fracBits;
+        const spike = new Float32Array(dim);
+        spike[7] = 1e6;
+        const joining = [0.001, 1, 1000].map((scale) => deltaOf(dim, 50, scale));
+        for (const [index, delta] of [...joining, spike, new Float32Array(dim).fill(-1e30)].entries()) {
+          const sum = zeroVector(ringBits, dim);
+          const add = (values: Float32Array, seed: number): void =>
+            void addTo(sum, encodePrivately(values, terms, { rotation, secret: stream(seed) }).vector);
+          for (let client = 0; client < 6; client++) add(deltaOf(dim, client), client);
+          const before = Float64Array.from(signedOf(sum));
+          add(delta, 20 + index);
+          const moved = normOf(Float64Array.from(signedOf(sum), (value, at) => value - before[at]!));
+          // Kairouz and others 2021, the bound of conditional rounding with β = e^−½.
+          const bound = Math.sqrt(scaled ** 2 + dim / 4 + scaled + Math.sqrt(dim) / 2);
+          assert.ok(moved <= bound, `${moved} above ${bound}`);
+          if (index > 0) assert.ok(moved > 0.9 * scaled, `${moved}: what is longer than C is not cut to less than it`);
+        }
+      }
+    });
 
   it('[DPS-7] Skellam noise costs hardly more than Gaussian noise of the same multiplier', () => {
     const terms = distributedTerms(settings)!;
@@ -130,6 +144,35 @@ describe('privacy of sums with noise', () => {
     const gaussianCost = epsilonOfRdp((order) => (rounds * order) / 2, 1e-5, wholeOrders);
     assert.ok(skellamCost.epsilon >= gaussianCost.epsilon);
     near(skellamCost.epsilon, gaussianCost.epsilon, 1e-3);
+  });
+
+  it('[DPS-9] skellam-sampler: what the honest bring at the worst dropout and collusion still has the variance that is accounted for', () => {
+    const { dim, clipNorm, noiseMultiplier, clientCountMin, clientCountMax, profile } = settings;
+    const terms = distributedTerms(settings)!;
+    const target = (noiseMultiplier * clipNorm * 2 ** terms.fracBits) ** 2;
+    const runs = 20;
+    for (let rosterCount = clientCountMin; rosterCount <= clientCountMax; rosterCount++) {
+      const { vanishedMax, colludersMax } = thresholdsOf(rosterCount, profile);
+      const survivors = Math.max(rosterCount - vanishedMax, clientCountMin);
+      let squares = 0;
+      for (let run = 0; run < runs; run++) {
+        const sum = zeroVector(terms.ringBits, dim);
+        for (let honest = 0; honest < survivors - colludersMax; honest++) {
+          const secret = createKeyStream(
+            1,
+            new Uint8Array(32)
+              .fill(100 + honest)
+              .fill(run, 8)
+              .fill(rosterCount, 16),
+          );
+          addTo(sum, encodePrivately(new Float32Array(dim), terms, { rotation, secret }).vector);
+        }
+        squares += normOf(signedOf(sum)) ** 2;
+      }
+      const variance = squares / (runs * dim);
+      // Five standard errors.
+      assert.ok(variance / target > 1 - 5 * Math.sqrt(2 / (runs * dim)), `${rosterCount}: ${variance} for ${target}`);
+    }
   });
 
   it('[DPS-8] no grid is invented for a sum that does not fit', () => {
