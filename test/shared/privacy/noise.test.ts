@@ -120,7 +120,7 @@ describe('privacy of sums with noise', () => {
         for (const [index, delta] of [...joining, spike, new Float32Array(dim).fill(-1e30)].entries()) {
           const sum = zeroVector(ringBits, dim);
           const add = (values: Float32Array, seed: number): void =>
-            void addTo(sum, encodePrivately(values, terms, { rotation, secret: stream(seed) }).vector);
+            addTo(sum, encodePrivately(values, terms, { rotation, secret: stream(seed) }).vector);
           for (let client = 0; client < 6; client++) add(deltaOf(dim, client), client);
           const before = Float64Array.from(signedOf(sum));
           add(delta, 20 + index);
