@@ -149,7 +149,9 @@ async function describeTiny() {
 
 const gate = { by: 'operator', file: 'canary.jsonl', digest: digestOf(utf8(canaryText)), drop: 0.1, failuresMax: 2 };
 
-describe('canary gate', () => {
+describe('canary gate', function () {
+  this.timeout(60_000);
+
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'tributary-canary-'));
     basePath = join(folder, 'base');
