@@ -1,4 +1,5 @@
 /** What a coordinator goes on with: rounds that are durable, and what becomes of one that was open when its coordinator ended. */
+import { forgetNoise } from './audit/central-noise.ts';
 import { entryOf, payloadOf } from './audit/log-store.ts';
 import { roundsInEffect } from './library/contributions.ts';
 import type { MaskedRounds, StoredAttempt } from './masking/masked-rounds.ts';
@@ -40,6 +41,9 @@ export async function recover(
   const open = (await store.rounds()).find(({ status }) => status === 'open');
   if (open !== undefined && !isMasked) await voidOpenRounds(store, work, 'the coordinator ended in this round');
   const rounds = await store.rounds();
+  // The coordinator may have ended after it made the round void and before it forgot the noise.
+  const last = rounds.at(-1);
+  if (last?.status === 'void') await forgetNoise(store, last.roundIndex);
   const isOpen = open !== undefined && isMasked;
   const stored = isOpen ? await store.attemptOf(open.roundIndex) : null;
   const outcomes = rounds

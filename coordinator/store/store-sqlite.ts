@@ -2,6 +2,7 @@
  * The store in one SQLite file (`node:sqlite`): write-ahead log, and a busy timeout because `tributary invite` writes while the coordinator runs.
  * Writes of the same moment share one immediate transaction (`group-commit.ts`). As with `synchronous=FULL` the write-ahead log is flushed
  * before a write resolves, so that it survives a power failure; but the thread pool does it, and not the thread that serves the clients.
+ * What is overwritten or deleted is zeroed in the file: a seed that was forgotten is gone.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { closeSync, fdatasync, mkdirSync, openSync } from 'node:fs';
@@ -277,7 +278,9 @@ function open(path: string): { readonly database: DatabaseSync; readonly log: nu
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(path);
-    database.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    database.exec(
+      'PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;',
+    );
     const found = Number(database.prepare('PRAGMA user_version').get()?.user_version);
     if (found > schemaVersion) {
       throw new StoreError(

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -78,5 +78,24 @@ describe('SQLite store', () => {
     }
     thief.close();
     await store.close();
+  });
+
+  it('[SQL-7] log-secrecy: what was overwritten or deleted is not in the file either', async () => {
+    const path = join(folder, 'forgetting.sqlite');
+    const store = openSqliteStore(path);
+    const [seed, kept] = ['5e'.repeat(32), '6b'.repeat(32)];
+    const message = (index: number): string => `share of ${index} `.repeat(400);
+    await store.documents.put('noise/0', seed);
+    await store.documents.put('noise/1', kept);
+    await store.openRound(0, 'ab'.repeat(32) as never, 1);
+    await store.openAttempt({ roundIndex: 0, roundParams: 'cd', asked: [], invited: [] });
+    for (let index = 0; index < 20; index++) await store.addAttemptMessage(0, message(index));
+    await store.documents.put('noise/0', '');
+    await store.voidRound(0, 0, 'void');
+    await store.close();
+    const file = readFileSync(path, 'latin1');
+    assert.ok(file.includes(kept));
+    assert.ok(!file.includes(seed), 'the seed of a round that is void');
+    assert.ok(!file.includes('share of '), 'messages of an attempt that is over');
   });
 });
