@@ -24,11 +24,15 @@ export interface CommandProcesses {
   close(): void;
 }
 
-/** No process yet; `onProgress` is called whenever one says or ends something. */
-export function commandProcesses(onProgress: () => void): CommandProcesses {
+/** No process yet; `onProgress` is called whenever one says or ends something. `environment` is added to that of this process. */
+export function commandProcesses(
+  onProgress: () => void,
+  environment: Readonly<Record<string, string>> = {},
+): CommandProcesses {
   const children = new Set<ChildProcess>();
   const start = (...argv: readonly string[]): RunningCommand => {
-    const child = spawn(process.execPath, [main, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...process.env, ...environment };
+    const child = spawn(process.execPath, [main, ...argv], { stdio: ['ignore', 'pipe', 'pipe'], env });
     children.add(child);
     let [output, errors] = ['', ''];
     let wake = Promise.withResolvers<void>();
