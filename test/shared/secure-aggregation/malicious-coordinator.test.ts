@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import { utf8 } from '../../../shared/core/bytes.ts';
 import type { Digest } from '../../../shared/core/ids.ts';
-import { decodeCanonical } from '../../../shared/protocol/canonical.ts';
+import { decodeCanonical, encodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { bitmapOf } from '../../../shared/secure-aggregation/bitmap.ts';
 import type { ClientEvent } from '../../../shared/secure-aggregation/client-state.ts';
 import {
@@ -13,7 +13,7 @@ import {
   pairSign,
   selfMaskSeed,
 } from '../../../shared/secure-aggregation/mask.ts';
-import { agreeFormat, unmaskFormat } from '../../../shared/secure-aggregation/messages.ts';
+import { agreeFormat, survivorsHashOf, unmaskFormat } from '../../../shared/secure-aggregation/messages.ts';
 import { malleate } from '../../../simulations/faults/network.ts';
 import { type Machines, productionMachines } from '../../../simulations/world/machines.ts';
 import type { MutantName } from '../../simulation/mutants.ts';
@@ -34,15 +34,66 @@ function unmaskTwice(machines: Machines): number {
 describe('malicious coordinator', () => {
   it('[both-secrets-request] asks again under the same number with one client moved: nobody answers, restarted or not', async () => {
     await showAttack('drop-journal', (machines) => unmaskTwice(machines) > 0);
-    const { clients } = runCohort({ clientCount: 4 });
-    for (const { state } of clients) {
+  });
+
+  it('[both-secrets-request] within one attempt, before and after its unmasking, with consents of all to the moved survivors: one answer', () => {
+    const { receiveAsClient } = productionMachines;
+    for (const isAnswered of [false, true]) {
+      // The first client is left where it waits for the consents; whoever runs the attempt has everybody's keys.
+      let shown: Of<'quorum'> | null = null;
+      const bend: Bend = (event, index) => {
+        if (event.type !== 'quorum' || index !== 0) return event;
+        shown = event as Of<'quorum'>;
+        return null;
+      };
+      const { clients } = runCohort({ clientCount: 4, bend });
+      const { identity, ...client } = clients[0]!;
+      let { state } = client;
+      const answers: Uint8Array[] = [];
+      const tell = (event: ClientEvent): void => {
+        const step = receiveAsClient(state, event);
+        ({ state } = step);
+        for (const effect of step.effects) {
+          if (effect.type === 'sign') tell({ type: 'signed', signature: identity.sign(effect.kind, effect.body) });
+          // A journal that would allow anything.
+          if (effect.type === 'journal') tell({ type: 'journaled', isFirst: true });
+          if (effect.type === 'send' && effect.kind === 'UNMASK') answers.push(effect.body);
+        }
+      };
+      assert.ok(state.phase.name === 'agreed' && shown !== null);
+      const { members, dealersHash, place } = state.phase;
+      const { rosterHash } = members;
+      const moved = (place + 1) % 4;
       const survivors = {
-        rosterHash: '00'.repeat(32) as Digest,
-        survivors: bitmapOf([0, 1, 2], 4),
+        rosterHash,
+        survivors: bitmapOf(
+          [0, 1, 2, 3].filter((other) => other !== moved),
+          4,
+        ),
         inputsRoot: '00'.repeat(32) as Digest,
       };
-      const again = productionMachines.receiveAsClient(state, { type: 'survivors', survivors });
-      assert.deepEqual([again.state, again.effects.map(({ type }) => type)], [state, ['report']]);
+      const survivorsHash = survivorsHashOf(dealersHash, survivors);
+      const signatures = members.members.map(({ clientId, place: signer }) => ({
+        place: signer,
+        signature: clients
+          .find((one) => one.identity.clientId === clientId)!
+          .identity.sign('AGREE', encodeCanonical(agreeFormat, { rosterHash, place: signer, survivorsHash })),
+      }));
+      if (isAnswered) tell(shown);
+      tell({ type: 'survivors', survivors });
+      tell({ type: 'quorum', quorum: { survivorsHash, signatures } });
+      tell(shown);
+      // Shown the moved survivors first, it gives up, and answers nothing.
+      assert.deepEqual([answers.length, state.phase.name], isAnswered ? [1, 'unmasked'] : [0, 'aborted']);
+      for (const answer of answers) {
+        const unmask = decodeCanonical(unmaskFormat, answer, 'M5');
+        assert.ok(unmask.ok);
+        assert.deepEqual(
+          unmask.value.shares.map(({ dealer }) => dealer),
+          [0, 1, 2, 3],
+        );
+        assert.notEqual(unmask.value.survivorsHash, survivorsHash);
+      }
     }
   });
 
