@@ -1,10 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { type ClientOptions, createClient } from '../../client/client.ts';
 import type { ClientEvent } from '../../client/events.ts';
-import { fromHex } from '../../shared/core/bytes.ts';
 import { FederationError, StoreError } from '../../shared/core/errors.ts';
-import { parseDigest, parseFederationId } from '../../shared/core/ids.ts';
-import { createIdentity, fingerprint } from '../../shared/crypto/identity.ts';
+import { parseFederationId } from '../../shared/core/ids.ts';
+import { createIdentity } from '../../shared/crypto/identity.ts';
+import { consortiumFingerprint, consortiumHashOf } from '../../shared/identity/consortium.ts';
 import { formatEnrolmentCode, parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { seededEntropy, settled, until } from '../coordinator/harness.ts';
 import { coordinatorDouble } from './coordinator-double.ts';
@@ -228,13 +228,14 @@ describe('client', () => {
     assert.equal(double.platform.entry().credentials?.url, 'https://elsewhere.example');
   });
 
-  it('[CLI-63] says which consortium its site pinned, or that none certifies clients', async () => {
-    for (const consortium of [null, parseDigest('c0'.repeat(32))]) {
+  it('[CLI-63] says which consortium its site pinned, as administrators read it in its file, or that none certifies clients', async () => {
+    const certifying = { name: 'Hospitals', threshold: 1, keys: [createIdentity(seededEntropy(1)).publicKey] };
+    for (const consortium of [null, consortiumHashOf(certifying)]) {
       const double = coordinatorDouble();
       const invite = formatEnrolmentCode({ ...parseEnrolmentCode(double.invite), consortium });
       const learner = fixedLearner({ dim: 1, delta: ones });
       const client = await createClient({ platform: double.platform, learner, invite });
-      assert.equal(client.consortium, consortium === null ? null : fingerprint(fromHex(consortium)));
+      assert.equal(client.consortium, consortium === null ? null : consortiumFingerprint(certifying));
     }
   });
 
