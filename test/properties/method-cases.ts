@@ -261,9 +261,14 @@ export const servedForms: Readonly<Record<string, ServedForm>> = {
   },
   fuse: { form: 'own', settings: { members: bottlenecks }, why: chooses },
   average: {
-    form: 'own',
-    settings: { members: loras },
-    why: 'its members merge one by one: adapters combine makes one adapter of them',
+    form: 'merged',
+    settings: {
+      members: [
+        { id: 'one', method: 'lora', rank: 2, targets: 'all-linear' },
+        { id: 'two', method: 'dora', rank: 2, targets: ['o', 'down'] },
+      ],
+      weights: [3, 1],
+    },
   },
   gate: {
     form: 'own',
