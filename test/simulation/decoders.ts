@@ -39,6 +39,9 @@ export const unfuzzed: Readonly<Record<string, string>> = {
   'coordinator/audit/open-audit.ts openAudit': starts,
   'coordinator/audit/replay-masked.ts openMaskedRound':
     'its messages and parameters are tried as the transcript of a masked round and as round parameters; the vectors have hashes',
+  'coordinator/audit/replay-state.ts openReplays': within(
+    'openSqliteStore, transcripts, and the rows of openOperatorModel',
+  ),
   'coordinator/canary/operator-model.ts openOperatorModel': within('readRows and describeFiles of a checkpoint'),
   'coordinator/commands/adapters-import.ts importAdapter': within('readAnyAdapter'),
   'coordinator/enrolment/quarantine.ts openQuarantine': starts,
