@@ -18,7 +18,8 @@ export function createMemoryBlobs(): CoordinatorBlobs {
   };
   return {
     put: async (bytes, digest = digestOf(bytes)) => {
-      if (!blobs.has(digest)) blobs.set(digest, bytes.slice());
+      // Not `slice`: of a Buffer that is a view, whose bytes its owner takes back.
+      if (!blobs.has(digest)) blobs.set(digest, Uint8Array.from(bytes));
       return digest;
     },
     putFrom: async (source, digest) => {
@@ -43,7 +44,6 @@ export function createMemoryBlobs(): CoordinatorBlobs {
       const chunks: Uint8Array[] = [];
       return {
         write: async (index, chunk) => {
-          // Not `slice`: of a Buffer that is a view, whose bytes its owner takes back.
           chunks[index] = Uint8Array.from(chunk);
         },
         commit: async (root) => {

@@ -104,6 +104,27 @@ export function blobStoreContract(name: string, create: () => Promise<Coordinato
       await assert.rejects(scanned(blobs, root), { code: 'blob-missing' });
     });
 
+    it('[BLB-13] buffer-aliasing: whoever gave bytes may change them as soon as they are taken', async () => {
+      const { chunks, root } = upload(6);
+      const staged = blobs.stage();
+      for (const [index, chunk] of chunks.entries()) {
+        // As a socket hands it over: a Buffer, of which a slice is a view.
+        const given = Buffer.from(chunk);
+        await staged.write(index, given);
+        given.fill(0xff);
+      }
+      await staged.commit(root);
+      const found = (await scanned(blobs, root)).map((chunk) => digestOf(chunk));
+      assert.deepEqual(
+        found,
+        chunks.map((chunk) => digestOf(chunk)),
+      );
+      const given = Buffer.from(bytes);
+      const digest = await blobs.put(given);
+      given.fill(0xff);
+      assert.deepEqual(Uint8Array.from(await blobs.get(digest)), bytes);
+    });
+
     it('[BLB-7] a discarded upload leaves nothing', async () => {
       const { chunks, root } = upload(3);
       const staged = blobs.stage();

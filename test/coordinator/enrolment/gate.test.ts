@@ -54,6 +54,9 @@ describe('gate', () => {
   it('[EGT-2] invite reuse/expired/other org: used, expired and unknown tokens get the same answer', async () => {
     const [used, expired] = [await invite(), await invite()];
     assert.equal((await enrol(used, 5))[0], 200);
+    // A code of another federation does not get as far as its token.
+    const foreign = await enrol({ ...expired, federationId: 'e'.repeat(64) as EnrolmentCode['federationId'] }, 6);
+    assert.deepEqual([foreign[0], (foreign[1] as Violation).code], [400, 'wrong-signature']);
     const reused = await enrol(used, 6);
     const unknown = await enrol({ ...used, token: new Uint8Array(32).fill(9) }, 6);
     await world.clock.advance(72 * hour);
@@ -63,7 +66,7 @@ describe('gate', () => {
     assert.deepEqual(unknown, reused);
     assert.deepEqual(late, reused);
     assert.deepEqual(await state.store.clients().then((clients) => clients.length), 1);
-    assert.deepEqual(rejections(), ['invite-invalid', 'invite-invalid', 'invite-invalid']);
+    assert.deepEqual(rejections(), ['wrong-signature', 'invite-invalid', 'invite-invalid', 'invite-invalid']);
   });
 
   it('[EGT-3] one millisecond before its end an invite is good', async () => {
