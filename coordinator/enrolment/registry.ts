@@ -19,7 +19,7 @@ import { judgeApproval } from '../../shared/identity/plan-approval.ts';
 import { openRevocations, type Revocations } from '../../shared/identity/revocations.ts';
 import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
-import type { CoordinatorStore } from '../store/store.ts';
+import type { ClientRecord, CoordinatorStore } from '../store/store.ts';
 import { approvalTaken, certificateTaken, consortiumTaken, revocationsTaken } from './document-happenings.ts';
 
 /** What clients are shown; bytes of what is there. */
@@ -40,7 +40,7 @@ export interface Registry {
   judge(clientId: ClientId): Promise<Violation | null>;
   /** What the client is shown. */
   shown(clientId: ClientId): Promise<ShownDocuments>;
-  /** Takes a document in, if it is good: what it was, in words. @throws UsageError `bad-document`, `other-consortium`, `unknown-client`. */
+  /** Takes a document in, if it is good: what it was, in words. @throws UsageError `bad-document`, `other-consortium`, `unknown-client`, `wrong-organisation`. */
   take(document: IdentityDocument): Promise<string>;
 }
 
@@ -103,14 +103,19 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
     const judged = judgeMember(bytes, facts);
     if (!judged.ok) throw refuse(describe(judged.error));
     const { clientId, organisation } = judged.value;
-    if ((await store.client(clientId)) === null) await enrolSuccessor(bytes);
+    const invited = (await store.client(clientId)) ?? (await enrolSuccessor(bytes));
+    if (invited.organisation !== organisation)
+      throw new UsageError(
+        'wrong-organisation',
+        `the certificate of ${clientId.slice(0, 8)} names the organisation "${organisation}", its invite names "${invited.organisation}": have the request that "tributary invite requests" writes signed, or invite the site anew`,
+      );
     await documents.put(`certificate/${clientId}`, toHex(bytes));
     await store.approveClient(clientId);
     await log.record(certificateTaken(judged.value));
     return `certificate of ${clientId.slice(0, 8)} of "${organisation}"`;
   };
   /** A rotated key is a client of its own; it takes the place of the one that signed for it. */
-  const enrolSuccessor = async (bytes: Uint8Array): Promise<void> => {
+  const enrolSuccessor = async (bytes: Uint8Array): Promise<ClientRecord> => {
     const read = readCertificate(bytes);
     const rotation = read.ok ? read.value.certificate.rotation : null;
     const previous = rotation === null ? null : readCertificate(rotation.previous);
@@ -126,6 +131,7 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
     const { organisation, name } = old;
     await store.addInvite({ tokenHash, organisation, approval: 'automatic', expiresMs: nowMs + 1, redeemedBy: null });
     await store.redeemInvite(tokenHash, { clientId, publicKey: toHex(publicKey), name, enrolledMs: nowMs }, nowMs);
+    return old;
   };
   const takeRevocations = async (bytes: Uint8Array): Promise<string> => {
     const signer = await required();

@@ -75,18 +75,19 @@ export async function joinClient(world: World, seed: number): Promise<FakeClient
   return client;
 }
 
-/** Enrols a client with the key of `seed`; `approval` as its invite says. */
+/** Enrols a client with the key of `seed`; `approval` and `organisation` as its invite says. */
 export async function enrolClient(
   first: World,
   seed: number,
   approval: 'automatic' | 'manual' = 'automatic',
+  organisation = `site ${seed}`,
 ): Promise<FakeClient> {
   let world = first;
   const entropy = seededEntropy(seed);
   const identity = identityFromSeed(entropy.bytes(32), engineCrypto);
   const { clientId } = identity;
   const { token, federationId, coordinatorKey } = parseEnrolmentCode(
-    await world.coordinator.invite({ organisation: `site ${seed}`, url: 'http://localhost:1', approval }),
+    await world.coordinator.invite({ organisation, url: 'http://localhost:1', approval }),
   );
   const enrolled = await world.transport.enrol(sealEnrolment(identity, { token, name: `site ${seed}`, federationId }));
   assert.equal(enrolled.status, 200, JSON.stringify(enrolled.body));

@@ -63,7 +63,7 @@ describe('certified federation', () => {
     const clients: Awaited<ReturnType<typeof runClient>>[] = [];
     for (const [index, platform] of platforms.entries()) {
       const learner = fixedLearner({ dim, exampleCount: 10, delta: () => new Float32Array(dim).fill(index) });
-      clients.push(await runClient(world, { platform, learner, policy }));
+      clients.push(await runClient(world, { platform, learner, policy, organisation: `Hospital ${index}` }));
     }
     let pending = 0;
     await until(() => {
@@ -72,9 +72,9 @@ describe('certified federation', () => {
       });
       return pending === 3;
     }, 'three clients that wait for their certificates');
-    for (const [index, { publicKey }] of (await state.store.clients()).entries()) {
+    for (const { publicKey, organisation } of await state.store.clients()) {
       const key = Uint8Array.from(Buffer.from(publicKey, 'hex'));
-      const bytes = encodeCanonical(requestFormat, { publicKey: key, organisation: `Hospital ${index}` });
+      const bytes = encodeCanonical(requestFormat, { publicKey: key, organisation });
       const request = { kind: 'request' as const, bytes };
       await take(signDocument(request, { ...ports(0), fingerprint: fingerprint(key), days: 90 }));
     }

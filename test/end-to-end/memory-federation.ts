@@ -75,13 +75,21 @@ export function platformIn(world: World, seed: number): PlatformOf {
   return memoryPlatform(seed, requestJson, world.clock);
 }
 
+/** A site: what its client runs on, and the organisation that its invite names. */
+interface JoiningSite {
+  readonly platform: PlatformOf;
+  readonly learner: Learner;
+  readonly policy: Policy;
+  readonly organisation?: string;
+}
+
 /** Runs one client until its federation ends. */
 export async function runClient(
   world: World,
-  { platform, learner, policy }: { readonly platform: PlatformOf; readonly learner: Learner; readonly policy: Policy },
+  { platform, learner, policy, organisation = 'site' }: JoiningSite,
 ): Promise<{ readonly ended: Promise<unknown>; readonly stop: () => void; readonly problems: readonly string[] }> {
   const stored = (await platform.journal.read()).credentials;
-  const invite = await world.coordinator.invite({ organisation: 'site', url: 'http://localhost:1' });
+  const invite = await world.coordinator.invite({ organisation, url: 'http://localhost:1' });
   const problems: string[] = [];
   const client = await createClient({
     platform,

@@ -83,9 +83,9 @@ async function certify(state: CoordinatorState, { clock }: World, count: number)
     });
     return waiting === count;
   }, `${count} clients that wait for their certificates`);
-  for (const [index, { publicKey }] of (await state.store.clients()).entries()) {
+  for (const { publicKey, organisation } of await state.store.clients()) {
     const key = fromHex(publicKey);
-    const bytes = encodeCanonical(requestFormat, { publicKey: key, organisation: `Hospital ${index}` });
+    const bytes = encodeCanonical(requestFormat, { publicKey: key, organisation });
     await take(signDocument({ kind: 'request', bytes }, { ...ports(0), fingerprint: fingerprint(key), days: 90 }));
   }
 }
@@ -113,7 +113,9 @@ async function federate(folder: string, { plan, clientCount, isCertified, vanish
     const one = overhear(platformIn(tap.world, 1700 + index));
     overheard.push(one);
     const learner = fixedLearner({ dim, exampleCount: 10, delta: () => deltaOf(index) });
-    clients.push(await runClient(tap.world, { platform: one.platform, learner, policy }));
+    clients.push(
+      await runClient(tap.world, { platform: one.platform, learner, policy, organisation: `Hospital ${index}` }),
+    );
   }
   if (isCertified) {
     await certify(state, world, clientCount);

@@ -59,7 +59,9 @@ describe('registry of a consortium', () => {
       await world.coordinator.invite({ organisation: 'Clinic', url: 'http://localhost:1' }),
     );
     assert.equal(code.consortium, consortiumHashOf(consortium));
-    const client = await enrolClient(world, 5);
+    const client = await enrolClient(world, 5, 'automatic', 'Clinic');
+    await assert.rejects(client.connect(), /pending-client/);
+    await assert.rejects(registry.take(certify(client.identity, 'Hospital')), { code: 'wrong-organisation' });
     await assert.rejects(client.connect(), /pending-client/);
     await registry.take(certify(client.identity));
     await client.connect();
@@ -73,7 +75,7 @@ describe('registry of a consortium', () => {
   });
 
   it('[REG-2] uncertified-sybil: a coordinator cannot approve a client by itself, and a certificate with one signature is not taken', async () => {
-    const client = await enrolClient(world, 5);
+    const client = await enrolClient(world, 5, 'automatic', 'Clinic');
     await state.store.approveClient(client.identity.clientId);
     await assert.rejects(client.connect(), /pending-client/);
     const { publicKey } = client.identity;
@@ -96,7 +98,10 @@ describe('registry of a consortium', () => {
   });
 
   it('[REG-3] revoked-member and expired-cert: neither gets in any more; lists never go back', async () => {
-    const clients = [await enrolClient(world, 5), await enrolClient(world, 6)] as const;
+    const clients = [
+      await enrolClient(world, 5, 'automatic', 'Clinic'),
+      await enrolClient(world, 6, 'automatic', 'Clinic'),
+    ] as const;
     const certificates = clients.map(({ identity }) => certify(identity));
     for (const certificate of certificates) await registry.take(certificate);
     const first = twice((index) => revokeSerials([], { ...ports(index), last: null, isRotated: false }));
@@ -113,7 +118,7 @@ describe('registry of a consortium', () => {
   });
 
   it('[REG-4] a rotated key is a client of its own; the old one is good for a day', async () => {
-    const client = await enrolClient(world, 5);
+    const client = await enrolClient(world, 5, 'automatic', 'Clinic');
     const certificate = certify(client.identity);
     await registry.take(certificate);
     const next = identityOf(55);
@@ -155,7 +160,7 @@ describe('registry of a consortium', () => {
   });
 
   it('[REG-6] killed between taking a document in and its entry: the next start logs it', async () => {
-    const site = await enrolClient(world, 6, 'manual');
+    const site = await enrolClient(world, 6, 'manual', 'Clinic');
     const { planHash } = (await state.store.federation())!;
     const silent = { record: async () => undefined } as unknown as ReturnType<typeof createAuditLog>;
     const killed = createRegistry({ store: state.store, log: silent, clock: world.clock, entropy });
