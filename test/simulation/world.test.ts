@@ -13,6 +13,7 @@ import type { Machines } from '../../simulations/world/machines.ts';
 import { drawScenario, type Scenario } from '../../simulations/world/scenario.ts';
 import { runWorld } from '../../simulations/world/world.ts';
 import { loadMutant, type MutantName } from './mutants.ts';
+import { runWorlds } from './world-processes.ts';
 
 const worldCount = 500;
 /** What so many worlds see at least; ten thousand see more (`world.slow.ts`). */
@@ -36,9 +37,9 @@ function firstBroken(machines: Machines, isOfKind: (scenario: Scenario) => boole
 }
 
 describe('world', () => {
-  it(`[WORLD-1] ${worldCount} seeds: every rule holds after every event, and the worlds see what there is to see`, () => {
-    const coverage = createCoverage();
-    for (let seed = 0; seed < worldCount; seed++) runWorld(seed, coverage);
+  it(`[WORLD-1] ${worldCount} seeds: every rule holds after every event, and the worlds see what there is to see`, async () => {
+    const coverage = await runWorlds(0, worldCount, 2);
+    assert.equal(coverage.worlds, worldCount);
     assert.deepEqual(missingFrom(coverage, least), []);
   }).timeout(240_000);
 

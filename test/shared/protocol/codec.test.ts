@@ -89,7 +89,7 @@ describe('message frames', () => {
     assert.match(detailOf(encodeMessage(new Uint8Array(messageBytesMax))), /exceed the 1000000/);
   });
 
-  it('[COD-7] msgpack-fuzz: 6,000 seeded mutants never throw, never change Object.prototype, and leave nothing in memory (seed 3)', () => {
+  it('[COD-7] msgpack-fuzz: 6,000 seeded mutants never throw and never change Object.prototype (seed 3)', () => {
     const decodedCount = decodeMutants(6_000, 3);
     assert.ok(decodedCount > 200, `${decodedCount} mutants were decoded`);
   });
