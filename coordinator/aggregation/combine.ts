@@ -2,12 +2,11 @@
  * From the mean of a round's uploads to the next adapter, tensor by tensor: counts weigh what they weigh, the server's optimiser moves what is
  * linear, and the plan's rule makes the low-rank pairs (`low-rank.ts`).
  */
-import { assert } from '../../shared/core/assert.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { combinedPairs, type Exchange } from '../../shared/update/exchange.ts';
 import { siteWeightName } from '../../shared/update/federated-layout.ts';
 import { declarationOf } from '../../shared/update/low-rank-rules.ts';
-import { weighByCounts } from '../../shared/update/upload.ts';
+import { combineWithCounts } from './count-weighted.ts';
 import { combinePair } from './low-rank.ts';
 import type { PairMeasure, SingleUpdate } from './pair-round.ts';
 import type { AggregationRule, RuleState } from './server-optimisers.ts';
@@ -59,7 +58,8 @@ export async function combine(
 ): Promise<{ readonly next: Float32Array; readonly measures: readonly Measure[] }> {
   const { exchange, rule, state, start, mean, singles, clientCount, roundHash, learningRate, giveTurn } = input;
   const { published, uploaded, stepDim } = exchange;
-  divideByCounts(exchange, mean);
+  // Sums of deltas times counts become means over what was used; what nobody used has no delta.
+  combineWithCounts(exchange, mean, (value, count) => (count > 0 ? value / count : 0));
   const ownWeight = uploaded.tensors.find(({ name }) => name === siteWeightName);
   /** What counts are times: the mean of the weights that clients multiplied in. */
   const counted = ownWeight === undefined ? Math.min(clientCount, 1) : mean[ownWeight.offset]!;
@@ -91,18 +91,6 @@ export async function combine(
     }
   }
   return { next, measures: measuresOf(found) };
-}
-
-/** Sums of deltas times counts become means over what was used; what nobody used has no delta. */
-function divideByCounts({ uploaded }: Exchange, mean: Float64Array): void {
-  const valuesOf = ({ offset, size }: (typeof uploaded.tensors)[number]): Float64Array =>
-    mean.subarray(offset, offset + size);
-  for (const tensor of uploaded.tensors) {
-    if (tensor.aggregationClass !== 'count-weighted') continue;
-    const counts = uploaded.tensors.find(({ name }) => name === tensor.countName);
-    assert(counts !== undefined, `the counts ${tensor.countName} were uploaded`);
-    weighByCounts(valuesOf(tensor), tensor, valuesOf(counts), (value, count) => (count > 0 ? value / count : 0));
-  }
 }
 
 /** Measures of a round from those of its maps: shares of all maps together as ratios of norms, the largest rank in use. */

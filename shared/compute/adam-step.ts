@@ -8,6 +8,7 @@
  * whoever holds the old ones still has them. It runs where tensors lie in memory of the process (WebAssembly, native, plain).
  */
 import { engine, getBackend, getKernel, type Tensor, type TensorInfo } from '@tensorflow/tfjs-core';
+import type { FloatHost } from './float-host.ts';
 import { overStagedRows } from './simd/stage.ts';
 
 /** Name under which the kernel is registered. */
@@ -75,13 +76,7 @@ export interface AdamArrays {
 }
 
 /** What the kernel needs of a back end. */
-export interface AdamHost {
-  readonly inputs: Readonly<Record<string, TensorInfo | undefined>>;
-  readonly attrs: Readonly<Record<string, unknown>>;
-  /** A new tensor of this shape. */
-  readonly output: (shape: readonly number[]) => TensorInfo;
-  /** Its values, as long as no tensor is made. */
-  readonly values: (tensor: TensorInfo) => Float32Array;
+export interface AdamHost extends FloatHost {
   /** Moves values four at a time, and returns how many it moved; the rest is moved here. */
   readonly move: (arrays: AdamArrays, numbers: AdamNumbers) => number;
 }

@@ -28,6 +28,7 @@ import {
 } from '@tensorflow/tfjs-core';
 import { assert } from '../core/assert.ts';
 import { type Differentiable, withGradient } from './custom-gradient.ts';
+import type { FloatHost } from './float-host.ts';
 import { takeRows } from './rows.ts';
 
 /** Name under which the kernel is registered. */
@@ -109,15 +110,7 @@ export interface SoftmaxRows {
 }
 
 /** What the kernel needs of a back end. */
-export interface CrossEntropyHost {
-  readonly inputs: Readonly<Record<string, TensorInfo | undefined>>;
-  readonly attrs: Readonly<Record<string, unknown>>;
-  /** A new tensor of this shape. */
-  readonly output: (shape: readonly number[]) => TensorInfo;
-  /** Its values, as long as no tensor is made. */
-  readonly values: (tensor: TensorInfo) => Float32Array;
-  /** Frees a tensor that is no result. */
-  readonly free: (tensor: TensorInfo) => void;
+export interface CrossEntropyHost extends FloatHost {
   /** Fills all arrays but the scores; there is a row at least. */
   readonly soften: (rows: SoftmaxRows, size: number) => void;
 }

@@ -1,10 +1,11 @@
 /** Kernels of our own for the plain back end. */
 import type { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import { getKernel, type KernelFunc, registerKernel, type TensorInfo, util } from '@tensorflow/tfjs-core';
-import { type AdamHost, adamStepKernel, moveStaged, runAdamStep } from './adam-step.ts';
+import { adamStepKernel, moveStaged, runAdamStep } from './adam-step.ts';
 import { crossEntropyKernel, runCrossEntropy, softenPlainly } from './cross-entropy.ts';
+import type { FloatHost } from './float-host.ts';
 
-type Call = Pick<AdamHost, 'inputs' | 'attrs'> & { readonly backend: MathBackendCPU };
+type Call = Pick<FloatHost, 'inputs' | 'attrs'> & { readonly backend: MathBackendCPU };
 
 const kernels: Readonly<Record<string, (call: Call) => TensorInfo[]>> = {
   [adamStepKernel]: (call) => runAdamStep({ ...hostOf(call), move: moveStaged }),
@@ -18,7 +19,7 @@ export function registerPlainKernels(): void {
     registerKernel({ kernelName, backendName: 'cpu', kernelFunc: run as unknown as KernelFunc });
 }
 
-function hostOf({ inputs, attrs, backend }: Call) {
+function hostOf({ inputs, attrs, backend }: Call): FloatHost {
   return {
     inputs,
     attrs,

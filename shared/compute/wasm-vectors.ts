@@ -6,6 +6,7 @@ import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { type KernelFunc, registerKernel, type TensorInfo, unregisterKernel, util } from '@tensorflow/tfjs-core';
 import { type AdamNumbers, adamStepKernel, runAdamStep } from './adam-step.ts';
 import { crossEntropyKernel, runCrossEntropy } from './cross-entropy.ts';
+import type { FloatHost } from './float-host.ts';
 import { fusedKernels } from './native/fused-names.ts';
 import { type VectorKernels, vectorKernels } from './simd/module.ts';
 import { blockRows, tileRows } from './simd/packed-product.ts';
@@ -134,12 +135,19 @@ function multiply(call: Call): TensorInfo {
   return out;
 }
 
-function takeAdamStep({ inputs, attrs, backend }: Call): TensorInfo[] {
-  return runAdamStep({
+function hostOf({ inputs, attrs, backend }: Call): FloatHost {
+  return {
     inputs,
     attrs,
     output: (shape) => backend.makeOutput([...shape], 'float32'),
     values: (tensor) => backend.typedArrayFromHeap(tensor) as Float32Array,
+    free: ({ dataId }) => backend.disposeData(dataId),
+  };
+}
+
+function takeAdamStep(call: Call): TensorInfo[] {
+  return runAdamStep({
+    ...hostOf(call),
     move: ({ w, g, m, v, out }, numbers: AdamNumbers) => {
       const addresses = [w, g, m, v, out].map(({ byteOffset }) => byteOffset);
       kernels!.adam(...addresses, w.length, ...numbers);
@@ -148,13 +156,9 @@ function takeAdamStep({ inputs, attrs, backend }: Call): TensorInfo[] {
   });
 }
 
-function compareWithTargets({ inputs, attrs, backend }: Call): TensorInfo[] {
+function compareWithTargets(call: Call): TensorInfo[] {
   return runCrossEntropy({
-    inputs,
-    attrs,
-    output: (shape) => backend.makeOutput([...shape], 'float32'),
-    values: (tensor) => backend.typedArrayFromHeap(tensor) as Float32Array,
-    free: ({ dataId }) => backend.disposeData(dataId),
+    ...hostOf(call),
     soften: ({ scores, shares, largestScores, largestShares }, size) =>
       kernels!['softmax of rows'](
         ...[scores, shares, largestScores, largestShares].map(({ byteOffset }) => byteOffset),

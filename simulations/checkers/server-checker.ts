@@ -18,7 +18,8 @@ const order: readonly GroupedServerPhase['name'][] = [
   'aborted',
 ];
 
-const kinds = {
+/** What a client signs, by the event in which the coordinator's machine hears it. */
+export const kindOfEvent = {
   advert: 'ADVERT',
   draw: 'DRAW',
   shares: 'SHARES',
@@ -49,7 +50,7 @@ export function checkServerStep(
   const isTaken = effects.some(({ type }) => type === 'persist');
   if (isTaken && event.type !== 'deadline' && event.type !== 'abandon') {
     const { clientId, body, signature } = event;
-    const isTrue = isGenuine({ clientId, kind: kinds[event.type], body, signature });
+    const isTrue = isGenuine({ clientId, kind: kindOfEvent[event.type], body, signature });
     check('authenticity', isTrue, `${what}: taken from ${clientId.slice(0, 8)}, who did not send it`);
   }
   checkQuorum(what, before, event, state);

@@ -16,7 +16,7 @@ import type { Opening, ServerEffect, ServerSetting } from '../../shared/secure-a
 import { type ClientAttemptEvent, hasGroups, isLegalForServer, type ServerAttempt } from '../checkers/attempts.ts';
 import { check } from '../checkers/check.ts';
 import type { ClientChecker } from '../checkers/client-checker.ts';
-import { checkServerStep, checkSum } from '../checkers/server-checker.ts';
+import { checkServerStep, checkSum, kindOfEvent } from '../checkers/server-checker.ts';
 import type { Faults } from '../faults/faults.ts';
 import type { HostileCoordinator } from '../faults/hostile-coordinator.ts';
 import type { ClientActor, Upward } from './client-actor.ts';
@@ -56,15 +56,7 @@ const attemptsMax = 2;
 /** A round ends by then: two attempts of six phases, every kill costs a restart and a phase. */
 const roundMs = 2 * 6 * phaseMs + 20 * (restartMs + phaseMs);
 
-const stageTypes = {
-  advert: 'ADVERT',
-  draw: 'DRAW',
-  shares: 'SHARES',
-  masked: 'MASKED',
-  agree: 'AGREE',
-  unmask: 'UNMASK',
-} as const;
-const eventTypes = Object.keys(stageTypes) as (keyof typeof stageTypes)[];
+const eventTypes = Object.keys(kindOfEvent) as (keyof typeof kindOfEvent)[];
 
 /** A coordinator without a round. */
 export function createCoordinatorActor(
@@ -281,7 +273,7 @@ export function createCoordinatorActor(
       if (disk!.setting.roundHash !== roundHash || (isHostile && hostile!.drops(from.index, kind))) return true;
       const { clientId, publicKey } = from.identity;
       const said = { clientId, body, signature };
-      const type = eventTypes.find((one) => stageTypes[one] === kind)!;
+      const type = eventTypes.find((one) => kindOfEvent[one] === kind)!;
       if (type === 'masked') {
         const masked = decodeCanonical(maskedFormat, body, 'M3');
         if (!masked.ok || masked.value.vecRoot !== digestOf(vector)) return true;

@@ -15,6 +15,16 @@ const files = tinyBaseFiles();
 const base = describeFiles(files);
 const hyperformer = { method: 'hyperformer', tasks: ['cardiology', 'oncology'], embeddingSize: 4, reductionFactor: 4 };
 
+/** An adapter that only notes what its hooks are given. */
+function spyAdapter() {
+  const seen: unknown[] = [];
+  const hooks = (context: object) => {
+    seen.push(context);
+    return {};
+  };
+  return { spy: { configuration: parseAdapter(hyperformer, base).configuration, hooks }, seen };
+}
+
 describe('an adapter for one of its tasks', () => {
   it('[ATS-1] a client trains the vector of its own task and leaves the others alone, and its counts say so', async () => {
     await useBackend('cpu');
@@ -51,13 +61,7 @@ describe('an adapter for one of its tasks', () => {
   });
 
   it('[ATS-2] the task of the pass goes before that of the client', () => {
-    const adapter = parseAdapter(hyperformer, base);
-    const seen: unknown[] = [];
-    const hooks = (context: object) => {
-      seen.push(context);
-      return {};
-    };
-    const spy = { configuration: adapter.configuration, hooks };
+    const { spy, seen } = spyAdapter();
     const bound = withTask(spy, 'oncology');
     const context = { parameters: new Map(), training: false, random: seededRandom(1) };
     bound.hooks(context);
@@ -85,13 +89,7 @@ describe('an adapter for one of its tasks', () => {
   });
 
   it('[ATS-4] takes weights over tasks, by name, that sum to 1', () => {
-    const adapter = parseAdapter(hyperformer, base);
-    const seen: unknown[] = [];
-    const hooks = (context: object) => {
-      seen.push(context);
-      return {};
-    };
-    const spy = { configuration: adapter.configuration, hooks };
+    const { spy, seen } = spyAdapter();
     withTask(spy, 'cardiology=0.25, oncology=0.75').hooks({
       parameters: new Map(),
       training: false,

@@ -21,6 +21,14 @@ export function fixedBaseDigest(files: BaseFiles): Digest {
 export const fixedLayout = (dim: number) =>
   layoutOf([{ name: 'head.bias', shape: [dim], aggregationClass: 'mean', decays: false }]);
 
+/** What a coordinator starts from: the fixed base, and an adapter of `dim` zeros. */
+export const fixedStart = (dim: number) => ({
+  baseFiles: fixedBase,
+  baseDigest: fixedBaseDigest(fixedBase),
+  layout: fixedLayout(dim),
+  initialAdapter: new Float32Array(dim),
+});
+
 /** What a fixed learner does. */
 export interface FixedLearning {
   readonly dim: number;

@@ -10,7 +10,7 @@ import { parsePolicy } from '../../shared/plan/policy.ts';
 import { epsilonText, readStatement, spendingOf } from '../../shared/plan/privacy.ts';
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import { exchangeOf } from '../../shared/update/exchange.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -43,10 +43,7 @@ describe('adaptive clipping and kept noise', () => {
     const world = await startWorld({
       plan,
       state,
-      baseFiles: fixedBase,
-      baseDigest: base.digest,
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const ends = [];
     for (let index = 0; index < 4; index++) {
@@ -108,10 +105,7 @@ describe('adaptive clipping and kept noise', () => {
     const world = await startWorld({
       plan,
       state,
-      baseFiles: fixedBase,
-      baseDigest: base.digest,
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const ends = [];
     for (let index = 0; index < 4; index++) {

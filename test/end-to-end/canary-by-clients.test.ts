@@ -4,7 +4,7 @@ import type { Learner } from '../../client/learner.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan } from '../coordinator/harness.ts';
 import { binaryCounts } from '../helpers/evaluation-counts.ts';
 import { platformIn, runClient } from './memory-federation.ts';
@@ -42,10 +42,7 @@ async function federate(canary: object, hostile: (round: number) => number, stat
   const world = await startWorld({
     plan,
     state,
-    baseFiles: fixedBase,
-    baseDigest: base.digest,
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
   const ends = [];
   // Whoever enrols with a coordinator that was started again is somebody new.

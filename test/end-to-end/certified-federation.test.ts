@@ -15,7 +15,7 @@ import { type IdentityDocument, revokeSerials, signDocument } from '../../shared
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { encodeCanonical } from '../../shared/protocol/canonical.ts';
 import { exchangeOf } from '../../shared/update/exchange.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, startWorld, testPlan, until } from '../coordinator/harness.ts';
 import { seededEntropy } from '../helpers/seeded-entropy.ts';
 import { platformIn, runClient } from './memory-federation.ts';
@@ -45,10 +45,7 @@ describe('certified federation', () => {
     const world = await startWorld({
       plan,
       state,
-      baseFiles: fixedBase,
-      baseDigest: fixedBaseDigest(fixedBase),
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const entropy = seededEntropy(64);
     const log = createAuditLog({ store: state.store.log, identity: state.identity, clock: world.clock });

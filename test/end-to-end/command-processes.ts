@@ -5,6 +5,9 @@ import { join } from 'node:path';
 
 const main = join(import.meta.dirname, '../../shared/command-line/main.node.ts');
 
+/** A test takes as long as a loaded machine takes, but something is said or ends within this. */
+const silenceMs = 180_000;
+
 /** A command under way. */
 export interface RunningCommand {
   readonly child: ChildProcess;
@@ -79,4 +82,15 @@ export function commandProcesses(
       for (const child of children) child.kill('SIGKILL');
     },
   };
+}
+
+/** Gives a suite a deadline for silence, {@link silenceMs}, and none for the whole: it moves whenever what is returned is called. */
+export function movingDeadline(suite: Mocha.Suite): () => void {
+  let progress = (): void => undefined;
+  suite.timeout(silenceMs);
+  suite.beforeEach(function () {
+    const [test, startedMs] = [this.currentTest, performance.now()];
+    progress = () => test?.timeout(performance.now() - startedMs + silenceMs);
+  });
+  return () => progress();
 }

@@ -3,7 +3,7 @@ import process from 'node:process';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
 import type { CoordinatorProgress } from '../../coordinator/events.ts';
 import { openState } from '../../coordinator/store/state.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout } from '../client/fixed-learner.ts';
+import { fixedStart } from '../client/fixed-learner.ts';
 import { type Doom, doomedState } from './doom.ts';
 import { dim, federationPlan } from './world.ts';
 
@@ -28,10 +28,7 @@ async function run({ rounds, stateFolder, port, inviteCount, masked }: Request):
   const evaluation = { everyRounds: masked === undefined ? 1 : 0 };
   const coordinator = await startCoordinator({
     plan: federationPlan(rounds, evaluation, { mode: masked === undefined ? 'off' : 'on' }),
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
     stateFolder,
     ...(masked === undefined ? {} : { state: doomedState(await openState(stateFolder), masked.noteFile, masked.doom) }),
     port,

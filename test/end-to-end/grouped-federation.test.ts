@@ -10,7 +10,7 @@ import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import { maskedFormat } from '../../shared/secure-aggregation/messages.ts';
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
 import { exchangeOf } from '../../shared/update/exchange.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
@@ -63,10 +63,7 @@ async function federate({ clientCount, rounds = {}, aggregation = {}, secureAggr
   const world = await startWorld({
     plan,
     state,
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
   const clients: Awaited<ReturnType<typeof runClient>>[] = [];
   for (let index = 0; index < clientCount; index++) {

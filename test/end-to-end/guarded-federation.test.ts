@@ -4,7 +4,7 @@ import { float32Of } from '../../shared/core/bytes.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { spendingOf } from '../../shared/plan/privacy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, startWorld, testPlan } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -32,10 +32,7 @@ const deltaOf = (index: number): Float32Array => {
 async function federate(plan: ReturnType<typeof planWith>, deltas: readonly Float32Array[]) {
   const world = await startWorld({
     plan,
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
   const clients: Awaited<ReturnType<typeof runClient>>[] = [];
   for (const [index, delta] of deltas.entries()) {

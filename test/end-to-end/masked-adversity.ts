@@ -4,7 +4,7 @@ import type { MemoryConnection } from '../../coordinator/transport/memory-transp
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { decodeMessage } from '../../shared/protocol/codec.ts';
 import { plainCalls } from '../../shared/protocol/messages.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -23,10 +23,7 @@ export const start = (clientCount: number, quorum: number): Promise<World> =>
       }),
       base: { digest: fixedBaseDigest(fixedBase) },
     },
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
 
 /** Lets time pass until the federation ends. */

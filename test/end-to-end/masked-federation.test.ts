@@ -2,7 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { float32Of } from '../../shared/core/bytes.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, startWorld, testPlan } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -25,10 +25,7 @@ const exampleCounts = [10, 20, 30, 40];
 async function federate(secureAggregation: object = {}) {
   const world = await startWorld({
     plan: plan({}, secureAggregation),
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
   const clients: Awaited<ReturnType<typeof runClient>>[] = [];
   for (const [index, exampleCount] of exampleCounts.entries()) {

@@ -8,7 +8,7 @@ import type { CoordinatorState } from '../../coordinator/store/state.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -56,10 +56,7 @@ const plan = {
 };
 const options = {
   plan,
-  baseFiles: fixedBase,
-  baseDigest: fixedBaseDigest(fixedBase),
-  layout: fixedLayout(dim),
-  initialAdapter: new Float32Array(dim),
+  ...fixedStart(dim),
 };
 
 /** Runs one round whose coordinator is killed, then one that goes on. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { nodePlatform } from '../../client/platform/node.node.ts';
 import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, startWorld, testPlan, until, type World } from '../coordinator/harness.ts';
 import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
@@ -33,10 +33,7 @@ describe('a masked round that is offered again', () => {
     };
     const world = await startWorld({
       plan: { ...testPlan(changes), base: { digest: fixedBaseDigest(fixedBase) } },
-      baseFiles: fixedBase,
-      baseDigest: fixedBaseDigest(fixedBase),
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     let offer: Uint8Array | null = null;
     let isAgain = false;

@@ -2,7 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { float32Of } from '../../shared/core/bytes.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
@@ -29,10 +29,7 @@ async function federate(vanishing: readonly (Moment | null)[], { comesBack = fal
   };
   const world = await startWorld({
     plan: { ...testPlan(changes), base: { digest: fixedBaseDigest(fixedBase) } },
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
   const clients: Awaited<ReturnType<typeof runClient>>[] = [];
   const isOver = (): boolean => world.events.some(({ type }) => type === 'published' || type === 'void');

@@ -5,22 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeBase } from '../../shared/model/load.node.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
-import { commandProcesses, type RunningCommand } from './command-processes.ts';
+import { commandProcesses, movingDeadline, type RunningCommand } from './command-processes.ts';
 
 const sites = [0, 1, 2];
 
 describe('phases by commands', function () {
-  // A test takes as long as a loaded machine takes: the deadline moves whenever a process says or ends something.
-  const silenceMs = 180_000;
-  this.timeout(silenceMs);
-  let progress = (): void => undefined;
-  beforeEach(function () {
-    const [test, startedMs] = [this.currentTest, performance.now()];
-    progress = () => test?.timeout(performance.now() - startedMs + silenceMs);
-  });
   let folder = '';
   let base = '';
-  const processes = commandProcesses(() => progress());
+  const processes = commandProcesses(movingDeadline(this));
   const { start, run, kill } = processes;
   const at = (name: string): string => join(folder, name);
 

@@ -4,7 +4,7 @@ import { releaseClient } from '../../coordinator/enrolment/quarantine.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan, until } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
@@ -28,10 +28,7 @@ describe('quarantine in a federation', () => {
     const world = await startWorld({
       plan,
       state,
-      baseFiles: fixedBase,
-      baseDigest: base.digest,
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const published = (count: number) =>
       until(() => world.events.filter(({ type }) => type === 'published').length >= count, `${count} versions`);

@@ -8,7 +8,7 @@ import { describeBase } from '../../shared/model/load.node.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { seededEntropy } from '../helpers/seeded-entropy.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
-import { commandProcesses } from './command-processes.ts';
+import { commandProcesses, movingDeadline } from './command-processes.ts';
 import { filesOf, tablesOf } from './secret-keeping.ts';
 import { findSecrets, type Secret } from './secret-search.ts';
 
@@ -21,15 +21,7 @@ const environment = {
 };
 
 describe('secrets and commands', function () {
-  // A test takes as long as a loaded machine takes: the deadline moves whenever a process says or ends something.
-  const silenceMs = 180_000;
-  this.timeout(silenceMs);
-  let progress = (): void => undefined;
-  beforeEach(function () {
-    const [test, startedMs] = [this.currentTest, performance.now()];
-    progress = () => test?.timeout(performance.now() - startedMs + silenceMs);
-  });
-  const processes = commandProcesses(() => progress(), environment);
+  const processes = commandProcesses(movingDeadline(this), environment);
   const { start, run } = processes;
   const folder = mkdtempSync(join(tmpdir(), 'tributary-secret-commands-'));
   const at = (name: string): string => join(folder, name);

@@ -20,7 +20,7 @@ import { parsePolicy } from '../../shared/plan/policy.ts';
 import { decodeCanonical, encodeCanonical } from '../../shared/protocol/canonical.ts';
 import { parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { advertFormat, unmaskFormat } from '../../shared/secure-aggregation/messages.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import {
   closeWorlds,
   seededEntropy,
@@ -57,10 +57,7 @@ const startOn = (state: CoordinatorState, plan: Plan): Promise<World> =>
   startWorld({
     plan,
     state,
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
   });
 
 /** A consortium certifies whoever waits; everybody is let in once there are `count`. */

@@ -5,7 +5,7 @@ import { memoryState } from '../../coordinator/store/state.ts';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { openVoid } from '../../shared/protocol/void-record.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { losingCalls, platformIn, runClient } from './memory-federation.ts';
 
@@ -27,10 +27,7 @@ async function federate() {
   };
   const world = await startWorld({
     plan: { ...testPlan(changes), base: { digest: fixedBaseDigest(fixedBase) } },
-    baseFiles: fixedBase,
-    baseDigest: fixedBaseDigest(fixedBase),
-    layout: fixedLayout(dim),
-    initialAdapter: new Float32Array(dim),
+    ...fixedStart(dim),
     state,
   });
   const platforms = [0, 1, 2, 3].map((index) => platformIn(world, 600 + index));

@@ -18,7 +18,7 @@ import { parsePlan } from '../../shared/plan/plan.ts';
 import type { Policy } from '../../shared/plan/policy.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import type { FixedLearning } from '../client/fixed-learner.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import type { Request, Said } from './coordinator-process.ts';
 
 /** Values of the adapter: three chunks, the last one not full. */
@@ -144,10 +144,7 @@ export async function openWorld(): Promise<World> {
       const events = listen<CoordinatorProgress>();
       const coordinator = await startCoordinator({
         plan,
-        baseFiles: fixedBase,
-        baseDigest: fixedBaseDigest(fixedBase),
-        layout: fixedLayout(dim),
-        initialAdapter: new Float32Array(dim),
+        ...fixedStart(dim),
         stateFolder: join(folder, 'coordinator'),
         onEvent: events.add,
         ...options,

@@ -1,7 +1,6 @@
 /** Cross-entropy with its gradient: the engine's softmax with the extremes of every row, on rows that stay in the processor's cache; the rest in one loop. */
-import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { crossEntropyKernel, runCrossEntropy, type SoftmaxRows } from '../cross-entropy.ts';
-import { floatValue, type KernelHost, type Kernels } from './kernels.ts';
+import { floatHost, floatValue, type KernelHost, type Kernels } from './kernels.ts';
 import { node, program } from './programs.ts';
 
 /** Values that are softened at once: 1 MiB read and 1 MiB written. */
@@ -9,15 +8,8 @@ const sliceValues = 2 ** 18;
 
 /** The kernel by its name. */
 export const crossEntropyKernels: Kernels = {
-  [crossEntropyKernel]: ({ inputs, attrs, backend }): TensorInfo[] =>
-    runCrossEntropy({
-      inputs,
-      attrs,
-      output: (shape) => backend.output(shape).info,
-      values: (tensor) => backend.values(tensor) as Float32Array,
-      free: ({ dataId }) => backend.disposeData(dataId),
-      soften: (rows, size) => soften(backend, rows, size),
-    }),
+  [crossEntropyKernel]: (call) =>
+    runCrossEntropy({ ...floatHost(call), soften: (rows, size) => soften(call.backend, rows, size) }),
 };
 
 const softmaxWithExtremes = program('softmax with extremes', false, () => ({

@@ -1,5 +1,6 @@
 /** What kernels of the native back end have in common: what they are called with, when they run on the engine, and how. */
 import type { Attribute, DataId, KernelConfig, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core';
+import type { FloatHost } from '../float-host.ts';
 import type { PackedProducts } from './packed-products.ts';
 import type { EngineArray, EngineValue, Program } from './programs.ts';
 
@@ -30,6 +31,17 @@ export interface Call {
   readonly inputs: Readonly<Record<string, TensorInfo | undefined>>;
   readonly attrs: Readonly<Record<string, unknown>>;
   readonly backend: KernelHost;
+}
+
+/** The call as kernels see it that run on every back end. */
+export function floatHost({ inputs, attrs, backend }: Call): FloatHost {
+  return {
+    inputs,
+    attrs,
+    output: (shape) => backend.output(shape).info,
+    values: (tensor) => backend.values(tensor) as Float32Array,
+    free: ({ dataId }) => void backend.disposeData(dataId),
+  };
 }
 
 /** A kernel: its result, or null where the plain back end's kernel is to compute it. */

@@ -28,7 +28,7 @@ import { parseEnrolmentCode } from '../../../shared/protocol/enrolment-code.ts';
 import { sealEnrolment } from '../../../shared/protocol/handshake.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan } from '../../coordinator/harness.ts';
 import { fakeTerminal } from '../../shared/command-line/fake-terminal.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../fixed-learner.ts';
 
 const dim = 4;
 const policy = parsePolicy({ cohortMin: 1, quorumMin: 1 }, 'the test');
@@ -77,10 +77,7 @@ describe('client rotate', () => {
       state,
       clock: systemClock,
       transport: socketServer({ port: 0 }),
-      baseFiles: fixedBase,
-      baseDigest: fixedBaseDigest(fixedBase),
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const { store } = state;
     const log = createAuditLog({ store: store.log, identity: state.identity, clock: systemClock });

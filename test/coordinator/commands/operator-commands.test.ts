@@ -12,7 +12,7 @@ import type { Digest } from '../../../shared/core/ids.ts';
 import { parsePlan } from '../../../shared/plan/plan.ts';
 import { parsePolicy } from '../../../shared/plan/policy.ts';
 import { spendingOf } from '../../../shared/plan/privacy.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../../client/fixed-learner.ts';
 import { platformIn, runClient } from '../../end-to-end/memory-federation.ts';
 import { fakeTerminal } from '../../shared/command-line/fake-terminal.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan } from '../harness.ts';
@@ -53,10 +53,7 @@ describe('commands of an operator', () => {
     const world = await startWorld({
       plan,
       state: await openState(folder, seededEntropy(1)),
-      baseFiles: fixedBase,
-      baseDigest: fixedBaseDigest(fixedBase),
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const policy = parsePolicy({ organisationsMin: 1 }, 'the test');
     const ends = [];

@@ -14,7 +14,7 @@ import { identityFromSeed } from '../../../shared/crypto/identity.ts';
 import { parsePolicy } from '../../../shared/plan/policy.ts';
 import { parseEnrolmentCode } from '../../../shared/protocol/enrolment-code.ts';
 import { sealEnrolment } from '../../../shared/protocol/handshake.ts';
-import { fixedBase, fixedBaseDigest, fixedLayout, fixedLearner } from '../../client/fixed-learner.ts';
+import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../../client/fixed-learner.ts';
 import { memoryPlatform } from '../../client/memory-platform.ts';
 import { closeWorlds, seededEntropy, startWorld, testPlan, until, type World } from '../harness.ts';
 import { idleBeginnings } from './idle-connections.ts';
@@ -85,10 +85,7 @@ describe('abusive clients', () => {
       plan,
       clock: systemClock,
       transport: socketServer({ port: 0 }),
-      baseFiles: fixedBase,
-      baseDigest: fixedBaseDigest(fixedBase),
-      layout: fixedLayout(dim),
-      initialAdapter: new Float32Array(dim),
+      ...fixedStart(dim),
     });
     const { coordinator, events } = world;
     const before = process.memoryUsage().rss;
