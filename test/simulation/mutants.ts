@@ -51,6 +51,17 @@ const mutants = {
     find: 'consenting.add(signer);',
     put: 'consenting.add(signer + 1000 * consenting.size);',
   },
+  'goes-back': {
+    file: client,
+    find: `export function receiveAsClient(state: ClientState, event: ClientEvent): ClientStep {
+  const { phase } = state;`,
+    put: `const consented = new WeakMap();
+export function receiveAsClient(given: ClientState, event: ClientEvent): ClientStep {
+  if (given.phase.name === 'masked') consented.set(given.setting, structuredClone(given.phase));
+  const isAgain = event.type === 'survivors' && (given.phase.name === 'agreed' || given.phase.name === 'unmasked');
+  const state = isAgain ? { ...given, phase: structuredClone(consented.get(given.setting)) } : given;
+  const { phase } = state;`,
+  },
   'drop-journal': { file: client, find: 'if (!isFirst)', put: 'if (isFirst === null)' },
   'leave-one-mask-in': {
     file: 'shared/secure-aggregation/opening.ts',
