@@ -4,7 +4,7 @@ import { FederationError, StoreError, TransportError } from '../shared/core/erro
 import type { Digest, FederationId } from '../shared/core/ids.ts';
 import type { Result } from '../shared/core/result.ts';
 import type { Evaluate, Offer } from '../shared/protocol/messages.ts';
-import { describe, type Violation } from '../shared/protocol/violations.ts';
+import { describe, type Violation, violation } from '../shared/protocol/violations.ts';
 import type { ClientListener } from './events.ts';
 import type { LearnedUpdate } from './learner.ts';
 import type { RoundWork } from './round-work.ts';
@@ -64,11 +64,13 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
     }
   };
 
+  const distrustOf = async (offer: Offer, taskSignal: AbortSignal): Promise<string | null> =>
+    trust.judgeOffer(offer, taskSignal, await work.documentHashOf(offer, taskSignal));
   const prepare = (offer: Offer): void => {
     const { roundHash, roundParams } = offer;
     onEvent({ type: 'offered', roundIndex: roundParams.roundIndex });
     start(roundHash, async (taskSignal) => {
-      const distrust = await trust.judgeOffer(offer, taskSignal, await work.documentHashOf(offer, taskSignal));
+      const distrust = await distrustOf(offer, taskSignal);
       if (distrust !== null) return { type: 'plan-refused', roundHash, reason: distrust };
       const outcome = await work.prepare(offer, taskSignal);
       return outcome.ok
@@ -76,10 +78,14 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
         : { type: 'plan-refused', roundHash, reason: outcome.error };
     });
   };
-  const train = ({ roundHash }: Offer): void =>
-    start(roundHash, async (taskSignal) => {
+  const train = (offer: Offer): void =>
+    start(offer.roundHash, async (taskSignal) => {
+      const { roundHash } = offer;
       const learned = await work.train(taskSignal);
       if (!learned.ok) return { type: 'round-refused', roundHash, refused: learned.error };
+      // Training takes long: what was found or signed meanwhile, a fork or a revocation, counts before anything is sent.
+      const distrust = await distrustOf(offer, taskSignal);
+      if (distrust !== null) return { type: 'work-failed', roundHash, detail: distrust };
       update = learned.value;
       return { type: 'trained', roundHash };
     });
@@ -109,6 +115,8 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
   const evaluate = (request: Evaluate): void =>
     start(request.roundHash, async (taskSignal) => {
       const { roundHash, modelHash } = request;
+      const fork = trust.fork();
+      if (fork !== null) return { type: 'round-refused', roundHash, refused: violation('log-fork', fork) };
       const sent = await work.evaluate(request, taskSignal);
       if (!sent.ok) return { type: 'round-refused', roundHash, refused: sent.error };
       onEvent({ type: 'evaluated', modelHash, disclosed: sent.value });

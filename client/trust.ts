@@ -9,6 +9,7 @@ import { findPublication, findReceipt, findVoid, type JudgedProof, openLogProof 
 import { equalBytes, fromHex, toHex, utf8 } from '../shared/core/bytes.ts';
 import { errorMessage, StoreError, TransportError } from '../shared/core/errors.ts';
 import type { Digest, FederationId } from '../shared/core/ids.ts';
+import { refuse } from '../shared/core/result.ts';
 import type { Identity } from '../shared/crypto/identity.ts';
 import { judgeCertificates, judgeMember } from '../shared/identity/certificate.ts';
 import { type Consortium, consortiumHashOf, decodeConsortium } from '../shared/identity/consortium.ts';
@@ -45,6 +46,8 @@ export interface Trust {
    * @throws TransportError, StoreError.
    */
   judgeOffer(offer: Offer, signal: AbortSignal, documentHash?: Digest): Promise<string | null>;
+  /** What was found if the log forked, also before a restart, or null; known once an offer was judged. */
+  readonly fork: () => string | null;
   /** Judges members of rosters. */
   readonly judgeCertificate: JudgeCertificate;
   /** This client's own certificate; empty where the coordinator vouches for it. */
@@ -61,6 +64,7 @@ export interface Trust {
 
 const headSchema = z.object({ size: z.int(), root: z.string().check(z.regex(/^[0-9a-f]{64}$/)) });
 const listSchema = z.object({ number: z.int() });
+const forkSchema = z.object({ found: z.nullable(z.string()) });
 /** Name of the file with this site's certificate among the evidence. */
 export const certificateName = (federationId: FederationId): string => `${federationId}-certificate.json`;
 /** Receipts of rounds that are not over yet. */
@@ -105,6 +109,7 @@ export function createTrust(options: TrustOptions): Trust {
   /** Keeps what proves the misconduct, and takes part in nothing any more. */
   const alarm = async (found: Violation, proof: Uint8Array, roundIndex: number): Promise<void> => {
     forked = describe(found);
+    await keep('fork', { found: forked });
     onEvent({ type: 'problem', code: found.code, detail: forked });
     await keep(`misconduct-${roundIndex}`, { ...(await newestHead()), found, proof: toHex(proof) });
   };
@@ -212,8 +217,13 @@ export function createTrust(options: TrustOptions): Trust {
       });
   };
 
-  const judgeVoucher = judgeVouchers(coordinatorKey, federationId);
-  const judgeOwn = judgeCertificates(() => ({ ...facts!, nowMs: clock.nowMs() }));
+  /** A member of a roster, which may come hours after the offer: the list of then has to be fresh enough still. */
+  const judgeCertified: JudgeCertificate = (certificate, publicKey) => {
+    if (facts === null) return refuse(violation('bad-certificate', 'nobody has shown what the consortium signed yet'));
+    const now = { ...facts, nowMs: clock.nowMs() };
+    const stale = judgeAge(facts.revocations, { nowMs: now.nowMs, numberMin: 0 });
+    return stale === null ? judgeCertificates(() => now)(certificate, publicKey) : refuse(stale);
+  };
   return {
     calls: {
       ...calls,
@@ -226,13 +236,14 @@ export function createTrust(options: TrustOptions): Trust {
       },
     },
     judgeOffer: async ({ roundParams }, offerSignal, documentHash = roundParams.planHash) => {
+      forked ??= (await kept('fork', forkSchema, { found: null })).found;
       if (forked !== null) return forked;
       await newestHead();
       const found = await judgeMembership(documentHash, offerSignal);
       return found === null ? null : describe(found);
     },
-    judgeCertificate: (certificate, publicKey) =>
-      facts === null ? judgeVoucher(certificate, publicKey) : judgeOwn(certificate, publicKey),
+    fork: () => forked,
+    judgeCertificate: pinned === null ? judgeVouchers(coordinatorKey, federationId) : judgeCertified,
     certificate: () => ownCertificate,
     head: () => head ?? noHead,
     witness: (result) => look(() => lookUp(result)),

@@ -1,4 +1,4 @@
-/** Stages of one attempt as the coordinator sends them, until the client's machine is where it waits for them. Repetitions are dropped. */
+/** Stages of one attempt as the coordinator sends them, until the client's machine is where it waits for them. Of every kind the first one is kept: repetitions take no memory. */
 import type { StageEvent } from '../../shared/secure-aggregation/stage.ts';
 import { untilAborted } from '../platform/wait.ts';
 
@@ -18,6 +18,7 @@ export function createStageQueue(): StageQueue {
   let arrived = Promise.withResolvers<void>();
   return {
     push: (event) => {
+      if (waiting.some(({ type }) => type === event.type)) return;
       waiting.push(event);
       arrived.resolve();
     },

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { type ClientOptions, createClient } from '../../client/client.ts';
 import type { ClientEvent } from '../../client/events.ts';
 import { FederationError, StoreError } from '../../shared/core/errors.ts';
-import { parseFederationId } from '../../shared/core/ids.ts';
+import { parseDigest, parseFederationId } from '../../shared/core/ids.ts';
 import { createIdentity } from '../../shared/crypto/identity.ts';
 import { consortiumFingerprint, consortiumHashOf } from '../../shared/identity/consortium.ts';
 import { formatEnrolmentCode, parseEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
@@ -175,7 +175,7 @@ describe('client', () => {
     const double = coordinatorDouble();
     const client = await startClient(double);
     const by = createIdentity(seededEntropy(9));
-    double.result(double.offer(0, { by }), 1, by);
+    double.result(double.offer(0, { by }), 1, { by });
     await settled();
     assert.deepEqual(
       client.of('problem').map(({ code }) => code),
@@ -212,6 +212,39 @@ describe('client', () => {
     await until(() => double.names().at(-1) === 'evaluation');
     assert.equal(double.heard.at(-1)!.body.metrics, null);
     assert.equal(second.of('problem')[0]!.code, 'unknown-round');
+  });
+
+  it('[CLI-98] who sees a fork of the log while it trains sends nothing any more, also after a restart', async () => {
+    const double = coordinatorDouble();
+    const trained = Promise.withResolvers<Float32Array>();
+    const client = await startClient(double, () => trained.promise);
+    double.offer(1);
+    await until(() => double.names().includes('accept'));
+    double.result({ roundHash: parseDigest('a'.repeat(64)), roundParams: { roundIndex: 0 } }, 0, { isLogged: false });
+    await until(() => client.of('problem').some(({ code }) => code === 'log-fork'));
+    trained.resolve(ones());
+    await until(() => double.names().includes('decline'));
+    client.stop();
+    await client.ended;
+    const again = await startClient(double);
+    double.offer(2);
+    await until(() => double.names().filter((name) => name === 'decline').length === 2);
+    assert.deepEqual(double.names(), ['accept', 'decline', 'decline']);
+    for (const { detail } of [...client.of('declined'), ...again.of('declined')]) assert.match(detail, /log-fork/);
+    assert.deepEqual(double.platform.entry().contributions, {}, 'a number that nothing was sent for is not used up');
+  });
+
+  it('[CLI-99] who sees a fork after its update evaluates no more', async () => {
+    const double = coordinatorDouble();
+    const client = await startClient(double);
+    const offer = double.offer(1);
+    await until(() => client.of('uploaded').length === 1);
+    double.result({ roundHash: parseDigest('a'.repeat(64)), roundParams: { roundIndex: 0 } }, 0, { isLogged: false });
+    await until(() => client.of('problem').length === 1);
+    double.evaluate(offer.roundHash, 1);
+    await until(() => client.of('problem').length === 2);
+    assert.deepEqual(client.of('evaluated'), []);
+    assert.ok(!double.names().includes('evaluation'));
   });
 
   it('[CLI-58] without credentials an invite is needed, and one for another federation is refused', async () => {

@@ -251,7 +251,15 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
       const request = { roundHash, modelHash: modelHash ?? modelHashOf(baseDigest, bytes), adapter: announce(bytes) };
       listener?.onMessage('evaluate', sealEvaluate(identity, request));
     },
-    result: ({ roundHash, roundParams }: Offer, value: number, by = identity) => {
+    /** Tells a result, which its log has as well unless it is to lie. */
+    result: (
+      {
+        roundHash,
+        roundParams,
+      }: Pick<Offer, 'roundHash'> & { readonly roundParams: Pick<Offer['roundParams'], 'roundIndex'> },
+      value: number,
+      { by = identity, isLogged = true } = {},
+    ) => {
       const newModelHash = modelHashOf(baseDigest, adapterOf(value));
       const hashes = { resultHash: parseDigest('c'.repeat(64)), transcriptHash: parseDigest('d'.repeat(64)) };
       const body = {
@@ -263,7 +271,7 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
       };
       const { resultHash } = hashes;
       const payload = { roundHash, resultHash, modelHash: newModelHash };
-      note({ type: 'round-published', subject: String(roundParams.roundIndex), payload });
+      if (isLogged) note({ type: 'round-published', subject: String(roundParams.roundIndex), payload });
       listener?.onMessage('result', sealResult(by, { ...body, ...hashes }));
     },
     finish: (status: 'completed' | 'stopped' = 'completed') =>

@@ -15,6 +15,7 @@ import { type IdentityDocument, revokeSerials, signDocument, signPlan } from '..
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { encodeCanonical } from '../../shared/protocol/canonical.ts';
 import type { Offer, RoundResult } from '../../shared/protocol/messages.ts';
+import { vouchFor } from '../../shared/secure-aggregation/voucher.ts';
 import { seededEntropy } from '../helpers/seeded-entropy.ts';
 import { memoryPlatform } from './memory-platform.ts';
 
@@ -32,8 +33,7 @@ const never = new AbortController().signal;
 const hour = 3_600_000;
 
 /** A client's trust in a coordinator whose answers tests decide. */
-function scene({ pinned = null as Digest | null, policy = {} } = {}) {
-  const platform = memoryPlatform(5);
+function scene({ pinned = null as Digest | null, policy = {}, platform = memoryPlatform(5) } = {}) {
   const { clock } = platform;
   const store = createMemoryLog();
   const log = createAuditLog({ store, identity: coordinator, clock });
@@ -129,6 +129,10 @@ describe('trust of a client', () => {
     assert.match((await judge()) ?? '', /log-fork/);
     assert.ok(platform.evidenceFiles.has(`${federationId}-misconduct-1.json`));
     assert.equal(trust.head().size, 2);
+    assert.match(trust.fork() ?? '', /log-fork/);
+    const restarted = scene({ platform });
+    assert.match((await restarted.judge()) ?? '', /log-fork/, 'a restart does not make it forget');
+    assert.match(restarted.trust.fork() ?? '', /log-fork/);
   });
 
   it('[TRU-3] an acknowledged update that the log lacks or gives to another, and another result, are seen', async () => {
@@ -184,6 +188,17 @@ describe('trust of a client', () => {
     assert.equal(trust.judgeCertificate(certify(identityOf(77)), site.publicKey).ok, false);
     await platform.clock.advance(25 * hour);
     assert.match((await judge()) ?? '', /stale-revocations/);
+    const late = trust.judgeCertificate(certify(site), site.publicKey);
+    assert.equal(late.ok === false && late.error.code, 'stale-revocations', 'a roster may come long after the offer');
+  });
+
+  it('[TRU-31] where a consortium is pinned, the word of the coordinator makes nobody a member, whatever was shown so far', () => {
+    const facts = { federationId, clientId: site.clientId, organisation: 'Clinic' };
+    const voucher = vouchFor(coordinator, facts);
+    assert.equal(scene().trust.judgeCertificate(voucher, site.publicKey).ok, true);
+    const { trust } = scene({ pinned: consortiumHashOf(consortium) });
+    const judged = trust.judgeCertificate(voucher, site.publicKey);
+    assert.equal(judged.ok === false && judged.error.code, 'bad-certificate');
   });
 
   it('[TRU-5] a list of revocations that goes back is refused', async () => {
