@@ -273,7 +273,7 @@ async function matchFederation(
     const adapter = await blobs.put(bytes);
     const first = firstPlanOf(plan);
     const own = { ...record, planHash: planHashOf(first) };
-    const lineage = { identity, plan: first, record: own, publishedMs: clock.nowMs(), isCertified: false };
+    const lineage = { identity, plan: first, record: own, publishedMs: clock.nowMs() };
     await store.createVersion(makeInitialVersion(lineage, adapter, modelHashOf(baseDigest, bytes)));
   }
   return record;

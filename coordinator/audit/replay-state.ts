@@ -14,6 +14,7 @@ import { rootOf } from '../../shared/plan/robustness.ts';
 import { type CanaryRecord, openCanaryRecord } from '../../shared/protocol/canary-record.ts';
 import type { JudgeCertificate } from '../../shared/secure-aggregation/members.ts';
 import { judgeVouchers } from '../../shared/secure-aggregation/voucher.ts';
+import type { Metrics } from '../../shared/training/metrics.ts';
 import { clipNormOf } from '../aggregation/clip-norm.ts';
 import { measureWith } from '../canary/gate.ts';
 import type { OperatorModel } from '../canary/operator.ts';
@@ -86,8 +87,8 @@ export async function openReplays(
     return operator;
   };
 
-  const measure = async (plan: Plan, version: CheckedVersion): Promise<number | null> =>
-    measureWith(await operatorOf(plan), await readAdapter(version, blobs), plan.canary.metric);
+  const measure = async (plan: Plan, version: CheckedVersion): Promise<Metrics | null> =>
+    measureWith(await operatorOf(plan), await readAdapter(version, blobs));
 
   /** Compares what was signed about versions with what the rows say. */
   const compare = async (

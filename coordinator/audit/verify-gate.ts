@@ -6,7 +6,7 @@ import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { Canary } from '../../shared/plan/canary.ts';
 import { type Plan, parsePlan, planHashOf } from '../../shared/plan/plan.ts';
 import type { CanaryRecord } from '../../shared/protocol/canary-record.ts';
-import { type MetricName, metricFacts, metricText } from '../../shared/training/metrics.ts';
+import { type MetricName, type Metrics, metricFacts, metricText } from '../../shared/training/metrics.ts';
 import { canaryMeasures } from '../canary/gate.ts';
 import { judgeCandidate, type Measured } from '../canary/judge.ts';
 import type { CheckedVersion } from '../library/lineage.ts';
@@ -83,17 +83,40 @@ export function judgeRefusal(record: CanaryRecord, { plans, versions }: JudgedVe
   return judgeCandidate(canary, record) === null ? 'the candidate passes by the numbers that were signed' : null;
 }
 
-/** How far two measurements of one adapter on the same rows may be apart, for back ends sum in other orders. */
-const metricTolerance = (name: MetricName, value: number): number =>
-  metricFacts[name].isShare ? 0.01 : 0.01 * Math.max(1, Math.abs(value));
+/**
+ * Over how many rows' worth a metric may move when the decision on one row is another: scores that are all but equal may be ordered differently by another back
+ * end. In the F1 of names one row counts twice, for its own name and for the one that it is taken for (names of few rows weigh more in `macroF1`: what is
+ * reported of those is for people to judge), in AUROC against the rows on either side, and in a bin of `calibrationError` with what it adds and what it takes.
+ * The others change as smoothly as the scores.
+ */
+const rowsMoved: Readonly<Record<MetricName, 0 | 1 | 2>> = {
+  accuracy: 1,
+  macroF1: 2,
+  microF1: 2,
+  entityF1: 2,
+  auroc: 2,
+  calibrationError: 2,
+  perplexity: 0,
+  loss: 0,
+  brier: 0,
+};
+
+/** How far two measurements of one adapter on the same rows may be apart, for back ends sum in other orders: a hundredth, or one row where that is more. */
+function metricTolerance(name: MetricName, value: number, rowCount: number): number {
+  const hundredth = metricFacts[name].isShare ? 0.01 : 0.01 * Math.max(1, Math.abs(value));
+  // Differences of shares of rows are off by roundings.
+  return Math.max(hundredth, (rowsMoved[name] / Math.max(1, rowCount)) * (1 + 1e-9));
+}
 
 /** Why a measurement is not the one that was signed, or null. */
 export function differenceOf(
   metric: MetricName,
-  { signed, measured }: { readonly signed: number | null; readonly measured: number | null },
+  { signed, measured: metrics }: { readonly signed: number | null; readonly measured: Metrics | null },
 ): string | null {
+  const { [metric]: measured = null, exampleCount = 0 } = metrics ?? {};
   if (signed === null && measured === null) return null;
-  if (signed !== null && measured !== null && Math.abs(signed - measured) <= metricTolerance(metric, signed))
-    return null;
+  const isNear = (left: number, right: number): boolean =>
+    Math.abs(left - right) <= metricTolerance(metric, left, exampleCount);
+  if (signed !== null && measured !== null && isNear(signed, measured)) return null;
   return `signed was ${metricText(metric, signed)}, the rows give ${metricText(metric, measured)}`;
 }

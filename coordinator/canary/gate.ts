@@ -11,7 +11,7 @@ import type { Digest } from '../../shared/core/ids.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import type { Canary } from '../../shared/plan/canary.ts';
 import { type CanaryRecord, sealCanaryRecord } from '../../shared/protocol/canary-record.ts';
-import type { MetricName, Metrics } from '../../shared/training/metrics.ts';
+import type { Metrics } from '../../shared/training/metrics.ts';
 import { saidOfLatest } from '../library/measures.ts';
 import type { VersionRow } from '../store/store.ts';
 import { judgeCandidate, type Measured } from './judge.ts';
@@ -55,7 +55,7 @@ export function createGate(
     assert(operator !== null, 'a gate of the operator has rows');
     const found = known.get(modelHash);
     if (found !== undefined) return found;
-    const value = await measureWith(operator, bytes, metric);
+    const value = (await measureWith(operator, bytes))?.[metric] ?? null;
     known.clear();
     known.set(modelHash, value);
     return value;
@@ -84,10 +84,9 @@ export function createGate(
 export async function measureWith(
   operator: Pick<OperatorModel, 'measure'>,
   bytes: Uint8Array,
-  metric: MetricName,
-): Promise<number | null> {
+): Promise<Metrics | null> {
   try {
-    return (await operator.measure(float32Of(bytes)))[metric];
+    return await operator.measure(float32Of(bytes));
   } catch (thrown) {
     if (!(thrown instanceof FederationError) || thrown instanceof StoreError) throw thrown;
     return null;

@@ -49,7 +49,7 @@ async function rollBack({ store, identity, record, versions }: Library, { before
     placesOf(versions.map((one) => one.record))[target.row.version]!,
     versions.map(({ row }) => row),
   );
-  const lineage = { identity, plan, record, publishedMs: systemClock.nowMs(), isCertified: false };
+  const lineage = { identity, plan, record, publishedMs: systemClock.nowMs() };
   const made = makeRollback(lineage, { latest: latest.row, target });
   await audit.store.addVersion(made);
   // Uses a round number up: clients that remember the last result expect its model in the round after it.

@@ -15,7 +15,7 @@ import type { CheckedVersion } from './lineage.ts';
 import { firstRoundMeasure, phaseMeasure, rolledBackTo } from './places.ts';
 
 /** What protects single clients, in words. */
-function privacyOf({ plan, isCertified, spent }: Pick<Lineage, 'plan' | 'isCertified' | 'spent'>): string {
+function privacyOf({ plan, isCertified, spent }: Pick<Lineage, 'plan'> & Protection): string {
   const noise = spent ?? 'published versions carry no differential privacy';
   if (!isMasked(plan)) return `${spent == null ? 'none: ' : ''}the coordinator could read every update; ${noise}`;
   const members = isCertified
@@ -38,6 +38,10 @@ export interface Lineage {
   /** What the version is of; in a plan of phases with the plan and the layout of its phase. */
   readonly record: Pick<FederationRecord, 'federationId' | 'baseDigest' | 'planHash' | 'layoutHash'>;
   readonly publishedMs: number;
+}
+
+/** What decides how the clients of a version are protected. */
+export interface Protection {
   /** What differential privacy promises in this version; null or absent where there is none. */
   readonly spent?: string | null;
   /** Whether a consortium certified the clients. */
@@ -62,22 +66,14 @@ export interface MadeVersion {
   readonly transcriptHash: Digest;
 }
 
-/** Seals a version; `privacy` says what protects single clients, where that is not what its own round gives. */
+/** Seals a version. */
 function sealVersion(
   lineage: Lineage,
   facts: Omit<
     VersionRecord,
-    | 'protocol'
-    | 'federationId'
-    | 'baseDigest'
-    | 'planHash'
-    | 'layoutHash'
-    | 'aggregationRule'
-    | 'privacy'
-    | 'createdAtMs'
+    'protocol' | 'federationId' | 'baseDigest' | 'planHash' | 'layoutHash' | 'aggregationRule' | 'createdAtMs'
   >,
   ruleState: Digest | null,
-  privacy: string = privacyOf(lineage),
 ): Omit<MadeVersion, 'transcriptHash'> {
   const { identity, plan, publishedMs } = lineage;
   const { federationId, baseDigest, planHash, layoutHash } = lineage.record;
@@ -86,7 +82,6 @@ function sealVersion(
     baseDigest,
     planHash,
     layoutHash,
-    privacy,
     aggregationRule: ruleNameOf(plan.aggregation),
     createdAtMs: publishedMs,
     ...facts,
@@ -109,7 +104,8 @@ function sealVersion(
 export function makeInitialVersion(lineage: Lineage, adapterDigest: Digest, modelHash: Digest): VersionRow {
   const nobody = { contributors: [], cohort: [], survivorCount: 0, rejections: [], totalWeight: 0 };
   const nothing = { round: null, parentModelHash: null, metrics: null, measures: [] };
-  const facts = { versionIndex: 0, modelHash, adapterDigest, ...nothing, ...nobody };
+  const privacy = 'none: no update of a client of this federation is in it';
+  const facts = { versionIndex: 0, modelHash, adapterDigest, privacy, ...nothing, ...nobody };
   return sealVersion(lineage, facts, null).version;
 }
 
@@ -127,17 +123,18 @@ export function makeRollback(
     adapterDigest: target.row.adapter,
     metrics: null,
     measures: [{ name: rolledBackTo, value: target.row.version }],
+    // The same values: what protects clients in them is what it was.
+    privacy: target.record.privacy,
     ...nobody,
   };
   const { planHash, layoutHash } = target.record;
   const record = { ...lineage.record, planHash, layoutHash };
-  // The same values: what protects clients in them is what it was.
-  return sealVersion({ ...lineage, record }, facts, target.row.ruleState, target.record.privacy).version;
+  return sealVersion({ ...lineage, record }, facts, target.row.ruleState).version;
 }
 
 /** The version after `latest` that begins a phase of the plan: its adapter before the first round of the phase. */
 export function makePhaseStart(
-  lineage: Lineage,
+  lineage: Lineage & Protection,
   {
     latest,
     adapterDigest,
@@ -158,17 +155,19 @@ export function makePhaseStart(
     { name: firstRoundMeasure, value: firstRound },
   ];
   const place = { versionIndex: latest.version + 1, round: null, parentModelHash: latest.modelHash };
-  return sealVersion(lineage, { ...place, modelHash, adapterDigest, metrics: null, measures, ...nobody }, null).version;
+  const made = { modelHash, adapterDigest, privacy: privacyOf(lineage), metrics: null, measures };
+  return sealVersion(lineage, { ...place, ...made, ...nobody }, null).version;
 }
 
 /** The version that `candidate` becomes. */
 export function makeVersion(
-  options: Lineage & {
-    readonly latest: VersionRow;
-    readonly candidate: Candidate & { readonly modelHash: Digest; readonly reference: BlobReference };
-    readonly round: ClosedRound;
-    readonly metrics: Metrics | null;
-  },
+  options: Lineage &
+    Protection & {
+      readonly latest: VersionRow;
+      readonly candidate: Candidate & { readonly modelHash: Digest; readonly reference: BlobReference };
+      readonly round: ClosedRound;
+      readonly metrics: Metrics | null;
+    },
 ): MadeVersion {
   const { latest, candidate, round, metrics } = options;
   const { roundIndex, roundHash, cohort, updates } = round;
@@ -184,6 +183,7 @@ export function makeVersion(
     adapterDigest: candidate.reference.digest,
     contributors: updates.map(({ clientId }) => clientId),
     cohort,
+    privacy: privacyOf(options),
     rejections,
     metrics,
     survivorCount: updates.length,

@@ -1,9 +1,11 @@
 /** A federation whose members a consortium certifies, with masked rounds and receipts, without sockets: real coordinator, real clients. */
 import { strict as assert } from 'node:assert';
 import { createAuditLog } from '../../coordinator/audit/audit-log.ts';
+import { openAudit } from '../../coordinator/audit/open-audit.ts';
 import { keysOf, replayRound } from '../../coordinator/audit/replay.ts';
 import { verifyLog } from '../../coordinator/audit/verify.ts';
 import { createRegistry } from '../../coordinator/enrolment/registry.ts';
+import { makeRollback } from '../../coordinator/library/publish.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { toHex } from '../../shared/core/bytes.ts';
 import { engineCrypto } from '../../shared/crypto/engine.ts';
@@ -125,5 +127,22 @@ describe('certified federation', () => {
       caught.faults.map(({ code }) => code),
       ['aggregate-tamper'],
     );
+
+    // A version that is taken back to says of its clients what it said before, and version 0 nothing about who vouches for clients that it does not hold.
+    const lineage = { identity: state.identity, plan, record: document.federation, publishedMs: world.clock.nowMs() };
+    const audit = await openAudit(state, null, world.clock);
+    await audit.store.addVersion(makeRollback(lineage, { latest: library[2]!.row, target: library[1]! }));
+    await audit.store.addVersion(
+      makeRollback(lineage, { latest: (await state.store.versions())[3]!, target: library[0]! }),
+    );
+    const [first, one, , again, start] = (await world.coordinator.library()).map(({ record }) => record.privacy);
+    assert.match(one!, /\(members are certified by the consortium that sites pinned\)/);
+    assert.equal(again, one);
+    assert.equal(first, 'none: no update of a client of this federation is in it');
+    assert.equal(start, first);
+    const { log: kept } = state.store;
+    const [rows, checkpoints] = [await kept.rows(0), await kept.checkpoints()];
+    const whole = { ...document, rows, checkpoints, versions: await state.store.versions() };
+    assert.deepEqual(verifyLog(whole, receipts).faults, []);
   });
 });

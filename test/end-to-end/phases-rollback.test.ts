@@ -55,7 +55,7 @@ describe('phases that are rolled back', () => {
       const chosen = first.library[target]!;
       const plan = planOfVersion(document, placesOf(first.library.map(({ record }) => record))[target]!, rows);
       const federation = (await memory.store.federation())!;
-      const lineage = { identity: memory.identity, plan, record: federation, publishedMs: 5, isCertified: false };
+      const lineage = { identity: memory.identity, plan, record: federation, publishedMs: 5 };
       const { store } = await openAudit(memory, null, first.world.clock);
       const made = makeRollback(lineage, { latest: rows.at(-1)!, target: chosen });
       await store.addVersion(made);

@@ -4,13 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { register } from '../../../client/commands.ts';
-import type { Coordinator } from '../../../coordinator/coordinator.ts';
+import { createAuditLog } from '../../../coordinator/audit/audit-log.ts';
+import type { Coordinator, CoordinatorOptions } from '../../../coordinator/coordinator.ts';
 import { startCoordinator } from '../../../coordinator/coordinator.ts';
+import { createRegistry } from '../../../coordinator/enrolment/registry.ts';
 import { prepareFederation } from '../../../coordinator/prepare.ts';
+import { memoryState } from '../../../coordinator/store/state.ts';
 import { runCommandLine } from '../../../shared/command-line/program.ts';
+import { systemClock } from '../../../shared/core/system-clock.ts';
+import { createIdentity } from '../../../shared/crypto/identity.ts';
+import { consortiumFingerprint, encodeConsortium } from '../../../shared/identity/consortium.ts';
 import { describeBase } from '../../../shared/model/load.node.ts';
 import { parsePlan } from '../../../shared/plan/plan.ts';
-import { until } from '../../coordinator/harness.ts';
+import { seededEntropy, until } from '../../coordinator/harness.ts';
 import { writeTinyBase } from '../../helpers/tiny-base.ts';
 import { fakeTerminal } from '../../shared/command-line/fake-terminal.ts';
 
@@ -34,7 +40,7 @@ describe('tributary client', () => {
     await rm(folder, { recursive: true, force: true });
   });
   const path = (name: string): string => join(folder, name);
-  const start = async (rounds: object): Promise<Coordinator> => {
+  const start = async (rounds: object, options: Partial<CoordinatorOptions> = {}): Promise<Coordinator> => {
     const base = await writeTinyBase(path('base'));
     const plan = parsePlan(
       {
@@ -48,7 +54,8 @@ describe('tributary client', () => {
       },
       'the test',
     );
-    coordinator = await startCoordinator({ ...(await prepareFederation(plan, base, 'the plan')), stateFolder: null });
+    const prepared = await prepareFederation(plan, base, 'the plan');
+    coordinator = await startCoordinator({ ...prepared, stateFolder: null, ...options });
     return coordinator;
   };
   /** Arguments of a site with ten rows and a policy that two sites are enough for. */
@@ -126,6 +133,32 @@ describe('tributary client', () => {
     assert.equal(ended.code, 0);
     assert.equal(JSON.parse(ended.output).end.kind, 'stopped');
   });
+
+  it('[CLI-111] prints the fingerprint of the consortium that its code pins, for its administrator to compare, and no word of a coordinator that vouches', async () => {
+    const certifying = { name: 'Hospitals', threshold: 1, keys: [createIdentity(seededEntropy(1)).publicKey] };
+    const state = memoryState(seededEntropy(2));
+    const enrolled = Promise.withResolvers<void>();
+    const running = await start(
+      { count: 1, quorum: 2 },
+      { state, onEvent: ({ type }) => (type === 'enrolled' ? enrolled.resolve() : undefined) },
+    );
+    const log = createAuditLog({ store: state.store.log, identity: state.identity, clock: systemClock });
+    const ports = { store: state.store, log, clock: systemClock, entropy: seededEntropy(3) };
+    await createRegistry(ports).take({ kind: 'consortium', bytes: encodeConsortium(certifying) });
+    const controller = new AbortController();
+    const code = await running.invite({ organisation: 'site' });
+    const ending = run([...(await site('site')), '--invite', code, '--json'], controller.signal);
+    await enrolled.promise;
+    controller.abort();
+    const { output, errors } = await ending;
+    const expected = consortiumFingerprint(certifying);
+    assert.ok(errors.includes(`certified by the consortium with fingerprint ${expected}: compare it`), errors);
+    assert.doesNotMatch(errors, /vouches for the keys/);
+    const document = JSON.parse(output);
+    assert.equal(document.consortium, expected);
+    assert.notEqual(document.fingerprint, expected);
+  });
+
   it('[CLI-103] wrong use exits with 2 and says what is wrong', async () => {
     const argv = await site('site');
     const cases: [string[], RegExp][] = [

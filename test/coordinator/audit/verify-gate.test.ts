@@ -3,6 +3,7 @@ import { checkPassed, differenceOf, judgeRefusal } from '../../../coordinator/au
 import type { CheckedVersion } from '../../../coordinator/library/lineage.ts';
 import type { Digest, FederationId } from '../../../shared/core/ids.ts';
 import { parsePlan, planHashOf } from '../../../shared/plan/plan.ts';
+import type { MetricName, Metrics } from '../../../shared/training/metrics.ts';
 import { testPlan } from '../harness.ts';
 
 const digest = (digit: string): Digest => digit.repeat(64) as Digest;
@@ -50,15 +51,40 @@ describe('audit of the gate', () => {
     assert.match(judgeRefusal({ ...refusal, roundIndex: 0 }, lineage) ?? '', /version before/);
   });
 
+  const measured = (metric: MetricName, value: number, exampleCount = 1000): Metrics =>
+    ({ exampleCount, [metric]: value }) as never;
+
   it('[VGT-3] measurements may differ by a hundredth: of one for shares, of the value beyond one for others', () => {
-    assert.equal(differenceOf('accuracy', { signed: 0.9, measured: 0.905 }), null);
-    assert.equal(differenceOf('perplexity', { signed: 200, measured: 201.5 }), null);
-    assert.match(
-      differenceOf('accuracy', { signed: 0.9, measured: 0.88 }) ?? '',
-      /signed was 90\.0 %, the rows give 88/,
-    );
-    assert.match(differenceOf('loss', { signed: 0.5, measured: 0.52 }) ?? '', /signed was/);
-    assert.match(differenceOf('loss', { signed: null, measured: 0.5 }) ?? '', /signed was –/);
+    const differs = (metric: MetricName, signed: number, value: number): string =>
+      differenceOf(metric, { signed, measured: measured(metric, value) }) ?? '';
+    assert.equal(differs('accuracy', 0.9, 0.905), '');
+    assert.equal(differs('perplexity', 200, 201.5), '');
+    assert.equal(differs('loss', 0.5, 0.505), '');
+    assert.match(differs('accuracy', 0.9, 0.88), /signed was 90\.0 %, the rows give 88/);
+    assert.match(differs('accuracy', 0.88, 0.9), /signed was 88\.0 %, the rows give 90/);
+    assert.match(differs('perplexity', 200, 203), /signed was/);
+    assert.match(differs('loss', 0.5, 0.52), /signed was/);
+    const unmeasured = { signed: null, measured: measured('loss', 0.5) };
+    assert.match(differenceOf('loss', unmeasured) ?? '', /signed was –/);
+    assert.match(differenceOf('loss', { signed: 0.5, measured: null }) ?? '', /the rows give –/);
     assert.equal(differenceOf('loss', { signed: null, measured: null }), null);
+  });
+
+  it('[VGT-4] on few rows they may differ by one of them and by no more; what changes smoothly, by a hundredth still', () => {
+    const differs = (metric: MetricName, signed: number, value: number, rowCount: number): boolean =>
+      differenceOf(metric, { signed, measured: measured(metric, value, rowCount) }) !== null;
+    for (const rowCount of [1, 3, 8, 10, 49, 99])
+      for (let right = 0; right < rowCount; right++) {
+        const [less, more, most] = [right, right + 1, right + 2].map((count) => count / rowCount);
+        assert.equal(differs('accuracy', less!, more!, rowCount), false, `${right} of ${rowCount}`);
+        assert.equal(differs('accuracy', more!, less!, rowCount), false, `${right} of ${rowCount}`);
+        assert.equal(differs('accuracy', less!, most!, rowCount), true, `${right} of ${rowCount}`);
+      }
+    assert.equal(differs('accuracy', 0.5, 0.512, 1000), true);
+    // Four rows of each of two labels, of which one is taken for the other.
+    assert.equal(differs('macroF1', 1, (6 / 7 + 8 / 9) / 2, 8), false);
+    assert.equal(differs('macroF1', 1, 0.7, 8), true);
+    assert.equal(differs('loss', 0.5, 0.52, 8), true);
+    assert.equal(differs('brier', 0.2, 0.22, 8), true);
   });
 });

@@ -79,7 +79,7 @@ describe('lineage of versions', () => {
   it('[LIN-4] a version that grew on another parent is refused, though the coordinator signed both', () => {
     const { identity } = state;
     const plan = testPlan();
-    const lineage = { identity, plan, record: federation, publishedMs: 1, isCertified: false };
+    const lineage = { identity, plan, record: federation, publishedMs: 1 };
     const fork = makeInitialVersion(lineage, rows[1]!.adapter, rows[1]!.modelHash);
     assert.throws(() => check([fork, ...rows.slice(1)]), { message: /version 1 .*its parent/ });
   });

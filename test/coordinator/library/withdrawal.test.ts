@@ -86,7 +86,7 @@ describe('withdrawal', () => {
     assert.equal(target.row.version, 1);
     assert.throws(() => lastWithout(before, 'ab'.repeat(32) as never), { code: 'not-contributed' });
     const audit = await openAudit(state, null, first.clock);
-    const lineage = { identity, plan, record: federation, publishedMs: 5, isCertified: false };
+    const lineage = { identity, plan, record: federation, publishedMs: 5 };
     await audit.store.addVersion(makeRollback(lineage, { latest: before[3]!.row, target }));
     assert.equal(roundsInEffect(await store.versions(), identity.publicKey), 1);
     assert.deepEqual(contributionsOf(await lineageOf(), clientId, plan).all, [2, 3]);
