@@ -174,7 +174,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
       store,
       served,
       clock,
-      keepEvidence: audit.keepEvidence,
+      audit,
       prove: audit.prover(record.federationId),
       membership: registry.shown,
     }),

@@ -44,14 +44,14 @@ export function createDesk(options: {
   readonly store: CoordinatorStore;
   readonly served: ServedBlobs;
   readonly clock: Clock;
-  /** Keeps what a client signed when it announced an update. */
-  readonly keepEvidence: Audit['keepEvidence'];
+  /** Keeps what a client signed when it announced an update, and what it signed against it. */
+  readonly audit: Pick<Audit, 'keepEvidence' | 'keepContradiction'>;
   /** Bytes of a proof from the log. */
   readonly prove: (request: ProofRequest) => Promise<Uint8Array>;
   /** What the consortium signed. */
   readonly membership: (clientId: ClientId) => Promise<ShownDocuments>;
 }): Desk {
-  const { hearing, store, served, clock, keepEvidence, prove, membership } = options;
+  const { hearing, store, served, clock, audit, prove, membership } = options;
   const turns = new Map<ClientId, Promise<unknown>>();
   const answers = new Map<ClientId, Map<Digest, Reply>>();
 
@@ -78,7 +78,7 @@ export function createDesk(options: {
     clientId: ClientId,
     frame: Uint8Array,
     kind: { readonly type: EnvelopeType; readonly format: Format<Body> },
-  ): Promise<Result<OpenedEnvelope<Body>, Violation>> => {
+  ): Promise<Result<OpenedEnvelope<Body> & { readonly publicKey: Uint8Array }, Violation>> => {
     const member = await memberOf(clientId);
     if (!member.ok) return member;
     const publicKey = fromHex(member.value.publicKey);
@@ -91,7 +91,7 @@ export function createDesk(options: {
     if (!isTaken)
       return refuse(violation('replayed-sequence', `sequence number ${sequence} was used before or is too large`));
     const misplaced = hearing.judgeRound(roundHash, sessionId);
-    return misplaced === null ? opened : refuse(misplaced);
+    return misplaced === null ? succeed({ ...opened.value, publicKey }) : refuse(misplaced);
   };
 
   const openAndAct = async (clientId: ClientId, name: EnvelopeName, frame: Uint8Array): Promise<Reply> => {
@@ -113,8 +113,13 @@ export function createDesk(options: {
         if (!opened.ok) return refused(opened.error);
         const { envelope: sealed, body } = opened.value;
         const missing = await hearing.announced(clientId, sealed.bodyHash, body);
-        if (missing.ok) keepEvidence(clientId, opened.value.evidence);
-        return missing.ok ? succeed({ missing: missing.value }) : missing;
+        if (missing.ok) {
+          audit.keepEvidence(clientId, opened.value.evidence);
+          return succeed({ missing: missing.value });
+        }
+        if (missing.error.code === 'conflicting-update')
+          await audit.keepContradiction(opened.value.publicKey, body.roundHash, opened.value.evidence);
+        return missing;
       }
       case 'evaluation': {
         const opened = await open(clientId, frame, envelopeCalls.evaluation);

@@ -1,13 +1,15 @@
 /** The log of a coordinator that runs: its store with a log of what changes, what it keeps for replay, and what it proves to clients. */
 
-import { toHex } from '../../shared/core/bytes.ts';
+import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
 import type { Clock } from '../../shared/core/ports.ts';
+import { clientIdOf } from '../../shared/crypto/identity.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
 import type { OpenedEnvelope } from '../../shared/protocol/envelope.ts';
 import type { CoordinatorState } from '../store/state.ts';
 import type { CoordinatorStore } from '../store/store.ts';
 import { type AuditLog, createAuditLog } from './audit-log.ts';
+import { contradicted } from './contradiction.ts';
 import { createEvidenceBox } from './evidence.ts';
 import { happeningsOf } from './happenings.ts';
 import { entryOf, payloadOf } from './log-store.ts';
@@ -25,8 +27,14 @@ export interface Audit {
   readonly log: AuditLog;
   /** The store of the state; what changes in it is logged. */
   readonly store: CoordinatorStore;
-  /** Keeps what a client signed, where the plan retains updates. */
+  /** Keeps what a client signed until its round ends. */
   readonly keepEvidence: (clientId: ClientId, evidence: OpenedEnvelope<unknown>['evidence']) => void;
+  /** Logs that a client signed another update in the same round; durable when it resolves. */
+  readonly keepContradiction: (
+    clientKey: Uint8Array,
+    roundHash: Digest,
+    second: OpenedEnvelope<unknown>['evidence'],
+  ) => Promise<void>;
   /** Logs what is missing, and this start. */
   start(planHash: Digest): Promise<void>;
   /** Answers clients of a federation with bytes of a proof. */
@@ -41,12 +49,19 @@ export async function openAudit(
 ): Promise<Audit> {
   const log = createAuditLog({ store: store.log, identity, clock });
   const retains = plan?.audit.retainUpdates ?? false;
-  const box = createEvidenceBox(retains);
+  const box = createEvidenceBox();
   const coordinatorKey = identity.publicKey;
   return {
     log,
     store: loggedStore({ store, log, coordinatorKey, retains, takeEvidence: box.take }),
     keepEvidence: box.keep,
+    keepContradiction: async (publicKey, roundHash, { envelope, signature }) => {
+      const kept = box.of(clientIdOf(publicKey));
+      if (kept === null) return;
+      const first = { signed: fromHex(kept.envelope), signature: fromHex(kept.signature) };
+      const second = { signed: envelope, signature };
+      await log.record(contradicted({ publicKey, roundHash, kind: 'UPDATE', first, second }));
+    },
     start: async (planHash) => {
       await log.record(...(await happeningsOf(store, coordinatorKey)));
       const key = toHex(coordinatorKey);

@@ -16,6 +16,7 @@ import { resultHashOf } from '../../shared/protocol/version-record.ts';
 import { describe, type Violation, violation } from '../../shared/protocol/violations.ts';
 import { openVoid } from '../../shared/protocol/void-record.ts';
 import { checkLineage } from '../library/lineage.ts';
+import { bytesIn, judgeContradiction } from './contradiction.ts';
 import type { LogDocument } from './log-file.ts';
 import { checkPassed, type JudgedVersions, judgeRefusal, plansOf } from './verify-gate.ts';
 
@@ -50,6 +51,10 @@ export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocum
     fault(code, detail);
   checkRefusals(document, lineage, entries, fault);
   checkVoids(document, entries, fault);
+  for (const { entry, payload } of entries) {
+    const wrong = entry.type === 'client-contradicted' ? judgeContradiction(payload) : null;
+    if (wrong !== null) fault('bad-evidence', `entry ${entry.sequence}: ${wrong}`);
+  }
   for (const receipt of receipts) {
     const found = judgeReceipt(receipt, document, tree);
     if (found !== null) fault(found.code, `${receipt.source}: ${describe(found)}`);
@@ -196,11 +201,6 @@ function checkVoids(
     if (!isSound || versions.some((version) => version.roundIndex === roundIndex))
       fault('bad-void', `round ${roundIndex} is void with a model that no version has, or was published all the same`);
   }
-}
-
-/** Bytes of hex in details that anybody may have written; none where it is no hex. */
-function bytesIn(value: unknown): Uint8Array {
-  return typeof value === 'string' && /^(?:[0-9a-f]{2})*$/.test(value) ? fromHex(value) : new Uint8Array(0);
 }
 
 /** What is wrong with a receipt, or null. */

@@ -13,8 +13,10 @@ import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import type { PlainCall } from '../../shared/protocol/messages.ts';
 import { type Violation, violation } from '../../shared/protocol/violations.ts';
 import { type Masked, maskedFormat } from '../../shared/secure-aggregation/messages.ts';
+import type { SignedBody } from '../../shared/secure-aggregation/server-state.ts';
 import type { StageEvent } from '../../shared/secure-aggregation/stage.ts';
 import type { VectorShape } from '../../shared/secure-aggregation/vector-bytes.ts';
+import type { Contradiction } from '../audit/contradiction.ts';
 import { receiptOf, type Uploads } from '../rounds/uploads.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import { decodeAttemptMessage, encodeAttemptMessage } from './attempt-log.ts';
@@ -45,6 +47,8 @@ export interface AttemptPorts {
   readonly memberOf: (
     clientId: ClientId,
   ) => Promise<{ readonly publicKey: Uint8Array; readonly certificate: Uint8Array }>;
+  /** Makes evidence durable that a client signed two vectors. */
+  readonly onContradiction: (found: Contradiction) => Promise<void>;
   /** Makes a message durable. */
   readonly persist: (message: string) => Promise<void>;
   /** Messages that were made durable before a restart. */
@@ -92,7 +96,20 @@ export function phaseAfter(setting: AttemptSetting, messages: readonly string[])
 
 /** Begins an attempt, or goes on where `history` ends. */
 export function createAttempt(ports: AttemptPorts): Attempt {
-  const { setting, shape, suite, deadlinesMs, clock, uploads, blobs, memberOf, persist, send, onStage } = ports;
+  const {
+    setting,
+    shape,
+    suite,
+    deadlinesMs,
+    clock,
+    uploads,
+    blobs,
+    memberOf,
+    onContradiction,
+    persist,
+    send,
+    onStage,
+  } = ports;
   const { roundHash } = setting;
   const done = Promise.withResolvers<AttemptEnd>();
   // Whoever awaits the end hears of a failure.
@@ -110,7 +127,8 @@ export function createAttempt(ports: AttemptPorts): Attempt {
   const told = new Map<ClientId, StageEvent>();
   /** Digests of messages that were taken, by sender and kind: a client repeats what it heard no answer to. */
   const taken = new Map<string, Digest>();
-  const announced = new Map<ClientId, PlainCall<'masked'>>();
+  /** What clients announced first; evidence, should they announce something else. */
+  const announced = new Map<ClientId, SignedBody>();
   const roots = new Map<ClientId, { readonly root: Digest; readonly bodyHash: Digest }>();
 
   const perform = async (effect: AttemptEffect, isReplay: boolean): Promise<void> => {
@@ -171,7 +189,10 @@ export function createAttempt(ports: AttemptPorts): Attempt {
     taken.set(`${event.clientId} ${event.type}`, bodyHash);
     if (event.type !== 'masked') return;
     const body = decodeCanonical(maskedFormat, event.body, 'M3');
-    if (body.ok) roots.set(event.clientId, { root: body.value.vecRoot, bodyHash });
+    if (!body.ok) return;
+    roots.set(event.clientId, { root: body.value.vecRoot, bodyHash });
+    const { signature } = event;
+    announced.set(event.clientId, { body: event.body, signature });
   };
   const take = (event: AttemptEvent, isReplay = false): Violation | null => {
     const before = machine.phase();
@@ -234,6 +255,20 @@ export function createAttempt(ports: AttemptPorts): Attempt {
     return refused;
   };
   const late = (): Violation => violation('stale-round', 'the attempt is over');
+  /** Refuses an announcement; where it contradicts an earlier one, both are evidence first. */
+  const contradicting = async (
+    clientId: ClientId,
+    { body, signature }: SignedBody,
+    refused: Violation,
+  ): Promise<Result<never, Violation>> => {
+    const earlier = announced.get(clientId);
+    if (refused.code === 'conflicting-update' && earlier !== undefined) {
+      const { publicKey } = await memberOf(clientId);
+      const first = { signed: earlier.body, signature: earlier.signature };
+      await onContradiction({ publicKey, roundHash, kind: 'MASKED', first, second: { signed: body, signature } });
+    }
+    return refuse(refused);
+  };
 
   return {
     roundHash,
@@ -248,12 +283,14 @@ export function createAttempt(ports: AttemptPorts): Attempt {
       }
       if (kind === 'MASKED') {
         // The machine takes a vector once it is whole; asked before, it says whether it would.
-        const refused = machine.judge({ type: 'masked', clientId, body, signature });
-        if (refused !== null) return refuse(refused);
+        const said = { body, signature };
+        const refused = machine.judge({ type: 'masked', clientId, ...said });
+        if (refused !== null) return contradicting(clientId, said, refused);
         const decoded = decodeCanonical(maskedFormat, body, 'M3');
         if (!decoded.ok) return decoded;
         const missing = await uploads.announce(clientId, digestOf(body), announcementOf(roundHash, decoded.value));
-        if (missing.ok) announced.set(clientId, { ...call, body, signature });
+        if (!missing.ok) return contradicting(clientId, said, missing.error);
+        announced.set(clientId, said);
         return missing;
       }
       const member = kind === 'ADVERT' ? await memberOf(clientId) : null;

@@ -23,6 +23,7 @@ import { clientCountFloor } from '../../shared/secure-aggregation/threshold.ts';
 import { type VectorShape, vectorBytesOf } from '../../shared/secure-aggregation/vector-bytes.ts';
 import { type EvaluationCounts, mergeCounts } from '../../shared/training/counts.ts';
 import { bindTask } from '../../shared/training/tasks/registry.ts';
+import { contradicted } from '../audit/contradiction.ts';
 import type { CoordinatorListener } from '../events.ts';
 import type { RoundPorts } from '../round-work.ts';
 import { createUploads } from '../rounds/uploads.ts';
@@ -164,6 +165,7 @@ export function createMaskedRounds(ports: MaskedPorts): MaskedRounds {
       uploads,
       blobs: storage.blobs,
       memberOf: (clientId) => factsOf(clientId, certificates.get(clientId) ?? new Uint8Array(0)),
+      onContradiction: (found) => ports.note(contradicted(found)),
       persist: (message) => (isDurable ? store.addAttemptMessage(roundIndex, message) : Promise.resolve()),
       history,
       send: (clientId, event) => sendStage(clientId, sealStage(identity, { roundHash, event })),

@@ -22,7 +22,8 @@ export const envelopeTypes = ['ACCEPT', 'DECLINE', 'UPDATE', 'EVALUATION', 'READ
 /** Kind of a message in an envelope, also the domain of its signature. */
 export type EnvelopeType = (typeof envelopeTypes)[number];
 
-const envelopeFormat = structure({
+/** Canonical bytes of an envelope: what its signature covers. */
+export const envelopeFormat = structure({
   protocol: u16,
   type: oneOf(envelopeTypes),
   clientId,
