@@ -1,7 +1,7 @@
 /** From the aggregate of a round to the next round: evaluation of the candidate, publication, and what follows. */
 
 import type { ClientId } from '../../shared/core/ids.ts';
-import { afterRound, complete, stop, stopAfter, voidRound } from './ending.ts';
+import { afterRound, budgetEnd, complete, stop, stopAfter, voidRound } from './ending.ts';
 import { openRound } from './opening.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase, RoundOutcome } from './state.ts';
 import { askable, without } from './state.ts';
@@ -77,7 +77,8 @@ export function closeRound(
     refusalsInRow: 0,
   };
   if (next.publishedCount >= settings.roundCount) return complete(next);
-  if (phase.stopping) return stop(next, 'stopped by its operator');
+  const end = phase.stopping ? 'stopped by its operator' : budgetEnd(next);
+  if (end !== null) return stop(next, end);
   if (askable(next).length >= settings.quorum) return openRound(next, atMs);
   return {
     state: { ...next, phase: { name: 'waiting', deadlineMs: atMs + settings.waitMs, gathering: false } },

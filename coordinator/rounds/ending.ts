@@ -2,6 +2,15 @@
 import type { FederationEffect, FederationState, FederationStep, RoundOutcome } from './state.ts';
 import { askable, gatherMsMax } from './state.ts';
 
+/**
+ * Why the privacy budget ends the federation before the round of the next number, or null. A number that is used is charged, whatever became of its
+ * round and however often the coordinator starts.
+ */
+export function budgetEnd({ settings: { budgetRounds }, roundIndex }: FederationState): string | null {
+  if (budgetRounds === undefined || roundIndex < budgetRounds) return null;
+  return `the privacy budget is spent: it pays ${budgetRounds} rounds, void ones included`;
+}
+
 /** Ends the round in hand without a version: same adapter, next number. */
 export function voidRound(
   state: FederationState,
@@ -13,8 +22,10 @@ export function voidRound(
   const next = { ...afterRound(state, outcome), voidsInRow: state.voidsInRow + 1 };
   const effects: FederationEffect[] = [{ type: 'void-round', outcome }];
   const { settings, voidsInRow } = next;
-  if (voidsInRow >= settings.voidsMax) {
-    const stopped = stop(next, `${voidsInRow} void rounds in a row; the last: ${why.detail}`);
+  const tooMany = `${voidsInRow} void rounds in a row; the last: ${why.detail}`;
+  const end = voidsInRow >= settings.voidsMax ? tooMany : budgetEnd(next);
+  if (end !== null) {
+    const stopped = stop(next, end);
     return { state: stopped.state, effects: [...effects, ...stopped.effects] };
   }
   // Trying again at once would only find the same clients in the same state.

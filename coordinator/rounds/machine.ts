@@ -10,7 +10,7 @@
 import { assert } from '../../shared/core/assert.ts';
 import type { ClientId } from '../../shared/core/ids.ts';
 import { closeRound, evaluateStep, openEvaluation, refuseCandidate } from './closing.ts';
-import { complete, stopByOperator, voidRound } from './ending.ts';
+import { budgetEnd, complete, stop, stopByOperator, voidRound } from './ending.ts';
 import { maskStep } from './masking.ts';
 import { waitStep } from './opening.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase, RoundOutcome, RoundSettings } from './state.ts';
@@ -47,7 +47,10 @@ export function startFederation(
     barred,
     phase,
   };
-  return start.publishedCount >= settings.roundCount ? complete(state) : { state, effects: [] };
+  if (start.publishedCount >= settings.roundCount) return complete(state);
+  // The number of a round that is resumed was paid before its clients were asked.
+  const spent = resumed === null ? budgetEnd(state) : null;
+  return spent === null ? { state, effects: [] } : stop(state, spent);
 }
 
 /** Takes one event. Never throws on what a peer does. */

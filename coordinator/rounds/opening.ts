@@ -1,6 +1,7 @@
 /** From waiting for clients to a round that is offered. */
+import { assert } from '../../shared/core/assert.ts';
 import { samplingOrder } from '../cohort/sampling.ts';
-import { stop } from './ending.ts';
+import { budgetEnd, stop } from './ending.ts';
 import type { FederationEvent, FederationState, FederationStep, Phase } from './state.ts';
 import { askable, gatherMsMax } from './state.ts';
 
@@ -41,9 +42,7 @@ export function waitStep(
 /** Asks a cohort of those who are there. */
 export function openRound(state: FederationState, atMs: number): FederationStep {
   const { settings, roundIndex } = state;
-  // A number that is used is charged, whatever becomes of its round.
-  if (settings.budgetRounds !== undefined && roundIndex >= settings.budgetRounds)
-    return stop(state, `the privacy budget is spent: it pays ${settings.budgetRounds} rounds, void ones included`);
+  assert(budgetEnd(state) === null, 'a round that is opened is paid for');
   const order = samplingOrder(askable(state), { seed: settings.seed, roundIndex });
   const asked = order.slice(0, settings.cohortSize ?? order.length).sort();
   const work = { asked, accepted: [], declined: [], stored: [], startMs: atMs, extended: false, expected: {} };

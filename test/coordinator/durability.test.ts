@@ -50,17 +50,21 @@ const plan = testPlan({ rounds: { count: 2 }, aggregation: { rule: 'fedavgm', mo
 /** Momentum buffer 1 then 1.5: what a first and a second round make of deltas of ones, each applied once. */
 const expectedValues = [0, 1, 2.5];
 /** One round with noise. */
-const privatePlan = parsePlan(
-  {
-    ...testPlan({
-      rounds: { count: 1 },
-      aggregation: { weighting: 'equal' },
-      evaluation: { everyRounds: 0 },
-    }),
-    privacy: { unit: 'client', clipNorm: 0.1, noiseMultiplier: 0.5, epsilon: 500 },
-  },
-  'the test',
-);
+const privatePlanOf = (budget: { readonly noiseMultiplier?: number; readonly epsilon: number }) =>
+  parsePlan(
+    {
+      ...testPlan({
+        rounds: { count: 1 },
+        aggregation: { weighting: 'equal' },
+        evaluation: { everyRounds: 0 },
+      }),
+      privacy: { unit: 'client', clipNorm: 0.1, ...budget },
+    },
+    'the test',
+  );
+const privatePlan = privatePlanOf({ noiseMultiplier: 0.5, epsilon: 500 });
+/** The least noise: the budget pays one number, and none beyond. */
+const tightPlan = privatePlanOf({ epsilon: 20 });
 
 /** A receipt that a client holds. */
 interface Receipt {
@@ -107,6 +111,7 @@ type CheckVersions = (world: World) => Promise<void>;
 
 /** Every update is applied once. */
 const checkValues: CheckVersions = async ({ coordinator }) => {
+  assert.equal((await coordinator.ended).status, 'completed');
   const versions = await coordinator.library();
   assert.equal(versions.length, 3);
   for (const [index, { row }] of versions.entries()) {
@@ -120,6 +125,7 @@ const checkValues: CheckVersions = async ({ coordinator }) => {
 
 /** The version of a round spent what the numbers up to its own cost: those of rounds that were killed are charged as well, each once. */
 const checkSpending: CheckVersions = async ({ coordinator }) => {
+  assert.equal((await coordinator.ended).status, 'completed');
   const versions = await coordinator.library();
   assert.equal(versions.length, 2);
   const { row, record } = versions[1]!;
@@ -128,8 +134,19 @@ const checkSpending: CheckVersions = async ({ coordinator }) => {
   assert.equal((await coordinator.rounds()).length, row.roundIndex + 1);
 };
 
+/** A number that was used up is paid, and no other is there: either its round was published, or nothing ever is. */
+const checkBudget: CheckVersions = async ({ coordinator }) => {
+  const { status, detail } = await coordinator.ended;
+  const versions = await coordinator.library();
+  const [only, ...further] = await coordinator.rounds();
+  assert.deepEqual(further, []);
+  assert.equal(versions.length, only!.status === 'published' ? 2 : 1);
+  if (status === 'stopped') assert.match(detail, /^the privacy budget is spent: it pays 1 rounds/);
+  assert.equal(status, only!.status === 'published' ? 'completed' : 'stopped');
+};
+
 async function checkLedger(world: World, state: CoordinatorState, receipts: readonly Receipt[]): Promise<void> {
-  assert.equal((await world.coordinator.ended).status, 'completed');
+  await world.coordinator.ended;
   const versions = await world.coordinator.library();
   const rounds = await world.coordinator.rounds();
   assert.deepEqual(
@@ -237,10 +254,10 @@ describe('durability', () => {
     });
   }
 
-  it('[DUR-5] kill-9-server-at-every-await: the epsilon of a version counts every number once, those of killed rounds too', async function () {
+  it('[DUR-5] kill-9-server-at-every-await, budget-stop: epsilon counts every number once, those of killed rounds too, and nothing is published beyond the budget', async function () {
     this.timeout(120_000);
     await killEverywhere('before', privatePlan, checkSpending);
-    const { names } = await killEverywhere('after', privatePlan, checkSpending);
+    const { names } = await killEverywhere('after', tightPlan, checkBudget);
     assert.ok(names.includes('publish'));
   });
 
@@ -288,6 +305,7 @@ describe('durability', () => {
       }
       const second = await startWorld({ plan, state, entropy: seededEntropy(3) });
       await play(second, clients, []);
+      assert.equal((await second.coordinator.ended).status, 'completed');
       await checkLedger(second, state, []);
     }
   });

@@ -323,6 +323,27 @@ describe('round machine', () => {
     assert.equal(step.state.phase.name, 'completed');
   });
 
+  it('[RND-32] budget-stop: at the first number that is not paid a federation stops at once, after a start, a void round and a version', () => {
+    const paid = { budgetRounds: 1, roundCount: 3, voidsMax: 9 };
+    const spent = /^the privacy budget is spent: it pays 1 rounds, void ones included; /;
+    const detailOf = ({ state: { phase }, effects }: FederationStep): string => {
+      assert.ok(phase.name === 'stopped', phase.name);
+      assert.deepEqual(effects.at(-1), { type: 'finish', status: 'stopped', detail: phase.detail });
+      return phase.detail;
+    };
+    const begin = { atMs: 0, publishedCount: 0, outcomes: [] };
+    assert.match(detailOf(startFederation({ ...settings, ...paid }, { ...begin, roundIndex: 1 })), spent);
+    const resumed = { asked: [a, b, c], contributors: [a, b] };
+    const goesOn = startFederation({ ...settings, ...paid }, { ...begin, roundIndex: 1, resumed });
+    assert.equal(goesOn.state.phase.name, 'mask', 'a number that was offered is paid');
+    const late: Loose = { type: 'deadline-reached', atMs: 10 ** 9 };
+    const voided = play(start(paid), ...joins, ...accepts, late);
+    assert.match(detailOf(voided), spent);
+    assert.equal(voided.effects[0]?.type, 'void-round');
+    assert.match(detailOf(play(start(paid), ...joins, ...wholeRound)), spent);
+    assert.equal(play(start({ ...paid, budgetRounds: 2 }), ...joins, ...wholeRound).state.phase.name, 'recruit');
+  });
+
   it('[RND-14] a stop makes the round under way void, and its number is used up', () => {
     const { state, effects } = play(stateIn('train'), updates[0]!, { type: 'stop-requested' });
     assert.deepEqual(

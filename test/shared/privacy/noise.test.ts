@@ -1,8 +1,14 @@
 import { strict as assert } from 'node:assert';
 import type { Digest } from '../../../shared/core/ids.ts';
-import { seededRandom } from '../../../shared/core/random.ts';
+import { type SeededRandom, seededRandom } from '../../../shared/core/random.ts';
 import { createKeyStream } from '../../../shared/crypto/key-stream.ts';
-import { indicatorNoise, nextClipNorm, updateNoise } from '../../../shared/privacy/adaptive-clip.ts';
+import {
+  type AdaptiveClip,
+  clipNormFrom,
+  indicatorNoise,
+  nextClipNorm,
+  updateNoise,
+} from '../../../shared/privacy/adaptive-clip.ts';
 import { addOnGrid, centralTerms, clipFactor, noisyMean } from '../../../shared/privacy/central-noise.ts';
 import {
   type DistributedSettings,
@@ -11,8 +17,11 @@ import {
   distributedTermsAt,
   encodePrivately,
   honestCountMin,
+  indicatorTermsOf,
+  indicatorUnit,
 } from '../../../shared/privacy/distributed-noise.ts';
-import { randomIntegers } from '../../../shared/privacy/random-integers.ts';
+import { skellam } from '../../../shared/privacy/poisson.ts';
+import { type RandomIntegers, randomIntegers } from '../../../shared/privacy/random-integers.ts';
 import { epsilonOfRdp } from '../../../shared/privacy/rdp-accountant.ts';
 import { rotate, rotateBack } from '../../../shared/privacy/rotation.ts';
 import { roundedSensitivity, skellamRdp, wholeOrders } from '../../../shared/privacy/skellam-accountant.ts';
@@ -212,22 +221,46 @@ describe('central noise', () => {
 });
 
 describe('adaptive clipping', () => {
-  it('[DPA-1] adaptive-clip-tracks-quantile: within ten percent of the median of log-normal norms after 50 rounds', () => {
-    const random = seededRandom(1, 'norms');
-    const noise = randomIntegers(stream(3));
-    const clientCount = 200;
-    let clipNorm = 0.1;
-    const tail: number[] = [];
-    for (let round = 0; round < 50; round++) {
-      const norms = Array.from({ length: clientCount }, () => Math.exp(0.5 * random.normal()));
-      const withinCount = norms.filter((norm) => norm <= clipNorm).length;
-      const deviation = indicatorNoise(clientCount, 1);
-      const settings = { quantile: 0.5, learningRate: 0.2 };
-      clipNorm = nextClipNorm({ clipNorm, withinCount, clientCount }, settings, { deviation, random: noise });
-      if (round >= 40) tail.push(clipNorm);
-    }
-    near(tail.reduce((sum, value) => sum + value, 0) / tail.length, 1, 0.1);
+  const clientCount = 128;
+  /** Norms of a round, log-normal around 1. */
+  const lengths = (random: SeededRandom): number[] =>
+    Array.from({ length: clientCount }, () => Math.exp(0.5 * random.normal()));
+  const indicator = indicatorTermsOf({
+    clientCountMin: clientCount,
+    clientCountMax: clientCount,
+    profile: 'active',
+    noiseMultiplier: 1,
   });
+  /** The next norm as the coordinator makes it of readable updates, and as it follows from a masked sum of indicators with noise of each client. */
+  const followers = {
+    central: (now: Parameters<typeof nextClipNorm>[0], settings: AdaptiveClip, random: RandomIntegers) =>
+      nextClipNorm(now, settings, { deviation: indicatorNoise(clientCount, 1), random }),
+    distributed: (now: Parameters<typeof nextClipNorm>[0], settings: AdaptiveClip, random: RandomIntegers) => {
+      const draw = skellam(random, indicator.halfVariance);
+      let noisyCount = now.withinCount - clientCount / 2;
+      for (let client = 0; client < clientCount; client++) noisyCount += draw() / indicatorUnit;
+      return clipNormFrom({ ...now, noisyCount }, settings);
+    },
+  };
+  for (const [mechanism, follow] of Object.entries(followers))
+    for (const [quantile, from, expected] of [
+      [0.5, 0.1, 1],
+      [0.5, 10, 1],
+      // A fifth of the norms are longer.
+      [0.8, 0.1, Math.exp(0.5 * 0.841621)],
+    ] as const)
+      it(`[DPA-1/${mechanism}-${quantile}-from-${from}] adaptive-clip-tracks-quantile: after 50 rounds within ten percent of the quantile of log-normal norms`, () => {
+        for (const seed of [1, 2, 3]) {
+          const random = seededRandom(seed, 'norms');
+          const noise = randomIntegers(stream(seed));
+          let clipNorm: number = from;
+          for (let round = 0; round < 50; round++) {
+            const withinCount = lengths(random).filter((norm) => norm <= clipNorm).length;
+            clipNorm = follow({ clipNorm, withinCount, clientCount }, { quantile, learningRate: 0.2 }, noise);
+          }
+          near(clipNorm, expected, 0.1);
+        }
+      });
 
   it('[DPA-2] update and indicators together cost what the whole multiplier costs', () => {
     for (const [clientCount, z] of [
