@@ -49,7 +49,8 @@ export function runSession(ports: SessionPorts): Promise<FinishReason> {
   const tasks = createTasks();
 
   const lastRoundIndex = ledger.lastContribution(federationId)?.roundIndex ?? -1;
-  const first = startSession({ federationId, lastRoundIndex, lastResult: null }, ports.code === null);
+  const lastResult = ledger.lastEnd(federationId);
+  const first = startSession({ federationId, lastRoundIndex, lastResult }, ports.code === null);
   let { state } = first;
 
   const dispatch = (event: SessionEvent): void => {

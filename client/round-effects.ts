@@ -7,6 +7,7 @@ import type { Evaluate, Offer } from '../shared/protocol/messages.ts';
 import { describe, type Violation, violation } from '../shared/protocol/violations.ts';
 import type { ClientListener } from './events.ts';
 import type { LearnedUpdate } from './learner.ts';
+import type { RoundEnd } from './platform/ports.ts';
 import type { RoundWork } from './round-work.ts';
 import { roundNameOf } from './round-work.ts';
 import type { Ledger } from './session/ledger.ts';
@@ -64,6 +65,7 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
     }
   };
 
+  const noteEnd = (end: RoundEnd): void => void ledger.recordEnd(federationId, end).catch(fail);
   const distrustOf = async (offer: Offer, taskSignal: AbortSignal): Promise<string | null> =>
     trust.judgeOffer(offer, taskSignal, await work.documentHashOf(offer, taskSignal));
   const prepare = (offer: Offer): void => {
@@ -169,12 +171,15 @@ export function createRoundEffects(options: RoundEffectsOptions): (effect: Round
       }
       case 'note-void': {
         const { record, frame } = effect;
-        onEvent({ type: 'void', roundIndex: record.roundIndex, reason: record.reason });
+        const { roundIndex, nextRoundIndex, modelHash, reason } = record;
+        noteEnd({ roundIndex: nextRoundIndex - 1, modelHash });
+        onEvent({ type: 'void', roundIndex, reason });
         trust.witnessVoid(record, frame);
         break;
       }
       case 'accept-result': {
         const { roundIndex, newModelHash, contributorCount } = effect.result;
+        noteEnd({ roundIndex, modelHash: newModelHash });
         onEvent({ type: 'result', roundIndex, newModelHash, contributorCount });
         trust.witness(effect.result);
         break;

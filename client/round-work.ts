@@ -39,7 +39,7 @@ import { createMaskedWork, hasNativeAes, type JournalUnmask, type MaskedMember }
 import { type OwnParts, openOwnParts, ownPartsName } from './own-parts.ts';
 import type { ContentCache, PersonalParts } from './platform/ports.ts';
 import type { PreparedFacts } from './session/checks.ts';
-import { judgeBudget, judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
+import { judgeBudget, judgeClip, judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
 import type { Calls, RoundName } from './transport/calls.ts';
 import type { FetchOptions } from './transport/download.ts';
 import { fetchBlob } from './transport/download.ts';
@@ -252,7 +252,8 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const refusal =
         judgeRank(exchange, plan.adapter.method, rankMax) ??
         judgeWeighting(exchange, learning) ??
-        judgeBudget(plan, exchange, roundIndex);
+        judgeBudget(plan, exchange, roundIndex) ??
+        judgeClip(policy, offer.roundParams);
       if (refusal !== null) return refuse(refusal);
       if (offer.roundParams.suite === 2 && !hasNativeAes)
         return refuse('suite 2 needs AES in hardware, which this site has not');

@@ -1,6 +1,8 @@
 /** A site's own terms under a plan's rules: the ranks that it trains, and what it counts in the mean. */
 import type { Plan } from '../shared/plan/plan.ts';
+import type { Policy } from '../shared/plan/policy.ts';
 import { spendingOf } from '../shared/plan/privacy.ts';
+import type { RoundParams } from '../shared/protocol/round-params.ts';
 import type { Exchange } from '../shared/update/exchange.ts';
 import { declarationOf } from '../shared/update/low-rank-rules.ts';
 import { cappedPairs } from '../shared/update/training-start.ts';
@@ -35,6 +37,15 @@ export function judgeBudget(plan: Plan, exchange: Exchange, roundIndex: number):
   const roundsMax = spendingOf(plan, exchange.uploaded.dim)?.roundsMax ?? 0;
   if (roundIndex < roundsMax) return null;
   return `privacy-budget-spent: the budget of the plan pays ${roundsMax} round numbers, void ones included, and number ${roundIndex} is offered`;
+}
+
+/**
+ * Why a masked round that leaves updates as long as its parameters say is none for this site, or null: where the norm follows the updates, the coordinator
+ * names it, and the plan only that of the first round.
+ */
+export function judgeClip({ clipNormMax }: Policy, { suite, clipNorm }: RoundParams): string | null {
+  if (suite === 0 || clipNormMax === 'none' || clipNorm <= clipNormMax) return null;
+  return `clip-too-large: the round leaves updates up to the norm ${clipNorm}, this site at most ${clipNormMax} (clipNormMax)`;
 }
 
 /** What a site's weight is made of. */

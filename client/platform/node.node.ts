@@ -40,6 +40,10 @@ const journalSchema = z.strictObject({
       sessionId: z.string().check(z.regex(/^[0-9a-f]{32}$/)),
     }),
   ),
+  ends: z._default(
+    z.record(hex64, z.strictObject({ roundIndex: z.int().check(z.nonnegative()), modelHash: hex64 })),
+    {},
+  ),
 });
 
 /** Writes `bytes` so that after a crash the file holds either the old or the new content, whole. */
@@ -84,9 +88,9 @@ function fileJournal(path: string): Journal {
       }
       const parsed = journalSchema.safeParse(value);
       if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error));
-      const { credentials, sequenceBound, contributions } = parsed.data;
+      const { format: _, ...entry } = parsed.data;
       // The schema checked the digits; the brands only name what they are.
-      return { credentials, sequenceBound, contributions } as unknown as JournalEntry;
+      return entry as unknown as JournalEntry;
     },
     write: (entry) => {
       const text = JSON.stringify({ format: 'tributary-client-journal-1', ...entry }, null, 1);

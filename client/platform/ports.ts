@@ -26,6 +26,12 @@ export interface Contribution {
   readonly sessionId: SessionId;
 }
 
+/** The newest round that ended, as this client heard of it: the next one starts from this model. */
+export interface RoundEnd {
+  readonly roundIndex: number;
+  readonly modelHash: Digest;
+}
+
 /** What must survive a crash: written as one unit, so that no reader ever sees half of it. */
 export interface JournalEntry {
   readonly credentials: Credentials | null;
@@ -33,10 +39,12 @@ export interface JournalEntry {
   readonly sequenceBound: number;
   /** One entry per federation: the highest round to which this key contributed. */
   readonly contributions: Readonly<Record<string, Contribution>>;
+  /** One entry per federation: no earlier round is taken on, and none from another model. */
+  readonly ends: Readonly<Record<string, RoundEnd>>;
 }
 
 /** A journal before anything happened. */
-export const emptyJournal: JournalEntry = { credentials: null, sequenceBound: 0, contributions: {} };
+export const emptyJournal: JournalEntry = { credentials: null, sequenceBound: 0, contributions: {}, ends: {} };
 
 /** Durable memory of a client. */
 export interface Journal {

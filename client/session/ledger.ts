@@ -5,7 +5,7 @@
  */
 import { assert } from '../../shared/core/assert.ts';
 import type { FederationId } from '../../shared/core/ids.ts';
-import type { Contribution, Credentials, Journal, JournalEntry } from '../platform/ports.ts';
+import type { Contribution, Credentials, Journal, JournalEntry, RoundEnd } from '../platform/ports.ts';
 
 /** Sequence numbers reserved by one write; what a crash leaves unused is skipped. */
 const reservedAtOnce = 1024;
@@ -19,6 +19,10 @@ export interface Ledger {
   nextSequence(): Promise<bigint>;
   /** The highest round to which this key contributed, null before the first. */
   lastContribution(federationId: FederationId): Contribution | null;
+  /** The newest round that ended as far as this client heard, null before the first. */
+  lastEnd(federationId: FederationId): RoundEnd | null;
+  /** Makes the end of a round durable, so that a client that is started again goes on from it. */
+  recordEnd(federationId: FederationId, end: RoundEnd): Promise<void>;
   /** Makes a contribution durable; only afterwards the update may be sent. @throws InvariantError on a round that is not new. */
   recordContribution(federationId: FederationId, contribution: Contribution): Promise<void>;
 }
@@ -50,6 +54,9 @@ export async function openLedger(journal: Journal): Promise<Ledger> {
       return BigInt(sequence + 1);
     },
     lastContribution: (federationId) => entry.contributions[federationId] ?? null,
+    lastEnd: (federationId) => entry.ends[federationId] ?? null,
+    recordEnd: (federationId, end) =>
+      write((current) => ({ ...current, ends: { ...current.ends, [federationId]: end } })),
     recordContribution: (federationId, contribution) => {
       const { roundIndex } = contribution;
       const last = entry.contributions[federationId]?.roundIndex ?? -1;

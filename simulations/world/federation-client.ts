@@ -76,6 +76,7 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
   const { clock, machines, faults, random, federationId, seen, isReachable, send, leave, contribute } = ports;
   let journaled: { readonly roundIndex: number; readonly roundHash: Digest } | null = null;
   let state: SessionState | null = null;
+  let lastResult: SessionMemory['lastResult'] = null;
   /** Counts what makes work pointless: crashes and abandoned tasks. */
   let task = 0;
   let isConnected = false;
@@ -89,6 +90,7 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
   };
   const crash = (): void => {
     if (state === null) return;
+    ({ lastResult } = state.memory);
     state = null;
     task++;
     if (isConnected) leave();
@@ -96,7 +98,7 @@ export function createFederationClient(clientId: ClientId, isHostile: boolean, p
     clock.after(1_000 * (1 + faults.degree()), begin);
   };
   const begin = (): void => {
-    const memory: SessionMemory = { federationId, lastRoundIndex: journaled?.roundIndex ?? -1, lastResult: null };
+    const memory: SessionMemory = { federationId, lastRoundIndex: journaled?.roundIndex ?? -1, lastResult };
     prepared.clear();
     const started = machines.startSession(memory, true);
     ({ state } = started);

@@ -195,6 +195,40 @@ describe('client', () => {
     assert.equal(double.heard.at(-1)!.body.code, 'model-discontinuity');
   });
 
+  it('[CLI-130] a client that was restarted takes on no earlier round than the last that ended, void or not, and none from another model', async () => {
+    const double = coordinatorDouble();
+    const restarted = async (tell: (client: Awaited<ReturnType<typeof startClient>>) => Promise<void>) => {
+      const client = await startClient(double);
+      await tell(client);
+      client.stop();
+      await client.ended;
+    };
+    const declined = async (roundIndex: number, value: number): Promise<string | undefined> => {
+      const before = double.heard.length;
+      double.offer(roundIndex, { value });
+      await until(() => double.heard.slice(before).some(({ name }) => name === 'decline' || name === 'update'));
+      return double.heard.slice(before).find(({ name }) => name === 'decline')?.body.code;
+    };
+    const other = { roundHash: parseDigest('a'.repeat(64)), roundParams: { roundIndex: 3 } };
+    await restarted(async (client) => {
+      double.result(other, 1);
+      await until(() => client.of('result').length === 1);
+    });
+    await restarted(async () => {
+      assert.equal(await declined(3, 1), 'stale-round');
+      assert.equal(await declined(4, 2), 'model-discontinuity');
+    });
+    await restarted(async (client) => {
+      double.void({ ...other, roundParams: { roundIndex: 5 } }, 1);
+      await until(() => client.of('void').length === 1);
+    });
+    await restarted(async () => {
+      assert.equal(await declined(5, 1), 'stale-round');
+      assert.equal(await declined(6, 2), 'model-discontinuity');
+      assert.equal(await declined(6, 1), undefined);
+    });
+  });
+
   it('[CLI-57] a client that was restarted contributes no second time, and does not hold up an evaluation', async () => {
     const double = coordinatorDouble();
     const first = await startClient(double);

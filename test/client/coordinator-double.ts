@@ -26,9 +26,10 @@ import { formatEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { type EnvelopeType, openEnvelope } from '../../shared/protocol/envelope.ts';
 import type { BlobReference, CallName, Decline, Evaluation, Offer, Update } from '../../shared/protocol/messages.ts';
 import { envelopeCalls, plainCalls, sealEvaluate, sealOffer, sealResult } from '../../shared/protocol/messages.ts';
-import { encodeRoundParams, roundHashOf, unmaskedRound } from '../../shared/protocol/round-params.ts';
+import { encodeRoundParams, type RoundParams, roundHashOf, unmaskedRound } from '../../shared/protocol/round-params.ts';
 import type { ViolationCode } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import { sealVoid } from '../../shared/protocol/void-record.ts';
 import { type AdapterLayout, layoutDigest } from '../../shared/update/layout.ts';
 import { modelHashOf } from '../../shared/update/model-hash.ts';
 import { manualClock, seededEntropy, testPlan } from '../coordinator/harness.ts';
@@ -54,6 +55,12 @@ export const doublePlan = (rounds: object = {}): Plan => ({
   ...testPlan({ rounds }),
   base: { digest: fixedModel.baseDigest },
 });
+
+/** A round as tests name it that ended. */
+interface EndedRound {
+  readonly roundHash: Digest;
+  readonly roundParams: Pick<Offer['roundParams'], 'roundIndex'>;
+}
 
 /** What was heard: the name of the call and what its body says. */
 export interface HeardCall {
@@ -161,6 +168,7 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
     const { size, roundIndex, receipt } = asked.value;
     const wanted = [
       { type: 'round-published', subject: String(roundIndex) },
+      { type: 'round-void', subject: String(roundIndex) },
       { type: 'update-stored', subject: String(receipt) },
     ] as const;
     return {
@@ -222,9 +230,12 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
       isReachable = true;
     },
     /** Seals and sends the offer of a round that starts from an adapter of `value`s. */
-    offer: (roundIndex: number, { value = 0, plan = doublePlan(), by = identity, attempt = 0 } = {}): Offer => {
+    offer: (
+      roundIndex: number,
+      { value = 0, plan = doublePlan(), by = identity, attempt = 0, params = {} as Partial<RoundParams> } = {},
+    ): Offer => {
       const adapter = adapterOf(value);
-      const roundParams = unmaskedRound({
+      const unmasked = unmaskedRound({
         federationId,
         sessionId: parseSessionId('5'.repeat(32)),
         roundIndex,
@@ -240,6 +251,7 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
         recruitMs: 1000,
         trainMs: 1000,
       });
+      const roundParams = { ...unmasked, ...params };
       const base = [...files].map(([name, bytes]) => ({ name, blob: announce(bytes) }));
       const content = { roundParams, plan: announce(planBytes(plan)), base, adapter: announce(adapter) };
       listener?.onMessage('offer', sealOffer(by, content));
@@ -252,14 +264,7 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
       listener?.onMessage('evaluate', sealEvaluate(identity, request));
     },
     /** Tells a result, which its log has as well unless it is to lie. */
-    result: (
-      {
-        roundHash,
-        roundParams,
-      }: Pick<Offer, 'roundHash'> & { readonly roundParams: Pick<Offer['roundParams'], 'roundIndex'> },
-      value: number,
-      { by = identity, isLogged = true } = {},
-    ) => {
+    result: ({ roundHash, roundParams }: EndedRound, value: number, { by = identity, isLogged = true } = {}) => {
       const newModelHash = modelHashOf(baseDigest, adapterOf(value));
       const hashes = { resultHash: parseDigest('c'.repeat(64)), transcriptHash: parseDigest('d'.repeat(64)) };
       const body = {
@@ -273,6 +278,15 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
       const payload = { roundHash, resultHash, modelHash: newModelHash };
       if (isLogged) note({ type: 'round-published', subject: String(roundParams.roundIndex), payload });
       listener?.onMessage('result', sealResult(by, { ...body, ...hashes }));
+    },
+    /** Tells that a round is void, in which the model of `value`s stays. */
+    void: ({ roundHash, roundParams: { roundIndex } }: EndedRound, value: number) => {
+      const modelHash = modelHashOf(baseDigest, adapterOf(value));
+      const numbers = { roundIndex, nextRoundIndex: roundIndex + 1 };
+      const record = { federationId, roundHash, ...numbers, modelHash, reason: 'said the test', createdAtMs: 1 };
+      const frame = sealVoid(identity, record);
+      note({ type: 'round-void', subject: String(roundIndex), payload: { record: toHex(frame) } });
+      listener?.onMessage('void', frame);
     },
     finish: (status: 'completed' | 'stopped' = 'completed') =>
       listener?.onMessage('finished', encodeMessage({ status, detail: 'the test is over' })),

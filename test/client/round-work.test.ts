@@ -85,6 +85,25 @@ describe('work of a client in a round', () => {
     );
   });
 
+  it('[CLI-131] a masked round that leaves longer updates than the site does is refused, whatever norm the plan begins with', async () => {
+    const masked = { suite: 1, coordBound: 1, profile: 1, weightBits: 16, rounding: 1 };
+    const answerTo = async (policy: object, clipNorm: number): Promise<string | undefined> => {
+      const double = coordinatorDouble();
+      await startClient(double, ones, { policy: parsePolicy({ cohortMin: 2, quorumMin: 2, ...policy }, 'the test') });
+      double.offer(0, { params: { ...masked, clipNorm } });
+      await until(() => double.names().includes('decline'));
+      await stopClients();
+      return double.heard.find(({ name }) => name === 'decline')?.body.reason;
+    };
+    assert.match(
+      (await answerTo({ clipNormMax: 2 }, 2.5)) ?? '',
+      /^clip-too-large: the round leaves updates up to the norm 2.5, this site at most 2/,
+    );
+    // The plan of the double has no masks, which is judged last.
+    assert.match((await answerTo({ clipNormMax: 2 }, 2)) ?? '', /the rounds of the plan are unmasked/);
+    assert.match((await answerTo({}, 2.5)) ?? '', /the rounds of the plan are unmasked/);
+  });
+
   it('[CLI-51] a failure of the site is told with its code only, and the whole of it to its owner', async () => {
     const double = coordinatorDouble();
     const client = await startClient(double, () => {
