@@ -2,6 +2,7 @@
  * What a client says, as typed calls over the link: envelopes with a durable sequence number, plain calls, and their decoded answers. An
  * answer that refuses is a value; only silence and an aborted signal throw.
  */
+import { TransportError } from '../../shared/core/errors.ts';
 import type { Digest, SessionId } from '../../shared/core/ids.ts';
 import type { Clock } from '../../shared/core/ports.ts';
 import type { Result } from '../../shared/core/result.ts';
@@ -24,6 +25,7 @@ import type {
 import { envelopeCalls, type plainCalls, replies } from '../../shared/protocol/messages.ts';
 import type { Violation, ViolationCode } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import { untilAborted } from '../platform/wait.ts';
 import type { Ledger } from '../session/ledger.ts';
 import type { Link } from './link.ts';
 import type { Transport } from './transport.ts';
@@ -72,15 +74,15 @@ export interface Calls {
 /** What {@link createCalls} needs. */
 export interface CallsOptions {
   readonly link: Link;
-  readonly transport: Pick<Transport, 'clockOffsetMs'>;
+  readonly transport: Pick<Transport, 'clockOffsetMs' | 'measureClock'>;
   readonly identity: Identity;
   readonly ledger: Pick<Ledger, 'nextSequence'>;
   readonly clock: Clock;
 }
 
 /**
- * Refusals after which the same message is good in a new envelope: it waited for a connection until its time was old, or a coordinator that
- * was restarted meanwhile knows its number but not its answer.
+ * Refusals after which the same message is good in a new envelope: it waited for a connection until its time was old, one of the two clocks was
+ * set, or a coordinator that was restarted meanwhile knows its number but not its answer.
  */
 const resealed: ReadonlySet<ViolationCode> = new Set(['stale-time', 'replayed-sequence']);
 /** Envelopes per message: more mean that the clocks or the state of one side are wrong. */
@@ -104,6 +106,15 @@ export function createCalls({ link, transport, identity, ledger, clock }: CallsO
     return { reply: read(name, answer.body), attachment: answer.attachment };
   };
 
+  /** Where nobody tells the time the difference stays what it was. */
+  const measureClock = async (signal: AbortSignal): Promise<void> => {
+    try {
+      await untilAborted(transport.measureClock(), signal);
+    } catch (thrown) {
+      if (signal.aborted || !(thrown instanceof TransportError)) throw thrown;
+    }
+  };
+
   /** Sends a body in an envelope of its own kind. */
   const enveloped = async <Name extends keyof typeof envelopeCalls, Body extends { readonly roundHash: Digest }>(
     name: Name,
@@ -117,6 +128,7 @@ export function createCalls({ link, transport, identity, ledger, clock }: CallsO
       const frame = sealEnvelope({ ...kind, ...message, identity, sequence, timeMs });
       const reply = read(name, (await link.call({ event: name, body: frame }, signal)).body);
       if (reply.ok || count === envelopesMax || !resealed.has(reply.error.code)) return reply;
+      if (reply.error.code === 'stale-time') await measureClock(signal);
     }
   };
 

@@ -103,6 +103,9 @@ export function socketTransport(options: SocketTransportOptions): Transport {
       });
     },
     clockOffsetMs: () => offsetMs,
+    measureClock: async () => {
+      offsetMs = (await handshake.begin()).clockOffsetMs;
+    },
     close,
   };
 }

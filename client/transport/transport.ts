@@ -46,6 +46,8 @@ export interface Transport {
   call(call: Call): Promise<Answer>;
   /** The coordinator's clock minus ours in milliseconds, from the last signed challenge. */
   clockOffsetMs(): number;
+  /** Measures that difference again: a clock may be set while a connection stands. @throws TransportError when nobody tells the time. */
+  measureClock(): Promise<void>;
   /** Ends the connection; nothing is reported afterwards. */
   close(): void;
 }

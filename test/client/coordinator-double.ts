@@ -198,6 +198,7 @@ export function coordinatorDouble({ files, baseDigest, layout }: DoubleModel = f
       return reply(name, call.body);
     },
     clockOffsetMs: () => 0,
+    measureClock: async () => undefined,
     close: () => {
       listener = null;
     },

@@ -26,16 +26,26 @@ describe('masked federations in adversity', () => {
     for (const client of clients) client.stop();
   });
 
-  it('[backward clock] of a site that jumps back between two rounds: nothing of it is taken for a replay', async () => {
-    const world = await start(3, 3);
-    let jumped = 0;
-    const clients = await startClients(world, [() => -jumped, () => 0, () => 0]);
-    await finish(world, () => {
-      if (world.events.some(({ type }) => type === 'published')) jumped = 1.5 * minute;
-    });
-    await check(world);
-    for (const client of clients) client.stop();
-  });
+  type When = 'published' | 'client-accepted';
+  const has = (world: World | null, when: When): boolean => world?.events.some(({ type }) => type === when) ?? false;
+  // More than the time within which a message is new: who does not measure the clocks again is refused from then on.
+  for (const [name, jump] of [
+    ['backward clock', -10 * minute],
+    ['clock-skew', 10 * minute],
+  ] as const)
+    for (const when of ['published', 'client-accepted'] as const)
+      it(`[${name}] of a site and of the coordinator, set by ${jump / minute} minutes once a round was ${when === 'published' ? when : 'begun'}: everybody is in every round`, async () => {
+        for (const who of ['site', 'coordinator']) {
+          const jumped = (world: World | null, whose: string): number => (who === whose && has(world, when) ? jump : 0);
+          const world = await start(3, 3, (seen) => jumped(seen, 'coordinator'));
+          const clients = await startClients(world, [() => jumped(world, 'site'), () => 0, () => 0]);
+          await finish(world);
+          await check(world);
+          const refused = world.events.flatMap((event) => (event.type === 'rejected' ? [event.code] : []));
+          assert.ok(refused.length > 0 && refused.every((code) => code === 'stale-time'), `${who}: ${refused.join()}`);
+          for (const client of clients) client.stop();
+        }
+      });
 
   for (const kind of spokenKinds)
     it(`[network-partition] two of seven before ${kind}: the round ends by its deadlines, history is one line`, async () => {

@@ -1,20 +1,28 @@
 /** Masked federations of real clients and a real coordinator whose clocks disagree, or jump back, and whose network is divided for a while. */
 import { strict as assert } from 'node:assert';
 import type { MemoryConnection } from '../../coordinator/transport/memory-transport.ts';
+import type { Clock } from '../../shared/core/ports.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { decodeMessage } from '../../shared/protocol/codec.ts';
 import { plainCalls } from '../../shared/protocol/messages.ts';
 import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
-import { settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
+import { manualClock, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
 
 /** Values of the adapter. */
 export const dim = 3;
 const policy = parsePolicy({ organisationsMin: 1 }, 'the test');
 
-/** A coordinator of two masked rounds. */
-export const start = (clientCount: number, quorum: number): Promise<World> =>
-  startWorld({
+/** A coordinator of two masked rounds, on a clock that is off by what is said. */
+export async function start(
+  clientCount: number,
+  quorum: number,
+  offsetMs: (world: World | null) => number = () => 0,
+): Promise<World> {
+  const time = manualClock();
+  let world: World | null = null;
+  const clock: Clock = { ...time, nowMs: () => time.nowMs() + offsetMs(world) };
+  const started = await startWorld({
     plan: {
       ...testPlan({
         rounds: { count: 2, cohortSize: clientCount, quorum, voidsMax: 4 },
@@ -24,7 +32,11 @@ export const start = (clientCount: number, quorum: number): Promise<World> =>
       base: { digest: fixedBaseDigest(fixedBase) },
     },
     ...fixedStart(dim),
+    clock,
   });
+  world = { ...started, clock: time };
+  return world;
+}
 
 /** Lets time pass until the federation ends. */
 export async function finish(

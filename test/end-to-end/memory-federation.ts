@@ -46,6 +46,9 @@ function memoryLink(world: World, options: Parameters<typeof createHandshake>[0]
       return { body: answer.body, attachment: answer.attachment ?? null };
     },
     clockOffsetMs: () => offsetMs,
+    measureClock: async () => {
+      offsetMs = (await handshake.begin()).clockOffsetMs;
+    },
     close: () => connection?.close(),
   };
 }

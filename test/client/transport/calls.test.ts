@@ -18,12 +18,14 @@ import { manualClock, seededEntropy } from '../../coordinator/harness.ts';
 const identity = createIdentity(seededEntropy(2));
 const round = { roundHash: parseDigest('1'.repeat(64)), sessionId: parseSessionId('5'.repeat(32)) };
 const signal = new AbortController().signal;
-const offsetMs = 60_000;
+const firstOffsetMs = 60_000;
 
 type Outcome = 'lost' | Result<Record<string, never>, Violation>;
 
-/** Calls over a transport whose outcomes are given, one after the other. */
-function setting(outcomes: Outcome[]) {
+/** Calls over a transport whose outcomes are given, one after the other; `measured` are the differences of clocks that it measures later. */
+function setting(outcomes: Outcome[], measured: number[] = []) {
+  let offsetMs = firstOffsetMs;
+  let measureCount = 0;
   const clock = manualClock();
   const made: Call[] = [];
   const transport: Transport = {
@@ -38,20 +40,27 @@ function setting(outcomes: Outcome[]) {
       throw new TransportError('no-answer', 'lost');
     },
     clockOffsetMs: () => offsetMs,
+    measureClock: async () => {
+      measureCount++;
+      const next = measured.shift();
+      if (next === undefined) throw new TransportError('connection-failed', 'nobody tells the time');
+      offsetMs = next;
+    },
     close: () => undefined,
   };
   const link = createLink(transport);
   link.up();
   let sequence = 0n;
   const ledger = { nextSequence: async () => ++sequence };
-  const open = (index: number) => {
-    const nowMs = clock.nowMs() + offsetMs;
+  const open = (index: number, offset = firstOffsetMs) => {
+    const nowMs = clock.nowMs() + offset;
     const facts = { clientId: identity.clientId, publicKey: identity.publicKey, nowMs, lastSequence: 0n, windowMs: 0 };
     const opened = openEnvelope(made[index]!.body, { ...facts, ...envelopeCalls.decline });
     assert.ok(opened.ok, 'the envelope opens at the very time of the coordinator');
     return opened.value;
   };
-  return { calls: createCalls({ link, transport, identity, ledger, clock }), made, open, link };
+  const calls = createCalls({ link, transport, identity, ledger, clock });
+  return { calls, made, open, link, measures: () => measureCount };
 }
 const refused = (code: ViolationCode) => refuse(violation(code, 'why'));
 
@@ -74,6 +83,18 @@ describe('calls of a client', () => {
     assert.equal(made.length, 3);
     const other = setting([refused('stale-round')]);
     assert.equal((await other.calls.accept(round, signal)).ok, false);
+  });
+
+  it('[CLI-121] measures the clocks again where a time was refused, and seals with what it finds; where nobody tells it, as before', async () => {
+    const set = setting([refused('stale-time'), refused('stale-time'), succeed({})], [-600_000, 7]);
+    assert.deepEqual(await set.calls.decline(round, 'policy-refused', 'no', signal), succeed(null));
+    for (const [index, offset] of [firstOffsetMs, -600_000, 7].entries()) set.open(index, offset);
+    const alone = setting([refused('stale-time'), succeed({})]);
+    assert.deepEqual(await alone.calls.decline(round, 'policy-refused', 'no', signal), succeed(null));
+    alone.open(1);
+    const replayed = setting([refused('replayed-sequence'), succeed({})]);
+    await replayed.calls.decline(round, 'policy-refused', 'no', signal);
+    assert.deepEqual([set.measures(), alone.measures(), replayed.measures()], [2, 1, 0]);
   });
 
   it('[CLI-92] cuts a reason to what its field holds, in well-formed text', async () => {

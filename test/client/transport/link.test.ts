@@ -22,6 +22,7 @@ function scripted(
       return Promise.reject(new TransportError(outcome === 'gone' ? 'not-connected' : 'no-answer', 'lost'));
     },
     clockOffsetMs: () => 0,
+    measureClock: async () => undefined,
     close: () => undefined,
   };
 }

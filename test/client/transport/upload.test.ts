@@ -80,6 +80,7 @@ function start(call: (link: ReturnType<typeof createLink>, call: Call, count: nu
     connect: async () => undefined,
     call: (made) => call(link, made, ++count),
     clockOffsetMs: () => 0,
+    measureClock: async () => undefined,
     close: () => undefined,
   };
   const link = createLink(transport);
