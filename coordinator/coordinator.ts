@@ -22,6 +22,7 @@ import { exchangeOf } from '../shared/update/exchange.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 import { layoutDigest, specificationOf } from '../shared/update/layout.ts';
 import { modelHashOf } from '../shared/update/model-hash.ts';
+import { eraseWithdrawn } from './audit/erasure.ts';
 import { openAudit } from './audit/open-audit.ts';
 import type { OpenOperator } from './canary/operator.ts';
 import { createDesk } from './desk.ts';
@@ -143,7 +144,9 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
   // Vectors of a masked round that its coordinator's end interrupted.
   const open = (await store.rounds()).filter(({ status }) => status === 'open');
   for (const { roundIndex } of open) kept.push(...(await store.updatesOf(roundIndex)).map(({ delta }) => delta));
-  await blobs.retain(new Set([...wanted, ...kept, ...(await store.log.retained())]));
+  kept.push(...(await store.log.retained()).map(({ delta }) => delta));
+  await blobs.retain(new Set([...wanted, ...kept]));
+  await eraseWithdrawn({ store, blobs });
   await audit.start(record.planHash);
   const registry = createRegistry({ store, log: audit.log, clock, entropy });
   const shared = { record, base, served, store, blobs, identity, clock, entropy, onEvent };
@@ -163,7 +166,10 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
     entropy,
     status: federation.status,
     judgeMember: registry.judge,
-    onWithdrawn: (clientId) => audit.log.record({ type: 'client-withdrew', subject: clientId, payload: { clientId } }),
+    onWithdrawn: async (clientId) => {
+      await audit.log.record({ type: 'client-withdrew', subject: clientId, payload: { clientId } });
+      await eraseWithdrawn({ store, blobs });
+    },
     onEnrolled: ({ clientId, name, status }) => onEvent({ type: 'enrolled', clientId, name, status }),
     onRejected: hearing.rejected,
   });

@@ -15,7 +15,9 @@ const answerTimeoutMs = 20_000;
 export function registerWithdraw(client: Command, context: CommandContext): void {
   client
     .command('withdraw')
-    .description('leave the federation for good, signed by the key of this site; says which versions hold its updates')
+    .description(
+      'leave the federation for good, signed by the key of this site; says which versions hold its updates, and deletes those that the coordinator could read and retained',
+    )
     .option('--state <folder>', 'state folder of this site')
     .action((_, command: Command) => {
       const { state } = command.optsWithGlobals<{ readonly state?: string }>();
@@ -39,7 +41,7 @@ async function withdraw(folder: string, context: CommandContext): Promise<void> 
     if (status === 403) throw new FederationError('withdrawal-refused', `${url} refused the withdrawal: ${detail}`);
     throw new TransportError('no-answer', `${url} gave no answer to the withdrawal (status ${status})`);
   }
-  const { direct, all, phases } = answer.data;
+  const { direct, all, phases, erased } = answer.data;
   const document = { federationId, clientId: identity.clientId, ...answer.data };
   await platform.evidence.write(
     `${federationId}-withdrawal.json`,
@@ -53,7 +55,11 @@ async function withdraw(folder: string, context: CommandContext): Promise<void> 
     direct.length === 0
       ? ''
       : '\nits operator can go back to the last version without them: tributary adapters rollback --before-client';
-  context.report(document, `withdrawn: the coordinator lets this site in no more\n${where}${next}`);
+  const gone =
+    erased.length === 0
+      ? ''
+      : `\nits coordinator deleted the retained updates of rounds ${erased.join(', ')}, its own among them`;
+  context.report(document, `withdrawn: the coordinator lets this site in no more\n${where}${gone}${next}`);
 }
 
 function ofPhases(names: readonly string[]): string {

@@ -1,6 +1,6 @@
 /** A log in memory, for tests and simulations. */
 import type { CheckpointRow, LogRow, LogStore, Transcript } from './log-store.ts';
-import { keyOf, nextRow } from './log-store.ts';
+import { keyOf, nextRow, updatesIn } from './log-store.ts';
 
 /** An empty log. */
 export function createMemoryLog(): LogStore {
@@ -24,6 +24,6 @@ export function createMemoryLog(): LogStore {
     checkpoints: async () => [...checkpoints],
     keepTranscript: async (transcript) => void transcripts.set(transcript.roundIndex, transcript),
     transcript: async (roundIndex) => transcripts.get(roundIndex) ?? null,
-    retained: async () => [...transcripts.values()].flatMap(({ updates }) => updates.map(({ delta }) => delta)),
+    retained: async () => [...transcripts.values()].flatMap(updatesIn),
   };
 }

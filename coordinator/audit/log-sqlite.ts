@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
 import type { LogRow, LogStore, Transcript } from './log-store.ts';
-import { keyOf, nextRow } from './log-store.ts';
+import { keyOf, nextRow, updatesIn } from './log-store.ts';
 
 const schema = `
   CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
@@ -60,9 +60,6 @@ export function sqliteLog(database: DatabaseSync, { guard, together }: LogPorts)
       ),
     transcript: (roundIndex) =>
       guard(() => all<Transcript>('SELECT record FROM transcripts WHERE round_index = ?', roundIndex)[0] ?? null),
-    retained: () =>
-      guard(() =>
-        all<Transcript>('SELECT record FROM transcripts').flatMap(({ updates }) => updates.map(({ delta }) => delta)),
-      ),
+    retained: () => guard(() => all<Transcript>('SELECT record FROM transcripts').flatMap(updatesIn)),
   };
 }

@@ -6,7 +6,7 @@ import type { Happening, Payload } from '../../shared/audit/entry.ts';
 import { encodeEntry, encodePayload, entryFormat, noEntry } from '../../shared/audit/entry.ts';
 import { assert } from '../../shared/core/assert.ts';
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
-import type { ClientId, Digest } from '../../shared/core/ids.ts';
+import type { ClientId } from '../../shared/core/ids.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { decodeCanonical } from '../../shared/protocol/canonical.ts';
 import type { UpdateRecord } from '../store/store.ts';
@@ -43,6 +43,17 @@ export interface Transcript {
   readonly messages: readonly string[];
 }
 
+/** An update that a transcript names. */
+export interface RetainedUpdate extends Pick<UpdateRecord, 'roundIndex' | 'clientId' | 'delta'> {
+  readonly isMasked: boolean;
+}
+
+/** The updates that a transcript names. */
+export function updatesIn({ updates, roundParams }: Transcript): RetainedUpdate[] {
+  const isMasked = roundParams !== null;
+  return updates.map(({ roundIndex, clientId, delta }) => ({ roundIndex, clientId, delta, isMasked }));
+}
+
 /** The log of one coordinator. Every method that changes something is atomic, and durable when its promise resolves. @throws StoreError. */
 export interface LogStore {
   /** Appends what is not in the log yet: a type and a subject stand in it once. */
@@ -56,8 +67,8 @@ export interface LogStore {
   checkpoints(): Promise<CheckpointRow[]>;
   keepTranscript(transcript: Transcript): Promise<void>;
   transcript(roundIndex: number): Promise<Transcript | null>;
-  /** Blobs that transcripts name. */
-  retained(): Promise<Digest[]>;
+  /** Updates that transcripts name, whether or not their vectors are still there. */
+  retained(): Promise<RetainedUpdate[]>;
 }
 
 /** What makes a happening unique. */

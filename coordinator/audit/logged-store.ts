@@ -6,6 +6,8 @@
 import { assert } from '../../shared/core/assert.ts';
 import type { CoordinatorStore } from '../store/store.ts';
 import type { AuditLog } from './audit-log.ts';
+import { forgetNoise } from './central-noise.ts';
+import { withdrawnAmong } from './erasure.ts';
 import { aboutClient, created, enrolled, invited, opened, published, reopened, stored, voided } from './happenings.ts';
 import type { Evidence } from './log-store.ts';
 
@@ -27,19 +29,24 @@ export function loggedStore({ store, log, coordinatorKey, retains, takeEvidence 
     assert(record !== null, 'rounds are of a federation');
     await log.checkpoint(record.federationId);
   };
-  /** Keeps what a replay of the round needs; whether it did. */
+  /** Keeps what a replay of the round needs; whether the updates themselves are to stay. */
   const retain = async (roundIndex: number): Promise<boolean> => {
     const evidence = takeEvidence();
     if (!retains) return false;
     const masked = await store.attemptOf(roundIndex);
+    const updates = await store.updatesOf(roundIndex);
     await store.log.keepTranscript({
       roundIndex,
-      updates: await store.updatesOf(roundIndex),
+      updates,
       evidence,
       roundParams: masked?.attempt.roundParams ?? null,
       messages: masked?.messages ?? [],
     });
-    return true;
+    // Somebody may have withdrawn while the round was open. Whoever withdraws from here on finds the transcript.
+    const clientIds = masked === null ? updates.map(({ clientId }) => clientId) : [];
+    const isErased = (await withdrawnAmong(store, clientIds)).size > 0;
+    if (isErased) await forgetNoise(store, roundIndex);
+    return !isErased;
   };
   return {
     ...store,

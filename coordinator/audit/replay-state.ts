@@ -23,10 +23,14 @@ import { type CheckedVersion, checkLineage, readAdapter } from '../library/linea
 import type { CoordinatorState } from '../store/state.ts';
 import type { FederationRecord } from '../store/store.ts';
 import { isCommitted, noiseOf } from './central-noise.ts';
+import { erasedBy } from './erasure.ts';
 import { entryOf, type LogRow, payloadOf } from './log-store.ts';
-import { keysOf, type ReplayVerdict, replayRound } from './replay.ts';
+import { judgeTranscript, keysOf, type ReplayVerdict, replayRound } from './replay.ts';
 import { checkedBase, exchangeForReplay, needsBase } from './replay-exchange.ts';
 import { differenceOf, type Fault, plansOf, signedMeasures } from './verify-gate.ts';
+
+/** Of a round whose updates a withdrawal erased. */
+const erasedCode = 'updates-erased';
 
 /** What an auditor brings. */
 export interface AuditorFiles {
@@ -142,11 +146,20 @@ export async function openReplays(
       );
     const plan = plans[version]!;
     const { aggregation, privacy } = plan;
-    if ((await store.log.transcript(roundIndex)) === null)
+    const transcript = await store.log.transcript(roundIndex);
+    if (transcript === null)
       return impossible(
         'nothing-retained',
         'its updates are not kept; a plan with audit.retainUpdates: true keeps them',
       );
+    const left = await erasedBy(transcript, { store, blobs, keys, federationId: record.federationId });
+    if (left.length > 0) {
+      const who = left.map((clientId) => clientId.slice(0, 8)).join(', ');
+      return impossible(
+        erasedCode,
+        `its updates were deleted when a site withdrew (${who}); what its clients signed is there and was checked`,
+      );
+    }
     const isNoisy = privacy.unit === 'client' && privacy.mechanism === 'central';
     if (isNoisy && !(await isCommitted(store, roundIndex)))
       return impossible(
@@ -171,8 +184,14 @@ export async function openReplays(
     replay: async (roundIndex) => {
       const found = await gateOf(roundIndex);
       const obstacle = await obstacleOf(roundIndex);
-      if (obstacle !== null)
-        return { roundIndex, made: null, obstacle: { code: obstacle.code, detail: obstacle.message }, ...found };
+      if (obstacle !== null) {
+        const { code, message } = obstacle;
+        const isErased = code === erasedCode;
+        const transcript = isErased ? await store.log.transcript(roundIndex) : null;
+        const signed = transcript === null ? [] : judgeTranscript({ transcript, versions, keys }).faults;
+        const faults = [...signed, ...found.faults];
+        return { roundIndex, made: null, obstacle: { code, detail: message }, gate: found.gate, faults };
+      }
       const version = versions.findIndex(({ row }) => row.roundIndex === roundIndex);
       const plan = plans[version]!;
       const before = rows.slice(0, version);

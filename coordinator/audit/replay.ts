@@ -60,8 +60,11 @@ export interface ReplayVerdict {
   readonly faults: readonly { readonly code: string; readonly detail: string }[];
 }
 
-/** Replays one round. Costs what aggregating it cost. @throws FederationError `no-such-round` when no version is of this round. */
-export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> {
+/** What a transcript is judged by. */
+type JudgedTranscript = Pick<ReplaySource, 'transcript' | 'versions' | 'keys'>;
+
+/** What signatures and hashes say of a transcript, without any update. @throws FederationError `no-such-round` when no version is of this round. */
+export function judgeTranscript(source: JudgedTranscript) {
   const { transcript: whole, versions } = source;
   const { roundIndex } = whole;
   const made = versions.find(({ row }) => row.roundIndex === roundIndex);
@@ -84,6 +87,15 @@ export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> 
     const found = judgeUpdate(update, source, record);
     if (found !== null) fault('unsigned-update', `client ${update.clientId.slice(0, 8)}: ${found}`);
   }
+  return { made, before, updates, faults };
+}
+
+/** Replays one round. Costs what aggregating it cost. @throws FederationError `no-such-round` when no version is of this round. */
+export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> {
+  const { transcript: whole } = source;
+  const { made, before, updates, faults } = judgeTranscript(source);
+  const { record } = made;
+  const fault = (code: string, detail: string): void => void faults.push({ code, detail });
   let deviation = 0;
   try {
     const again = await makeAgain({ ...source, transcript: { ...whole, updates } }, before, record);
@@ -107,7 +119,7 @@ export async function replayRound(source: ReplaySource): Promise<ReplayVerdict> 
     if (!(thrown instanceof FederationError)) throw thrown;
     fault(thrown.code, errorMessage(thrown));
   }
-  return { roundIndex, version: made.row.version, updateCount: updates.length, deviation, faults };
+  return { roundIndex: whole.roundIndex, version: made.row.version, updateCount: updates.length, deviation, faults };
 }
 
 /** |again - published| / |published - start|; infinite where what is published did not move and what was made again did. */
@@ -168,7 +180,7 @@ async function makeAgain(
 /** What is wrong with the evidence of an update, or null: its client signed this very delta with this weight, for this round. */
 function judgeUpdate(
   update: UpdateRecord,
-  { transcript, keys }: ReplaySource,
+  { transcript, keys }: JudgedTranscript,
   { round }: VersionRecord,
 ): string | null {
   const { clientId } = update;

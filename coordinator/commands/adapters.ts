@@ -58,7 +58,10 @@ export function register(program: Command, context: CommandContext): void {
       const { importAdapter } = await import('./adapters-import.ts');
       await importAdapter(folder, options, context);
     });
-  add('rollback', 'make an earlier version the latest again, for example after a site withdrew; recorded in the log')
+  add(
+    'rollback',
+    'make an earlier version the latest again, for example after a site withdrew; recorded in the log. Deletes nothing: versions stay in the library, and retained updates of a site went when it withdrew',
+  )
     .requiredOption(...state)
     .option('--before-client <id>', 'the last version without an update of this client (its id, or the first 8 digits)')
     .option('--to-version <number>', 'this version')

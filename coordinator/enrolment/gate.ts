@@ -26,6 +26,7 @@ import {
 import type { FederationStatus } from '../../shared/protocol/messages.ts';
 import type { Violation } from '../../shared/protocol/violations.ts';
 import { violation } from '../../shared/protocol/violations.ts';
+import { roundsErasedFor } from '../audit/erasure.ts';
 import { contributionsOf } from '../library/contributions.ts';
 import { checkLineage } from '../library/lineage.ts';
 import { phaseNamesOf } from '../library/places.ts';
@@ -48,7 +49,7 @@ export interface GateOptions {
   readonly status: () => FederationStatus;
   /** Why the consortium keeps a client out, or null. */
   readonly judgeMember: (clientId: ClientId) => Promise<Violation | null>;
-  /** A client withdrew: for the log. */
+  /** A client withdrew: for the log, and what is kept of it is erased. */
   readonly onWithdrawn: (clientId: ClientId) => Promise<void>;
   readonly onEnrolled: (client: EnrolledClient) => void;
   /** Somebody was turned away, or asked for something in a form that is wrong. */
@@ -171,7 +172,8 @@ export function createGate(options: GateOptions): Gate {
         versions.map((version) => version.record),
       );
       const phases = [...new Set(all.flatMap((version) => names[version] ?? []))];
-      const answer = { status: 'withdrawn', direct, all, phases, latest: versions.length - 1 };
+      const erased = await roundsErasedFor(store, clientId);
+      const answer = { status: 'withdrawn', direct, all, phases, latest: versions.length - 1, erased };
       return { status: 200, body: answer };
     },
     admit: async (auth) => {

@@ -62,6 +62,8 @@ export const withdrawalAnswerSchema = z.strictObject({
   /** Names of the phases that versions of `all` are of, in their order; empty where the plan has none. */
   phases: z.array(z.string()),
   latest: z.int(),
+  /** Rounds of which raw updates were retained, this client's among them, and are deleted now. */
+  erased: z.array(z.int()),
 });
 /** What a client hears of its contributions. */
 export type WithdrawalAnswer = z.output<typeof withdrawalAnswerSchema>;

@@ -65,11 +65,14 @@ export function logContract(
       );
       assert.equal(await log.transcript(3), null);
       const delta = 'cd'.repeat(32) as never;
-      const update = { roundIndex: 3, clientId: delta, bodyHash: delta, delta, exampleCount: 1, receipt: delta };
+      const clientId = 'ef'.repeat(32) as never;
+      const update = { roundIndex: 3, clientId, bodyHash: delta, delta, exampleCount: 1, receipt: delta };
       const transcript = { roundIndex: 3, updates: [update], evidence: [], roundParams: null, messages: ['m'] };
       await log.keepTranscript(transcript);
       assert.deepEqual(await log.transcript(3), transcript);
-      assert.deepEqual(await log.retained(), [delta]);
+      assert.deepEqual(await log.retained(), [{ roundIndex: 3, clientId, delta, isMasked: false }]);
+      await log.keepTranscript({ ...transcript, roundParams: 'aa' });
+      assert.deepEqual(await log.retained(), [{ roundIndex: 3, clientId, delta, isMasked: true }]);
     });
 
     it('[LOG-6] keeps the document that came last under a name', async () => {

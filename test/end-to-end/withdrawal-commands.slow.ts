@@ -81,10 +81,12 @@ describe('withdrawal by commands', function () {
       readonly direct: number[];
       readonly all: number[];
       readonly latest: number;
+      readonly erased: number[];
     };
     const left = await reported<Left>('client', 'withdraw', '--state', at('three'));
     const first = left.direct[0]!;
     assert.ok(first >= 2 && left.latest >= first, JSON.stringify(left));
+    assert.equal(left.erased.length, left.direct.length);
     assert.deepEqual(
       left.all,
       [...left.all.keys()].map((index) => first + index),
@@ -128,7 +130,8 @@ describe('withdrawal by commands', function () {
     }
     const verified = await run('audit', 'verify', ...inState(), '--round', 'all');
     assert.match(verified, /everything holds/);
-    assert.equal(verified.match(/made again of 2 updates/g)?.length, versions.length - 2);
+    assert.equal(verified.match(/made again of 2 updates/g)?.length, versions.length - 2 - left.direct.length);
+    assert.equal(verified.match(/its updates were deleted when a site withdrew/g)?.length, left.direct.length);
     await run('audit', 'export', ...inState(), '--out', at('log.jsonl'));
     assert.match(await run('audit', 'verify', '--log', at('log.jsonl')), /everything holds/);
     // An entry is canonical bytes in hex, its type and subject in them as text.

@@ -13,7 +13,10 @@ import { untilAborted } from '../client/running-client.ts';
 import { fakeTerminal } from '../shared/command-line/fake-terminal.ts';
 import { dim, federationPlan, onlyValue, openWorld, startClients, type World } from './world.ts';
 
-const plan = federationPlan({ count: 3, cohortSize: 2, quorum: 2 }, { everyRounds: 0 });
+const plan = {
+  ...federationPlan({ count: 3, cohortSize: 2, quorum: 2 }, { everyRounds: 0 }),
+  audit: { retainUpdates: true },
+};
 const filled = (value: number) => new Float32Array(dim).fill(value);
 
 async function run(...argv: readonly string[]) {
@@ -85,6 +88,10 @@ describe('withdrawal over sockets', () => {
     const left = await reported<Record<string, unknown>>('client', 'withdraw', '--state', at('site-3'));
     leaving = String(left.clientId);
     assert.deepEqual([left.direct, left.all, left.latest], [[2], [2], 2]);
+    const { roundIndex } = (await running.coordinator.versions())[2]!;
+    assert.deepEqual(left.erased, [roundIndex]);
+    const { output } = await run('client', 'withdraw', '--state', at('site-3'));
+    assert.match(output, new RegExp(`deleted the retained updates of rounds ${roundIndex}, its own among them\n`));
     const kept = JSON.parse(
       readFileSync(join(at('site-3'), 'evidence', `${running.coordinator.federationId}-withdrawal.json`), 'utf8'),
     ) as Record<string, unknown>;
@@ -151,6 +158,17 @@ describe('withdrawal over sockets', () => {
     const { output, code, errors } = await run('audit', 'verify', '--state', at('coordinator'));
     assert.equal(code, 0, errors);
     assert.match(output, /6 versions[\s\S]*everything holds/);
+    const replayed = await run('audit', 'verify', '--state', at('coordinator'), '--round', 'all');
+    assert.equal(replayed.code, 0, replayed.errors);
+    assert.equal(replayed.output.match(/: version \d made again of 2 updates/g)?.length, 3);
+    const gone = new RegExp(
+      `round ${library[2]!.row.roundIndex} cannot be made again: its updates were deleted when a site withdrew \\(${leaving.slice(0, 8)}\\)`,
+    );
+    assert.match(replayed.output, gone);
+    const asked = ['--round', String(library[2]!.row.roundIndex)];
+    const one = await run('audit', 'verify', '--state', at('coordinator'), ...asked);
+    assert.equal(one.code, 2);
+    assert.match(one.errors, gone);
     const steps = (await logRows())
       .map(entryOf)
       .filter(({ type }) => ['client-withdrew', 'version-withdrawn', 'round-published'].includes(type));

@@ -50,6 +50,7 @@ describe('withdrawal', () => {
       all: [2],
       phases: [],
       latest: 2,
+      erased: [],
     });
     assert.deepEqual((await world.transport.withdraw(sealed)).body, answer.body);
     const refused = await leaving.accept();
