@@ -183,6 +183,7 @@ async function start(options: CoordinatorOptions, state: CoordinatorState): Prom
       audit,
       prove: audit.prover(record.federationId),
       membership: registry.shown,
+      judgeMember: registry.judge,
     }),
     health: async () => ({ status: 200, body: { status: federation.status(), phase: federation.state().phase.name } }),
     connected: federation.joined,

@@ -1,6 +1,7 @@
 /**
  * Where calls of admitted clients arrive: decodes them, opens their envelopes, makes sequence numbers durable, and hands what they say to
- * the hearing. A repeated frame gets its first answer again, because a client repeats what it heard no answer to.
+ * the hearing. A repeated frame gets its first answer again, because a client repeats what it heard no answer to. Who was shut out since it
+ * connected, by the operator, by the consortium or by its own withdrawal, loses its connection with the next message that counts.
  */
 import { assert } from '../shared/core/assert.ts';
 import { fromHex } from '../shared/core/bytes.ts';
@@ -19,6 +20,7 @@ import { envelopeCalls, plainCalls } from '../shared/protocol/messages.ts';
 import type { Violation } from '../shared/protocol/violations.ts';
 import { violation } from '../shared/protocol/violations.ts';
 import type { Audit, ProofRequest } from './audit/open-audit.ts';
+import { clientRevoked } from './enrolment/invites.ts';
 import type { ShownDocuments } from './enrolment/registry.ts';
 import type { Hearing } from './hearing.ts';
 import type { ClientRecord, CoordinatorStore } from './store/store.ts';
@@ -50,8 +52,12 @@ export function createDesk(options: {
   readonly prove: (request: ProofRequest) => Promise<Uint8Array>;
   /** What the consortium signed. */
   readonly membership: (clientId: ClientId) => Promise<ShownDocuments>;
+  /** Why the consortium lets a client in no more, or null. */
+  readonly judgeMember: (clientId: ClientId) => Promise<Violation | null>;
 }): Desk {
-  const { hearing, store, served, clock, audit, prove, membership } = options;
+  const { hearing, store, served, clock, audit, prove, membership, judgeMember } = options;
+  /** Clients that a message found shut out; their connections are ended. */
+  const shutOut = new Set<ClientId>();
   const turns = new Map<ClientId, Promise<unknown>>();
   const answers = new Map<ClientId, Map<Digest, Reply>>();
 
@@ -69,8 +75,10 @@ export function createDesk(options: {
   const memberOf = async (clientId: ClientId): Promise<Result<ClientRecord, Violation>> => {
     const client = await store.client(clientId);
     assert(client !== null, 'an admitted client is enrolled');
-    if (client.status !== 'revoked') return succeed(client);
-    return refuse(violation('revoked-client', 'the operator revoked this client'));
+    const refused = client.status === 'revoked' ? clientRevoked() : await judgeMember(clientId);
+    if (refused === null) return succeed(client);
+    shutOut.add(clientId);
+    return refuse(refused);
   };
 
   /** Opens an envelope and uses its sequence number up. */
@@ -197,19 +205,28 @@ export function createDesk(options: {
     }
   };
 
+  const answer = async (clientId: ClientId, ...call: CallParts): Promise<CallAnswer> => {
+    const [name, body, attachment] = call;
+    if (Object.hasOwn(envelopeCalls, name))
+      return { body: encodeReply(await envelope(clientId, name as EnvelopeName, body)) };
+    const decoded = decodeMessage(plainCalls[name as PlainName], body);
+    if (!decoded.ok) return { body: encodeReply(refuse(hearing.rejected(clientId, decoded.error))) };
+    // The schema that was applied is the one of this name.
+    const [reply, bytes] = await plain(clientId, { name, body: decoded.value } as PlainCallOf, attachment);
+    return bytes === undefined ? { body: encodeReply(reply) } : { body: encodeReply(reply), attachment: bytes };
+  };
+
   return {
-    call: async ({ clientId }, name, body, attachment) => {
-      if (Object.hasOwn(envelopeCalls, name))
-        return { body: encodeReply(await envelope(clientId, name as EnvelopeName, body)) };
-      const decoded = decodeMessage(plainCalls[name as PlainName], body);
-      if (!decoded.ok) return { body: encodeReply(refuse(hearing.rejected(clientId, decoded.error))) };
-      // The schema that was applied is the one of this name.
-      const [reply, bytes] = await plain(clientId, { name, body: decoded.value } as PlainCallOf, attachment);
-      return bytes === undefined ? { body: encodeReply(reply) } : { body: encodeReply(reply), attachment: bytes };
+    call: async (peer, name, body, attachment) => {
+      const answered = await answer(peer.clientId, name, body, attachment);
+      // The answer may get lost with the connection: who connects again is told the reason at the door.
+      if (shutOut.delete(peer.clientId)) peer.close();
+      return answered;
     },
   };
 }
 
+type CallParts = readonly [name: CallName, body: Uint8Array, attachment: Uint8Array | null];
 type PlainName = keyof typeof plainCalls;
 type PlainCallOf = { readonly [Name in PlainName]: { readonly name: Name; readonly body: PlainCall<Name> } }[PlainName];
 const unknownBlob = (digest: Digest): Violation =>

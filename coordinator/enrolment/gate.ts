@@ -32,6 +32,7 @@ import { checkLineage } from '../library/lineage.ts';
 import { phaseNamesOf } from '../library/places.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
 import type { HttpAnswer } from '../transport/transport.ts';
+import { clientRevoked } from './invites.ts';
 
 /** Challenges that may be open at once: 30 s of 300 connections a second. Beyond it the oldest is forgotten, and its client asks again. */
 const openChallengesMax = 10_000;
@@ -93,7 +94,7 @@ export function createGate(options: GateOptions): Gate {
     const publicKey = fromHex(client.publicKey);
     const refused = checkAuth(opened.value, { publicKey, coordinatorKey: identity.publicKey, nowMs: clock.nowMs() });
     if (refused !== null) return refuse(refused);
-    if (client.status === 'revoked') return refuse(violation('revoked-client', 'the operator revoked this client'));
+    if (client.status === 'revoked') return refuse(clientRevoked());
     if (client.status === 'pending') {
       return refuse(
         violation('pending-client', 'ask the operator to compare and approve the fingerprint of this client'),
@@ -142,7 +143,7 @@ export function createGate(options: GateOptions): Gate {
       }
       const { status } = client;
       if (status === 'revoked') {
-        const refused = violation('revoked-client', 'the operator revoked this client');
+        const refused = clientRevoked();
         onRejected(clientId, refused);
         return { status: 403, body: { ok: false, violation: refused } };
       }

@@ -10,6 +10,7 @@ import { fingerprint } from '../../shared/crypto/identity.ts';
 import { consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
 import { formatEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { nonceBytes } from '../../shared/protocol/handshake.ts';
+import { type Violation, violation } from '../../shared/protocol/violations.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
 
 /** What an invite is for. */
@@ -48,6 +49,11 @@ export async function createInvite(
     code: formatEnrolmentCode({ url, federationId, coordinatorKey: identity.publicKey, token, approval, consortium }),
     expiresMs,
   };
+}
+
+/** What a client is told that was revoked. */
+export function clientRevoked(): Violation {
+  return violation('revoked-client', 'the operator revoked this client, or its site withdrew');
 }
 
 /**

@@ -117,6 +117,27 @@ describe('registry of a consortium', () => {
     await assert.rejects(clients[1].connect(), /bad-certificate.*expired/);
   });
 
+  it('[REG-7] revoked-member, while it is connected: its next message is refused and its connection ended, the others stay', async () => {
+    const clients = [
+      await enrolClient(world, 5, 'automatic', 'Clinic'),
+      await enrolClient(world, 6, 'automatic', 'Clinic'),
+    ] as const;
+    const certificates = clients.map(({ identity }) => certify(identity));
+    for (const certificate of certificates) await registry.take(certificate);
+    for (const client of clients) await client.connect();
+    assert.ok(clients.every(({ heard }) => heard.includes('offer')));
+    await registry.take(
+      twice((index) => revokeSerials([certificates[0]!], { ...ports(index), last: null, isRotated: false })),
+    );
+    const refused = await clients[0].accept();
+    assert.match(JSON.stringify(refused), /bad-certificate.*revoked/);
+    await assert.rejects(clients[0].accept(), { code: 'not-connected' });
+    assert.ok((await clients[1].accept()).ok);
+    await state.store.revokeClient(clients[1].identity.clientId);
+    assert.match(JSON.stringify(await clients[1].upload(Float32Array.of(1, 2, 3))), /revoked-client.*withdrew/);
+    await assert.rejects(clients[1].accept(), { code: 'not-connected' });
+  });
+
   it('[REG-4] a rotated key is a client of its own; the old one is good for a day', async () => {
     const client = await enrolClient(world, 5, 'automatic', 'Clinic');
     const certificate = certify(client.identity);
