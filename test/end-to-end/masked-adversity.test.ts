@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { float32Of } from '../../shared/core/bytes.ts';
 import { closeWorlds, type World } from '../coordinator/harness.ts';
-import { checkDivided, checkLedger, finish, spokenKinds, start, startClients } from './masked-adversity.ts';
+import { checkLedger, finish, start, startClients } from './masked-adversity.ts';
 
 const minute = 60_000;
 
@@ -46,9 +46,4 @@ describe('masked federations in adversity', () => {
           for (const client of clients) client.stop();
         }
       });
-
-  for (const kind of spokenKinds)
-    it(`[network-partition] two of seven before ${kind}: the round ends by its deadlines, history is one line`, async () => {
-      await checkDivided(kind);
-    });
 });

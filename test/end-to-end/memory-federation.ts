@@ -1,6 +1,7 @@
 /** A whole federation without sockets: the real coordinator and real clients, whose messages are function calls, with learners of the test. */
 import { strict as assert } from 'node:assert';
 import { createClient } from '../../client/client.ts';
+import type { ClientListener } from '../../client/events.ts';
 import type { Learner } from '../../client/learner.ts';
 import type { Platform } from '../../client/platform/ports.ts';
 import { createHandshake } from '../../client/transport/handshake.ts';
@@ -84,12 +85,13 @@ interface JoiningSite {
   readonly learner: Learner;
   readonly policy: Policy;
   readonly organisation?: string;
+  readonly onEvent?: ClientListener;
 }
 
 /** Runs one client until its federation ends. */
 export async function runClient(
   world: World,
-  { platform, learner, policy, organisation = 'site' }: JoiningSite,
+  { platform, learner, policy, organisation = 'site', onEvent = () => undefined }: JoiningSite,
 ): Promise<{ readonly ended: Promise<unknown>; readonly stop: () => void; readonly problems: readonly string[] }> {
   const stored = (await platform.journal.read()).credentials;
   const invite = await world.coordinator.invite({ organisation, url: 'http://localhost:1' });
@@ -100,6 +102,7 @@ export async function runClient(
     policy,
     ...(stored === null ? { invite } : {}),
     onEvent: (event) => {
+      onEvent(event);
       if (event.type === 'problem' || event.type === 'declined') problems.push(`${event.code}: ${event.detail}`);
     },
     transportOf: (credentials, identity) => memoryLink(world, { platform, identity, credentials }),
