@@ -5,6 +5,7 @@
 import type { Digest } from '../shared/core/ids.ts';
 import type { BaseFiles } from '../shared/model/load.ts';
 import type { Plan } from '../shared/plan/plan.ts';
+import type { RecordCharge } from '../shared/plan/record-privacy.ts';
 import type { EvaluationCounts } from '../shared/training/counts.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
 
@@ -26,6 +27,8 @@ export interface LearnedUpdate {
   readonly exampleCount: number;
   readonly meanLoss: number;
   readonly seconds: number;
+  /** What the site's records were charged until now, this training included; absent where the plan does not protect them. */
+  readonly charges?: readonly RecordCharge[];
 }
 
 /** A base and a plan, ready to train: computed once per plan and kept over rounds. */
@@ -44,13 +47,14 @@ export interface PreparedLearning {
   readonly heldOutCount: number;
   /**
    * Trains from `start` in the order of what is trained; it is lent and not changed: its memory serves a later round. `frozen`, in the order of
-   * what is published, acts beside it as it is.
+   * what is published, acts beside it as it is. `charges`: what the site's records were charged before; none by default.
    * @throws the reason of `signal` when it aborts.
    */
   train(options: {
     readonly start: Float32Array;
     readonly frozen: Float32Array | null;
     readonly roundIndex: number;
+    readonly charges?: readonly RecordCharge[];
     readonly onProgress: (progress: LearningProgress) => void;
     readonly signal: AbortSignal;
   }): Promise<LearnedUpdate>;

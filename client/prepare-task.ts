@@ -16,10 +16,10 @@ import { evaluateCounts } from '../shared/training/evaluate.ts';
 import { ownersOf } from '../shared/training/label-owners.ts';
 import { type LaidOutAdapter, planAdapters } from '../shared/training/plan-adapters.ts';
 import { createTaskModel, type TaskAdapter, type TaskModel } from '../shared/training/task-model.ts';
-import { type TrainingOptions, trainLocally } from '../shared/training/train.ts';
+import { type TrainingOptions, type TrainingResult, trainLocally } from '../shared/training/train.ts';
 import { exchangeOf } from '../shared/update/exchange.ts';
 import type { AdapterLayout } from '../shared/update/layout.ts';
-import type { PreparedLearning } from './learner.ts';
+import type { LearnedUpdate, PreparedLearning } from './learner.ts';
 import { trainOnRecords } from './private-records.ts';
 import { asFeed, type KeptExamples, keepInMemory, type RecordFeed } from './record-feed.ts';
 import type { TaskLearnerOptions } from './task-learner.ts';
@@ -106,7 +106,7 @@ export async function prepareTask(
       trainedLayout: trained.layout,
       initialise: async (seed) => model.initialise(seed),
       heldOutCount: testing.count,
-      train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
+      train: async ({ start, frozen, roundIndex, charges, onProgress, signal }) => {
         await checkDevice();
         const { count } = plan.rounds;
         beside.use(frozen);
@@ -121,15 +121,16 @@ export async function prepareTask(
           onProgress: ({ step, stepCount, loss }) => onProgress({ stepsDone: step, stepCount, loss }),
           signal,
         } satisfies TrainingOptions;
-        const { delta, counts, exampleCount, meanLoss, seconds } =
-          plan.privacy.unit === 'record'
-            ? await trainOnRecords(options, { plan, roundIndex, recordCount: train.count, onSpent: onPrivacy })
-            : await trainLocally(options);
         const spent = plan.privacy.unit === 'client' ? spentStatement(plan, uploadDim, roundIndex) : null;
         if (spent !== null) onPrivacy?.(spent);
+        const records = { plan, roundIndex, recordCount: train.count, charges, onSpent: onPrivacy };
+        const trained: TrainingResult & Pick<LearnedUpdate, 'charges'> =
+          plan.privacy.unit === 'record' ? await trainOnRecords(options, records) : await trainLocally(options);
         beside.use(null);
         if (activations.count > 0) onActivations?.({ count: activations.count, bytes: activations.bytes });
-        return { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };
+        const { delta, counts, exampleCount, meanLoss, seconds } = trained;
+        const learned = { delta, counts: new Map([...counts, ...owned]), exampleCount, meanLoss, seconds };
+        return trained.charges === undefined ? learned : { ...learned, charges: trained.charges };
       },
       evaluate: (parameters, signal) => evaluateCounts({ model: measured, parameters, source: testing, signal }),
       dispose: () => {

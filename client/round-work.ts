@@ -38,6 +38,7 @@ import type { LearnedUpdate, Learner, PreparedLearning } from './learner.ts';
 import { createMaskedWork, hasNativeAes, type JournalUnmask, type MaskedMember } from './masking/masked-work.ts';
 import { type OwnParts, openOwnParts, ownPartsName } from './own-parts.ts';
 import type { ContentCache, PersonalParts } from './platform/ports.ts';
+import { openRecordCharges, type RecordCharges } from './record-charges.ts';
 import type { PreparedFacts } from './session/checks.ts';
 import { judgeBudget, judgeClip, judgeRank, judgeWeighting, siteWeightOf } from './site-terms.ts';
 import type { Calls, RoundName } from './transport/calls.ts';
@@ -93,6 +94,7 @@ interface ReadyPlan {
   readonly learning: PreparedLearning;
   readonly exchange: Exchange;
   readonly own: OwnParts;
+  readonly charges: RecordCharges;
   readonly plan: Plan;
   /** The seed of the plan, from which fresh start values come. */
   readonly seed: number;
@@ -182,9 +184,10 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     const learning = await learner.prepare(plan, base.files).finally(base.close);
     try {
       const exchange = exchangeOf(plan.aggregation, learning.layout, learning.trainedLayout);
-      const name = ownPartsName(offer.roundParams.federationId, planHash);
-      const own = await openOwnParts(personal, { exchange, name });
-      ready = { planHash, learning, exchange, own, plan, seed: plan.training.seed };
+      const { federationId } = offer.roundParams;
+      const own = await openOwnParts(personal, { exchange, name: ownPartsName(federationId, planHash) });
+      const charges = await openRecordCharges(personal, federationId);
+      ready = { planHash, learning, exchange, own, charges, plan, seed: plan.training.seed };
       return ready;
     } catch (thrown) {
       learning.dispose();
@@ -269,7 +272,7 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
     },
     train: async (signal) => {
       assert(ready !== null && round !== null, 'training follows preparation');
-      const { plan, learning, exchange, own, seed } = ready;
+      const { plan, learning, exchange, own, charges, seed } = ready;
       const { offer, start: published } = round;
       const accepted = await calls.accept(roundNameOf(offer), signal);
       if (!accepted.ok) return accepted;
@@ -284,7 +287,9 @@ export function createRoundWork(options: RoundWorkOptions): RoundWork {
       const before = own.values();
       const { start, frozen } = trainingStartOf(exchange, { published, rankMax, personal: before, fresh });
       const onProgress = createReporter(offer, signal);
-      const learned = await learning.train({ start, frozen, roundIndex, onProgress, signal });
+      const charged = charges.values();
+      const learned = await learning.train({ start, frozen, roundIndex, charges: charged, onProgress, signal });
+      if (learned.charges !== undefined) await charges.keep(learned.charges);
       checkLearned(learned, exchange.trained.dim, offer);
       const { delta, counts = new Map<string, Float32Array>() } = learned;
       const weighed = { given: policy.weight, learning, published: personalised(exchange, published, before) };

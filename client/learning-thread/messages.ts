@@ -1,6 +1,7 @@
 /** What the thread of the socket and the thread of learning say to each other. Numbers of updates are moved, not copied. */
 import type { Failure } from '../../shared/core/failure.ts';
 import type { Plan } from '../../shared/plan/plan.ts';
+import type { RecordCharge } from '../../shared/plan/record-privacy.ts';
 import type { EvaluationCounts } from '../../shared/training/counts.ts';
 import type { LearnedUpdate, LearningProgress, PreparedLearning } from '../learner.ts';
 
@@ -25,6 +26,7 @@ export type ToLearning =
       readonly start: Float32Array;
       readonly frozen: Float32Array | null;
       readonly roundIndex: number;
+      readonly charges: readonly RecordCharge[];
     }
   | { readonly type: 'evaluate'; readonly call: number; readonly parameters: Float32Array }
   /** A call is no longer wanted; it is answered all the same. */

@@ -48,13 +48,13 @@ export function serveLearner(
         return { type: 'initialised', call, values: await prepared.initialise(message.seed) };
       }
       case 'train': {
-        const { start, frozen, roundIndex } = message;
+        const { start, frozen, roundIndex, charges } = message;
         const onProgress = (progress: Extract<FromLearning, { type: 'progress' }>['progress']): void =>
           port.post({ type: 'progress', call, progress });
         return {
           type: 'trained',
           call,
-          update: await prepared.train({ start, frozen, roundIndex, onProgress, signal }),
+          update: await prepared.train({ start, frozen, roundIndex, charges, onProgress, signal }),
         };
       }
       case 'evaluate':

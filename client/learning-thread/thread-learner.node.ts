@@ -174,13 +174,13 @@ function preparedIn({ thread, isDead, ask }: Connection, facts: PreparedFacts): 
       assert(answer.type === 'initialised', 'start values are answered');
       return answer.values;
     },
-    train: async ({ start, frozen, roundIndex, onProgress, signal }) => {
+    train: async ({ start, frozen, roundIndex, charges = [], onProgress, signal }) => {
       // What is lent stays here; the copy moves.
       const own = start.slice();
       const company = frozen?.slice() ?? null;
       const transfer = [own.buffer, ...(company === null ? [] : [company.buffer])];
       const answer = await ask(
-        { type: 'train', start: own, frozen: company, roundIndex },
+        { type: 'train', start: own, frozen: company, roundIndex, charges },
         { transfer, signal, onProgress },
       );
       assert(answer.type === 'trained', 'training is answered');

@@ -1,6 +1,6 @@
 /**
  * The client's platform on Node: one state folder with `identity.key` (mode 0600), `journal.json` (written to a temporary file, flushed,
- * renamed, folder flushed), `content/` (fetched bytes by digest), `personal/` (parts of adapters that never leave the client), `evidence/` (checkpoints and receipts) and `lock.sqlite`,
+ * renamed, folder flushed), `content/` (fetched bytes by digest), `personal/` (parts of adapters and charges of records, which never leave the client), `evidence/` (checkpoints and receipts) and `lock.sqlite`,
  * which keeps a second running client off it.
  */
 import { existsSync } from 'node:fs';

@@ -73,9 +73,9 @@ export interface ContentCache {
   put(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 
-/** Parts of adapters that a plan leaves with its clients: learned here, never sent, kept from round to round. */
+/** What stays with a client from round to round and is never sent: parts of adapters that a plan leaves with it, and what its records were charged. */
 export interface PersonalParts {
-  /** What was kept under a name of hex digits and dashes, or null. @throws StoreError. */
+  /** What was kept under a name of letters, digits and dashes, or null. @throws StoreError. */
   read(name: string): Promise<Uint8Array | null>;
   /** Replaces it; durable when it returns, and never half of it. @throws StoreError. */
   write(name: string, bytes: Uint8Array): Promise<void>;

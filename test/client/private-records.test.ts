@@ -4,47 +4,58 @@ import { taskLearner } from '../../client/task-learner.ts';
 import { useBackend } from '../../shared/compute/backend.ts';
 import { viewsOf } from '../../shared/data/row-fields.ts';
 import { describeFiles } from '../../shared/model/load.ts';
-import { parsePlan } from '../../shared/plan/plan.ts';
+import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { readStatement, spentStatement } from '../../shared/plan/privacy.ts';
-import { recordSpendingOf } from '../../shared/plan/record-privacy.ts';
+import { type RecordCharge, recordSpendingOf } from '../../shared/plan/record-privacy.ts';
+import { epsilonOfRdp } from '../../shared/privacy/rdp-accountant.ts';
+import { recordRdp } from '../../shared/privacy/record-accounting.ts';
+import { wholeOrders } from '../../shared/privacy/skellam-accountant.ts';
 import { tinyBaseFiles } from '../helpers/tiny-base.ts';
 
 const files = tinyBaseFiles();
-const rows = Array.from({ length: 16 }, (_, index) => {
-  const label = index % 2 === 0 ? 'yes' : 'no';
-  return { text: `${label} ${index}`, label, line: index + 1 };
-});
+const rowsOf = (count: number) =>
+  Array.from({ length: count }, (_, index) => {
+    const label = index % 2 === 0 ? 'yes' : 'no';
+    return { text: `${label} ${index}`, label, line: index + 1 };
+  });
 const { signal } = new AbortController();
 const dpDelta = 1e-4;
+const planWith = (count: number, privacy: object) =>
+  parsePlan(
+    {
+      format: 'tributary-plan-1',
+      name: 'records',
+      base: { digest: describeFiles(files).digest },
+      task: { labels: ['no', 'yes'], pooling: 'last', lengthMax: 16 },
+      adapter: { method: 'mixture', experts: 2, choices: 1, size: 2 },
+      training: { localSteps: 1, batchSize: 4, learningRate: 0.01 },
+      rounds: { count, quorum: 3 },
+      privacy: { unit: 'record', epsilon: 4, dpDelta, ...privacy },
+    },
+    'the test',
+  );
+/** A site of so many records, and what its log says. */
+async function siteOf(plan: Plan, recordCount: number) {
+  const said: string[] = [];
+  const learner = taskLearner({
+    train: viewsOf(rowsOf(recordCount)),
+    heldOut: viewsOf([]),
+    backend: 'cpu',
+    onPrivacy: (sentence) => said.push(sentence),
+  });
+  const learning = await learner.prepare(plan, files);
+  const start = await learning.initialise!(1);
+  const train = (roundIndex: number, charges: readonly RecordCharge[] = []) =>
+    learning.train({ start, frozen: null, roundIndex, charges, signal, onProgress: () => undefined });
+  return { learning, said, train };
+}
 
 describe('privacy of records at a site', () => {
   before(() => useBackend('cpu'));
 
   it('[PRR-1] budget-stop: the log has epsilon, unit and against whom after every round, and the first round beyond the budget trains nothing', async () => {
-    const plan = parsePlan(
-      {
-        format: 'tributary-plan-1',
-        name: 'records',
-        base: { digest: describeFiles(files).digest },
-        task: { labels: ['no', 'yes'], pooling: 'last', lengthMax: 16 },
-        adapter: { method: 'mixture', experts: 2, choices: 1, size: 2 },
-        training: { localSteps: 1, batchSize: 4, learningRate: 0.01 },
-        rounds: { count: 2, quorum: 3 },
-        privacy: { unit: 'record', epsilon: 4, dpDelta },
-      },
-      'the test',
-    );
-    const said: string[] = [];
-    const learner = taskLearner({
-      train: viewsOf(rows),
-      heldOut: viewsOf([]),
-      backend: 'cpu',
-      onPrivacy: (sentence) => said.push(sentence),
-    });
-    const learning = await learner.prepare(plan, files);
-    const start = await learning.initialise!(1);
-    const train = (roundIndex: number) =>
-      learning.train({ start, frozen: null, roundIndex, signal, onProgress: () => undefined });
+    const plan = planWith(2, {});
+    const { learning, said, train } = await siteOf(plan, 16);
     const { epsilonAfter } = recordSpendingOf(plan, { recordCount: 16, batchSize: 4, stepsPerRound: 1, dpDelta })!;
     for (const roundIndex of [0, 1]) {
       const { meanLoss, counts, delta } = await train(roundIndex);
@@ -75,5 +86,37 @@ describe('privacy of records at a site', () => {
       ['record', 4, dpDelta],
     );
     assert.match(readStatement(statement).against, /^against everybody outside a site, the coordinator included/);
+  });
+
+  it('[PRR-2] budget-stop: who changes its records goes on paying for the rounds before, whose charges are in epsilon and in the noise', async () => {
+    // Noise of the plan: as if all rounds had been on the many records, epsilon would stay far below the budget.
+    const plan = planWith(8, { noiseMultiplier: 2.5 });
+    const few = await siteOf(plan, 8);
+    const { charges: first } = await few.train(0);
+    const { charges } = await few.train(1, first);
+    assert.deepEqual(charges, [{ recordCount: 8, stepsPerRound: 1, noiseMultiplier: 2.5, numbers: 2 }]);
+    const many = await siteOf(plan, 64);
+    const after = await many.train(2, charges);
+    assert.deepEqual(after.charges, [
+      ...charges,
+      { recordCount: 64, stepsPerRound: 1, noiseMultiplier: 2.5, numbers: 1 },
+    ]);
+    const curve = (recordCount: number) => recordRdp({ recordCount, batchSize: 4, stepsPerRound: 1 }, 2.5);
+    const truth = epsilonOfRdp((order) => 2 * curve(8)(order) + curve(64)(order), dpDelta, wholeOrders).epsilon;
+    const own = recordSpendingOf(plan, { recordCount: 64, batchSize: 4, stepsPerRound: 1, dpDelta })!.epsilonAfter(3);
+    const told = Number(/epsilon ([\d.]+) of 4/.exec(many.said[0]!)?.[1]);
+    assert.ok(told >= truth && told < truth * 1.001 && told > 1.2 * own, `${told}, truly ${truth}, alone ${own}`);
+    const spentBefore = [{ recordCount: 4, stepsPerRound: 30, noiseMultiplier: 2.5, numbers: 2 }];
+    await assert.rejects(many.train(3, spentBefore), {
+      code: 'privacy-budget-spent',
+      message: /round 3 would bring .* the budget is 4; nothing was trained/,
+    });
+    const left = planWith(8, {});
+    const noNoise = await siteOf(left, 64);
+    await assert.rejects(noNoise.train(3, spentBefore), {
+      code: 'privacy-budget-spent',
+      message: /no noise on 64 records is enough for what is left of 4 in round 3; nothing was trained/,
+    });
+    for (const { learning } of [few, many, noNoise]) learning.dispose();
   });
 });

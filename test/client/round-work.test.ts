@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { FederationError } from '../../shared/core/errors.ts';
+import { utf8 } from '../../shared/core/bytes.ts';
+import { FederationError, StoreError } from '../../shared/core/errors.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import { spendingOf } from '../../shared/plan/privacy.ts';
 import { layoutOf } from '../../shared/update/layout.ts';
@@ -102,6 +103,51 @@ describe('work of a client in a round', () => {
     // The plan of the double has no masks, which is judged last.
     assert.match((await answerTo({ clipNormMax: 2 }, 2)) ?? '', /the rounds of the plan are unmasked/);
     assert.match((await answerTo({}, 2.5)) ?? '', /the rounds of the plan are unmasked/);
+  });
+
+  it('[CLI-140] budget-stop: what records were charged is durable before an update leaves the site, and is known after a new start', async () => {
+    const double = coordinatorDouble();
+    const open = doublePlan();
+    const plan = { ...open, privacy: { ...open.privacy, unit: 'record', epsilon: 1000 } } as const;
+    const fixed = fixedLearner({ dim, delta: ones });
+    const given: unknown[] = [];
+    const failureOf = ({ outcome }: Awaited<ReturnType<typeof startClient>>): string => {
+      const found = outcome();
+      return found instanceof Error ? found.message : '';
+    };
+    const chargeOf = (numbers: number) => [{ recordCount: 10, stepsPerRound: 1, noiseMultiplier: 1.5, numbers }];
+    const prepare: typeof fixed.prepare = async (...asked) => {
+      const learning = await fixed.prepare(...asked);
+      const train: typeof learning.train = async (options) => {
+        given.push(options.charges);
+        return { ...(await learning.train(options)), charges: chargeOf(options.roundIndex + 1) };
+      };
+      return { ...learning, train };
+    };
+    const learner = { ...fixed, prepare };
+    const full = async (): Promise<never> => {
+      throw new StoreError('personal-not-written', 'no space left on the disk');
+    };
+    const { personal } = double.platform;
+    const broken = { ...double.platform, personal: { ...personal, write: full } };
+    const failing = await startClient(double, ones, { learner, platform: broken });
+    double.offer(0, { plan });
+    await until(() => failing.outcome() !== null);
+    assert.match(failureOf(failing), /no space left/);
+    assert.ok(!double.names().includes('update'), double.names().join());
+    for (const round of [1, 2]) {
+      const client = await startClient(double, ones, { learner });
+      double.offer(round, { plan });
+      await until(() => client.of('uploaded').length === 1);
+      await stopClients();
+    }
+    assert.deepEqual(given, [[], [], chargeOf(2)]);
+    const [name] = [...double.platform.personalParts.keys()];
+    await personal.write(name!, utf8('[{"numbers":2}]'));
+    const damaged = await startClient(double, ones, { learner });
+    double.offer(3, { plan });
+    await until(() => damaged.outcome() !== null);
+    assert.match(failureOf(damaged), /must hold what this site's records were charged, found something else/);
   });
 
   it('[CLI-51] a failure of the site is told with its code only, and the whole of it to its owner', async () => {

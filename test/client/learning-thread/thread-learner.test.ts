@@ -80,6 +80,18 @@ describe('learner in a thread', function () {
       away.dispose();
     });
 
+  it('[LTH-9] what records were charged goes to the thread and comes back', async () => {
+    const prepared = await (await scripted('charge')).prepare(plan, files);
+    const options = { start: new Float32Array(3), frozen: null, signal: never, onProgress: quiet };
+    const one = (recordCount: number) => ({ recordCount, stepsPerRound: 3, noiseMultiplier: 2, numbers: 1 });
+    assert.deepEqual((await prepared.train({ ...options, roundIndex: 8 })).charges, [one(8)]);
+    const before = [one(5), one(6)];
+    assert.deepEqual((await prepared.train({ ...options, roundIndex: 9, charges: before })).charges, [
+      ...before,
+      one(9),
+    ]);
+  });
+
   it('[LTH-2] an error of the learner is the same error here', async () => {
     const strange = { train: [{ text: 'perhaps', label: 'perhaps' }], heldOut: [] };
     const learner = await opened(siteLearner({ records: strange, backend: 'cpu' }));
