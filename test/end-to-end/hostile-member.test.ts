@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert';
 import { judgeContradiction } from '../../coordinator/audit/contradiction.ts';
 import { entryOf, payloadOf } from '../../coordinator/audit/log-store.ts';
 import { fileOf } from '../../coordinator/enrolment/quarantine.ts';
+import { toHex } from '../../shared/core/bytes.ts';
 import { chunkBytesMax } from '../../shared/core/limits.ts';
 import { seededRandom } from '../../shared/core/random.ts';
 import { engineCrypto } from '../../shared/crypto/engine.ts';
@@ -93,21 +94,29 @@ describe('a hostile client in masked rounds', () => {
     });
 
   it('[HOM-2] identical-resubmit: the same announcement, chunk and commit get the same answers, and count once', async () => {
-    const answers: string[][] = [];
+    const earlier: { readonly call: OwnCall; readonly answer: string }[] = [];
     const hostility: Hostility = {
       call: async (call, { send }) => {
-        const isOurs = call.said !== null || call.name === 'upload-chunk' || call.name === 'commit';
-        if (!isOurs) return null;
-        const heard = [await send(call), await send(call)] as const;
-        answers.push(heard.map(({ body }) => Buffer.from(body).toString('hex')));
-        return heard[0];
+        if (call.said === null && call.name !== 'upload-chunk' && call.name !== 'commit') return null;
+        const heard = await send(call);
+        const answer = toHex(heard.body);
+        if (call.said?.kind === 'MASKED') {
+          // Before its chunk came, and afterwards, the same announcement has other answers.
+          assert.equal(toHex((await send(call)).body), answer);
+          return heard;
+        }
+        earlier.push({ call, answer });
+        // Once the sum is opened, chunks are taken no more.
+        const again = call.said?.kind === 'UNMASK' ? earlier.slice(-1) : earlier;
+        for (const before of again)
+          assert.equal(toHex((await send(before.call)).body), before.answer, before.call.name);
+        return heard;
       },
     };
     const { refused, library, values } = await federateWith({ clientCount: 4, hostility });
     assert.deepEqual(refused, []);
-    // Keys, shares, vector, its chunk and its receipt, consent, answer.
-    assert.equal(answers.length, 7);
-    for (const [first, second] of answers) assert.equal(first, second);
+    // Keys, shares, the chunk of the vector and its receipt, consent, answer.
+    assert.equal(earlier.length, 6);
     assert.equal(library[1]!.record.contributors.length, 4);
     near(values[1]!, 0.25);
   });
@@ -201,7 +210,8 @@ describe('a hostile client in masked rounds', () => {
       const options = {
         clientCount: 10,
         rounds: { quorum: 10 },
-        secureAggregation: { groupSize: 5, clipNorm: 4 },
+        // Bounds of single values that do not show what is too long as a whole.
+        secureAggregation: { groupSize: 5, clipNorm: 4, coordBound: 8 },
       };
       const { end, ids, library, values } = await federateWith({ ...options, hostility: { vector } });
       assert.equal(end.status, 'completed', end.detail);
