@@ -8,7 +8,7 @@ import type { RobustRule } from '../../coordinator/aggregation/robust/rule.ts';
 import { heldVectors } from '../../coordinator/aggregation/robust/vectors.ts';
 import type { Digest } from '../../shared/core/ids.ts';
 import { type SeededRandom, seededRandom } from '../../shared/core/random.ts';
-import { type AttackName, attacks, attackVariants, type VariantName } from './attacks.ts';
+import { type AttackName, attacks } from './attacks.ts';
 
 const [classCount, featureCount] = [4, 12];
 /** Parameters: a kernel and a bias. */
@@ -25,7 +25,7 @@ export interface WorldOptions {
   readonly clientCount: number;
   readonly hostileCount: number;
   /** null: nobody is hostile. */
-  readonly attack: AttackName | VariantName | null;
+  readonly attack: AttackName | null;
   readonly rule: RobustRule;
   /** Where updates are masked in groups: members of a group, and the norm to which honest clients cut theirs. */
   readonly groups?: { readonly size: number; readonly clipNorm: number };
@@ -62,7 +62,7 @@ export async function accuracyUnder(options: WorldOptions): Promise<number> {
     const sent =
       attack === null
         ? []
-        : { ...attacks, ...attackVariants }[attack]({
+        : attacks[attack]({
             honest,
             flipped,
             hostileCount: hostile,

@@ -31,13 +31,11 @@ export function attackMarkdown(results: readonly AttackResult[], command: string
   const seeds = new Set(results.map(({ cell }) => cell.seed)).size;
   const table = (
     cell: (method: DefenceName, attack: TableAttack) => string,
-    columns: readonly TableAttack[],
+    lines: readonly TableAttack[],
   ): string[] => [
-    `| defence | ${columns.join(' | ')} |`,
-    `| --- | ${columns.map(() => '---:').join(' | ')} |`,
-    ...defences.map(
-      (name) => `| ${name === 'none' ? 'mean' : name} | ${columns.map((attack) => cell(name, attack)).join(' | ')} |`,
-    ),
+    `| attack | ${defences.map((name) => (name === 'none' ? 'mean' : name)).join(' | ')} |`,
+    `| --- | ${defences.map(() => '---:').join(' | ')} |`,
+    ...lines.map((attack) => `| ${attack} | ${defences.map((name) => cell(name, attack)).join(' | ')} |`),
   ];
   const accuracy = (method: DefenceName, attack: TableAttack): string => {
     const own = of(method, attack);
@@ -72,7 +70,7 @@ export function attackMarkdown(results: readonly AttackResult[], command: string
     '',
     `Setting: ${labels} of the 150 intents, others for every seed and \`oos\` (out of scope) in none, ${rowsPerClient} rows for every client, dealt evenly; the base that ships with an adapter in its last block; ${rounds} rounds of ${localEpochs} local epochs, batches of ${batchSize}, AdamW at ${tuned.learningRate}. Norm of \`norm-clip\` and radius of \`centred-clip\`: ${tuned.normFactor} times the median norm of honest first updates. These were chosen on validation rows with a seed and intents of their own (\`--tune\`, \`tuning.jsonl\`; the best rate and the best norm lie inside what was tried). The test rows are some that no experiment of this repository had looked at: about ${testRowsOfSeed} for every seed. They take the place of an earlier table on other rows, half of which were \`oos\`.`,
     '',
-    `\`gate\` is the mean behind a canary gate with ${sizes.canaryRows} rows of the operator and a drop of at most ${100 * gateDrop} points: what it refuses is not published, so under an attack in every round nothing may be learned at all; an adapter that has learned nothing yet has nothing to lose, so attacks from the first round on pass as long as they only keep it there; and a backdoor that leaves those rows alone passes. \`fltrust\` has ${sizes.rootRows} clean rows of the operator. \`centred-clip\` is told of ${clients / 10} hostile clients, the most that its condition n >= 10f allows, and meets ${hostile}. \`(k void)\`: so many rounds of all seeds made no version. With so few rows and rounds differences of less than five points mean little; seeds differ by their intents, so that deviations are wider than what separates two defences on one seed (\`clinc150.jsonl\`).`,
+    `\`gate\` is the mean behind a canary gate with ${sizes.canaryRows} rows of the operator and a drop of at most ${100 * gateDrop} points: what it refuses is not published, so under an attack in every round nothing may be learned at all; an adapter that has learned nothing yet has nothing to lose, so attacks from the first round on pass as long as they only keep it there; and a backdoor that leaves those rows alone passes. \`fltrust\` has ${sizes.rootRows} clean rows of the operator. \`centred-clip\` is told of ${clients / 10} hostile clients, the most that its condition n >= 10f allows, and meets ${hostile}. \`not-a-number\` and \`infinite\` are refused on receipt, so that rules see the honest updates alone; a rule that needs more of them for so many hostile clients has no answer. \`(k void)\`: so many rounds of all seeds made no version. With so few rows and rounds differences of less than five points mean little; seeds differ by their intents, so that deviations are wider than what separates two defences on one seed (\`clinc150.jsonl\`).`,
     '',
     `Reproduce: \`${command}\` (the data are not part of the repository: \`--data DIR\` or \`TRIBUTARY_DATA\`).`,
     '',

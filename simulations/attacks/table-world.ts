@@ -16,6 +16,7 @@ import type { LoadedBase } from '../../shared/model/load.ts';
 import { defaultTraining } from '../../shared/training/configuration.ts';
 import { evaluate } from '../../shared/training/evaluate.ts';
 import { trainClients } from '../../shared/training/train-together.ts';
+import { firstNonFinite } from '../../shared/update/vector.ts';
 import type { CellProgress } from '../experiments/run-cell.ts';
 import { type AttackName, attacks, replacement } from './attacks.ts';
 import type { AttackCell, AttackResult } from './table-cells.ts';
@@ -82,7 +83,7 @@ export async function runAttackCell({ cell, folder, base, onProgress }: AttackCe
     try {
       const honest = await train(trainees.slice(hostile), index);
       const sent = hostile === 0 ? [] : await attackWith(attack as Exclude<typeof attack, 'none'>, honest, index);
-      const step = await rule.update(state, heldVectors([...sent, ...honest]), {
+      const step = await rule.update(state, heldVectors([...sent.filter(isAdmitted), ...honest]), {
         roundHash: random
           .fork('round', index)
           .integer(2 ** 32)
@@ -134,6 +135,11 @@ export async function runAttackCell({ cell, folder, base, onProgress }: AttackCe
     const factor = medianNorm(honest) / Math.max(Math.hypot(...poisoned), 1e-12);
     return copies(poisoned.map((value) => value * factor));
   }
+}
+
+/** A coordinator refuses what is not finite before any rule sees it. */
+function isAdmitted(update: Float64Array): boolean {
+  return firstNonFinite(Float32Array.from(update)) === null;
 }
 
 /** The median length of updates. */

@@ -2,7 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { readFileSync } from 'node:fs';
 import { robustRuleNames } from '../../../shared/update/robust-rules.ts';
-import { attacks, attackVariants, gatedAttacks } from '../../../simulations/attacks/attacks.ts';
+import { attacks, gatedAttacks } from '../../../simulations/attacks/attacks.ts';
 import { readSources } from '../../house-rules/sources.ts';
 
 const page = readFileSync(new URL('../../../simulations/attacks/README.md', import.meta.url), 'utf8');
@@ -12,7 +12,7 @@ describe('list of rules and attacks', () => {
   it('[ATL-1] has every rule that a plan can name, and every attack with its settings', () => {
     const first = rows.flatMap((row) => row.split('|')[1]!.trim().split(', '));
     for (const rule of robustRuleNames) assert.ok(first.includes(rule === 'none' ? 'mean' : rule), rule);
-    for (const name of [...Object.keys(attacks), ...Object.keys(attackVariants)]) {
+    for (const name of Object.keys(attacks)) {
       const [, attack, setting] = /^(.*?)(?:-([\d.]+|plus|unit|sign))?$/.exec(name)!;
       const row = rows.find((line) => line.split('|')[1]!.trim().split(', ').includes(attack!));
       assert.ok(row !== undefined, name);

@@ -3,13 +3,7 @@ import { robustRuleOf } from '../../../coordinator/aggregation/robust/robust-rul
 import type { RobustRule } from '../../../coordinator/aggregation/robust/rule.ts';
 import { plainMean } from '../../../coordinator/aggregation/robust/views.ts';
 import { type RobustRuleName, robustDeclarationOf, robustRuleNames } from '../../../shared/update/robust-rules.ts';
-import {
-  type AttackName,
-  attacks,
-  attackVariants,
-  gatedAttacks,
-  type VariantName,
-} from '../../../simulations/attacks/attacks.ts';
+import { type AttackName, attacks, gatedAttacks } from '../../../simulations/attacks/attacks.ts';
 import { accuracyUnder } from '../../../simulations/attacks/logistic-world.ts';
 
 /** Points of accuracy that a gated attack may cost. */
@@ -90,7 +84,7 @@ describe('attack-suite', () => {
     });
   }
 
-  const all = [...Object.keys(attacks), ...Object.keys(attackVariants)] as (AttackName | VariantName)[];
+  const all = Object.keys(attacks) as AttackName[];
   const crude: readonly string[] = ['sign-flip-4', 'gaussian-10', 'gaussian-200', 'ipm-10', 'zero'];
   const refused: readonly string[] = ['not-a-number', 'infinite'];
   for (const robust of robustRuleNames) {
@@ -116,15 +110,15 @@ describe('attack-suite', () => {
     const between = (left: Float64Array, right: Float64Array) => Math.hypot(left[0]! - right[0]!, left[1]! - right[1]!);
     const sumFrom = (one: Float64Array) => honestUpdates.reduce((sum, other) => sum + between(one, other) ** 2, 0);
     const widest = Math.max(...honestUpdates.flatMap((one) => honestUpdates.map((other) => between(one, other))));
-    for (const make of [attacks['min-max'], attackVariants['min-max-unit'], attackVariants['min-max-sign']]) {
+    for (const make of [attacks['min-max'], attacks['min-max-unit'], attacks['min-max-sign']]) {
       const [sent] = make(input);
       assert.ok(Math.abs(Math.max(...honestUpdates.map((one) => between(one, sent!))) - widest) < 1e-3);
     }
-    for (const make of [attacks['min-sum'], attackVariants['min-sum-unit'], attackVariants['min-sum-sign']]) {
+    for (const make of [attacks['min-sum'], attacks['min-sum-unit'], attacks['min-sum-sign']]) {
       const [sent] = make(input);
       assert.ok(Math.abs(sumFrom(sent!) - Math.max(...honestUpdates.map(sumFrom))) < 1e-3);
     }
-    const [low, high] = [attacks.alie(input)[0]!, attackVariants['alie-plus'](input)[0]!];
+    const [low, high] = [attacks.alie(input)[0]!, attacks['alie-plus'](input)[0]!];
     for (const [index, mean] of [1, 1.5].entries()) assert.ok(Math.abs((low[index]! + high[index]!) / 2 - mean) < 1e-9);
   });
 

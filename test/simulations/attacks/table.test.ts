@@ -40,12 +40,12 @@ describe('table of attacks', () => {
 
   it('[ATT-3] the report has all rows, also where a rule loses, and says how to repeat it', () => {
     const text = attackMarkdown(results, 'npm run attacks -- --seeds 2');
-    assert.match(text, /\| mean \| 61\.5 ± 0\.7 \| 10\.0 ± 0\.0 /);
-    assert.match(text, /\| bulyan \| 61\.5 ± 0\.7 /);
+    assert.match(text, /\| none \| 61\.5 ± 0\.7 \| 61\.5 ± 0\.7 /);
+    assert.match(text, /\| ipm-10 \| 10\.0 ± 0\.0 \| 61\.5 ± 0\.7 /);
     assert.match(text, /- mean: loses more than 5 points under: sign-flip-1, .*backdoor-in-norm\./);
     assert.match(text, /- krum: loses more than 5 points under: nothing\./);
     assert.match(text, /Reproduce: `npm run attacks -- --seeds 2`/);
-    assert.match(text, /\| gate \| .*\n/);
+    assert.match(text, /\| attack \| mean \| .* \| gate \|\n/);
   });
 
   it('[ATT-4] reads its flags, and model replacement makes up for the mean', () => {
