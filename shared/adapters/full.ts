@@ -28,8 +28,9 @@ const schema = sectionField({ tensors: z._default(choiceField(['all', 'norms', '
 /** The method `full`. */
 export const full: AdapterMethod<FullConfiguration> = {
   name: 'full',
-  parse: (configuration, { tensors: known, family }) => {
+  parse: (configuration, base) => {
     const settings = parseSettings('full', schema, configuration);
+    const { tensors: known, family } = base;
     if (![...known.keys()].some((name) => patterns[settings.tensors].test(name))) {
       const sentence = `must be another, since this ${family} has no ${settings.tensors}, found ${shown(settings.tensors)}`;
       refuseSettings('full', [{ path: 'tensors', sentence }]);

@@ -53,7 +53,8 @@ export type MapChange<Configuration> = (
 /**
  * A method with configuration type `Configuration`.
  *
- * `parse` accepts what stands in a plan under `adapter` (without `method`) and returns it with defaults filled in.
+ * `parse` accepts what stands in a plan under `adapter` (without `method`) and returns it with defaults filled in. It looks at the base last, so that
+ * names and values of fields can be checked without one (`checkSettings`).
  */
 export interface AdapterMethod<Configuration> {
   /** Name in plans and on the command line: `bottleneck`, `lora`. */

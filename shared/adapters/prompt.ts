@@ -29,8 +29,9 @@ const schema = sectionField({
   initialisation: z._default(choiceField(['normal', 'uniform']), 'normal'),
 });
 
-function parse(value: unknown, { positionsMax, family }: BaseDescription): PromptConfiguration {
+function parse(value: unknown, base: BaseDescription): PromptConfiguration {
   const settings = parseSettings('prompt', schema, value);
+  const { positionsMax, family } = base;
   if (settings.length >= positionsMax) {
     const sentence = `must be below ${positionsMax}, the positions of this ${family}, found ${settings.length}`;
     refuseSettings('prompt', [{ path: 'length', sentence }]);

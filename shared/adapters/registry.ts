@@ -13,7 +13,7 @@ import { bindAverage } from './composition/average.ts';
 import { bindBatchSplit } from './composition/batch-split.ts';
 import { bindFuse } from './composition/fuse.ts';
 import { bindGate } from './composition/gate.ts';
-import type { CompositionBinder } from './composition/members.ts';
+import type { BindMember, CompositionBinder } from './composition/members.ts';
 import { bindParallel } from './composition/parallel.ts';
 import { bindSplit } from './composition/split.ts';
 import { bindStack } from './composition/stack.ts';
@@ -56,10 +56,10 @@ export type BoundMapChange = (
   parameters: ReadonlyMap<string, Float32Array>,
 ) => LinearWeights | undefined;
 
-type Binder = (settings: unknown, base: BaseDescription) => BoundAdapter;
-
-function binderOf<Configuration extends object>(method: AdapterMethod<Configuration>): readonly [string, Binder] {
-  const bind: Binder = (settings, base) => {
+function binderOf<Configuration extends object>(
+  method: AdapterMethod<Configuration>,
+): readonly [string, CompositionBinder] {
+  const bind = (settings: unknown, base: BaseDescription): BoundAdapter => {
     const configuration = method.parse(settings, base);
     const bound = (change: MapChange<Configuration>): BoundMapChange => {
       return (site, map, parameters) => change(base, configuration, site, map, parameters);
@@ -85,12 +85,8 @@ function binderOf<Configuration extends object>(method: AdapterMethod<Configurat
   return [method.name, bind];
 }
 
-function composing(method: string, bind: CompositionBinder): readonly [string, Binder] {
-  return [method, (settings, base) => bind(settings, base, parseAdapter)];
-}
-
 /** Every method: a new one is a line here. */
-const binders: ReadonlyMap<string, Binder> = new Map([
+const binders: ReadonlyMap<string, CompositionBinder> = new Map<string, CompositionBinder>([
   binderOf(none),
   binderOf(bottleneck),
   binderOf(compacter),
@@ -105,13 +101,13 @@ const binders: ReadonlyMap<string, Binder> = new Map([
   binderOf(invertible),
   binderOf(hyperformer),
   binderOf(mixture),
-  composing('stack', bindStack),
-  composing('fuse', bindFuse),
-  composing('average', bindAverage),
-  composing('gate', bindGate),
-  composing('split', bindSplit),
-  composing('batch-split', bindBatchSplit),
-  composing('parallel', bindParallel),
+  ['stack', bindStack],
+  ['fuse', bindFuse],
+  ['average', bindAverage],
+  ['gate', bindGate],
+  ['split', bindSplit],
+  ['batch-split', bindBatchSplit],
+  ['parallel', bindParallel],
 ]);
 
 /** Names of the methods, as plans and command lines have them. */
@@ -122,9 +118,45 @@ export const methodNames: readonly string[] = [...binders.keys()];
  * @throws UsageError `bad-adapter` with one line per fault: field, what is allowed (the nearest name, where there is one), what was found.
  */
 export function parseAdapter(configuration: Plan['adapter'], base: BaseDescription): BoundAdapter {
+  return bind(configuration, base, parseAdapter);
+}
+
+/** Thrown where a check asks for what a base alone knows. */
+const baseNeeded = new Error('a base is needed');
+const needBase = (): never => {
+  throw baseNeeded;
+};
+const noBase = new Proxy({} as BaseDescription, { get: needBase });
+
+/**
+ * Checks what can be checked of an adapter before its base is known: the names of the method and of its members, their fields and values. Whether they
+ * fit together and fit a base, {@link parseAdapter} says.
+ * @throws UsageError `bad-adapter` as {@link parseAdapter} does.
+ */
+export function checkSettings(configuration: Plan['adapter']): void {
+  const check = (settings: Plan['adapter']): BoundAdapter => {
+    try {
+      return bind(settings, noBase, check);
+    } catch (thrown) {
+      if (thrown !== baseNeeded) throw thrown;
+      // As a member it stands for itself until somebody asks what it does on a base.
+      const { method } = settings;
+      const unknown = { method, configuration: settings, initialise: needBase, hooks: needBase };
+      return {
+        ...unknown,
+        get tensors() {
+          return needBase();
+        },
+      };
+    }
+  };
+  check(configuration);
+}
+
+function bind(configuration: Plan['adapter'], base: BaseDescription, bindMember: BindMember): BoundAdapter {
   const { method, ...settings } = configuration;
-  const bind = binders.get(method);
-  if (bind === undefined) {
+  const binder = binders.get(method);
+  if (binder === undefined) {
     const near = nearest(method, methodNames);
     const hint = near === null ? '' : ` (did you mean ${near}?)`;
     throw new UsageError(
@@ -133,5 +165,5 @@ export function parseAdapter(configuration: Plan['adapter'], base: BaseDescripti
       { context: { method: String(method).slice(0, 100) } },
     );
   }
-  return bind(settings, base);
+  return binder(settings, base, bindMember);
 }

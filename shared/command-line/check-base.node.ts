@@ -1,10 +1,10 @@
-/** The part of `plan check` that needs a base model: digest, text length, pooling, and the adapter's own settings. */
+/** The parts of `plan check` that need methods and tasks: what shows without a base model, and with one digest, text length, pooling, and how the adapter fits. */
 import type { BaseDescription } from '../model/base-model.ts';
 import { describeBase } from '../model/load.node.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { Problem } from '../plan/problems.ts';
 import { throwProblems } from '../plan/problems.ts';
-import { planAdapters } from '../training/plan-adapters.ts';
+import { checkPlanAdapter, planAdapters } from '../training/plan-adapters.ts';
 import { bindTask } from '../training/tasks/registry.ts';
 import { exchangeOf } from '../update/exchange.ts';
 import { trainsLocally } from '../update/layout.ts';
@@ -50,14 +50,33 @@ export function requireFit(
   }
   const fault = bindTask(plan.task).fault(base);
   if (fault !== null) problems.push({ path: `task.${fault.field}`, sentence: fault.sentence });
-  const { canary } = plan;
-  const { metrics } = bindTask(plan.task);
-  if (canary.by !== 'none' && !metrics.includes(canary.metric))
-    problems.push({
-      path: 'canary.metric',
-      sentence: `must be one of ${metrics.join(', ')}, which are those of the task, found ${canary.metric}`,
-    });
+  problems.push(...metricProblems(plan));
   if (problems.length > 0) throwProblems('bad-plan', 'the plan', planName, problems);
+}
+
+function metricProblems({ canary, task }: Plan): Problem[] {
+  const { metrics } = bindTask(task);
+  if (canary.by === 'none' || metrics.includes(canary.metric)) return [];
+  const sentence = `must be one of ${metrics.join(', ')}, which are those of the task, found ${canary.metric}`;
+  return [{ path: 'canary.metric', sentence }];
+}
+
+/** What {@link checkWithoutBase} leaves to {@link checkAgainstBase}, for people. */
+export const leftToBase: readonly string[] = [
+  'base.digest',
+  'task.lengthMax and pooling',
+  'layers, linear maps and sizes of the adapter, and how its settings go together',
+  'tensors that training and aggregation name, and rules that need low-rank pairs',
+];
+
+/**
+ * Checks what can be checked of `plan` before its base is known.
+ * @throws UsageError `bad-plan`, and what the adapter method throws.
+ */
+export function checkWithoutBase(plan: Plan, file: string): void {
+  const problems = metricProblems(plan);
+  if (problems.length > 0) throwProblems('bad-plan', 'the plan', file, problems);
+  checkPlanAdapter(plan);
 }
 
 /**

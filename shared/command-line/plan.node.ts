@@ -43,10 +43,15 @@ async function checkPlan(file: string, { base, policy }: CheckOptions, context: 
     const verdict = judgePlan(await readPolicy(policy), plan);
     if (!verdict.ok) throw new UsageError(verdict.error.code, `${file}: refused by ${policy}: ${verdict.error.reason}`);
   }
-  // Loaded here: TensorFlow.js costs a second that a check of the plan alone does not need.
-  const reports = base === undefined ? [] : await checkOnBase(plan, file, base, context);
+  const { reports, notChecked } = await checkFurther(plan, file, base, context);
   const phases = plan.phases === undefined ? {} : { phases: reports };
-  context.report({ planHash, plan, base: reports[0] ?? null, ...phases }, planText(file, plan, planHash, reports));
+  const text = planText(file, plan, planHash, reports);
+  const left = notChecked.map((what, index) => `${index === 0 ? '  not checked   ' : ' '.repeat(16)}${what}`);
+  const next = left.length === 0 ? [] : [`${' '.repeat(16)}with --base DIR all of it is`];
+  context.report(
+    { planHash, plan, base: reports[0] ?? null, ...phases, notChecked },
+    [text, ...left, ...next].join('\n'),
+  );
 }
 
 function taskText(task: Plan['task']): string {
@@ -56,19 +61,27 @@ function taskText(task: Plan['task']): string {
   return `${task.kind} of texts up to ${task.lengthMax} tokens${labels}${pooling}${part}`;
 }
 
-/** What the plan comes to on its base, phase by phase. */
-async function checkOnBase(plan: Plan, file: string, base: string, context: CommandContext): Promise<BaseReport[]> {
-  const [{ checkAgainstBase }, { resolveBaseFolder }] = await Promise.all([
+/** Checks adapter and task, on the base where there is one: what the plan comes to, phase by phase, and what was left out. */
+async function checkFurther(
+  plan: Plan,
+  file: string,
+  base: string | undefined,
+  context: CommandContext,
+): Promise<{ readonly reports: readonly BaseReport[]; readonly notChecked: readonly string[] }> {
+  // Loaded here: TensorFlow.js costs a second that a plan which cannot be read does not need.
+  const [{ checkAgainstBase, checkWithoutBase, leftToBase }, { resolveBaseFolder }] = await Promise.all([
     import('./check-base.node.ts'),
     import('../model/hub.node.ts'),
   ]);
-  const folder = await resolveBaseFolder(base, context);
+  const folder = base === undefined ? null : await resolveBaseFolder(base, context);
   const reports: BaseReport[] = [];
   for (const [index, ahead] of plansAhead(plan).entries()) {
     const phase = plan.phases?.[index]?.name;
-    reports.push(await checkAgainstBase(ahead, phase === undefined ? file : `${file}: phase ${phase}`, folder));
+    const name = phase === undefined ? file : `${file}: phase ${phase}`;
+    if (folder === null) checkWithoutBase(ahead, name);
+    else reports.push(await checkAgainstBase(ahead, name, folder));
   }
-  return reports;
+  return { reports, notChecked: folder === null ? leftToBase : [] };
 }
 
 function aggregationText(aggregation: Plan['aggregation']): string {
@@ -139,7 +152,7 @@ function partLines(plan: Plan, base: BaseReport | null): string[] {
   const optimiser = `${training.schedule} learning rate ${training.learningRate}, batches of ${training.batchSize}`;
   const lines = [
     `  task          ${taskText(plan.task)}`,
-    `  adapter       ${plan.adapter.method}${base === null ? ' (its name and its settings are checked with --base)' : ''}`,
+    `  adapter       ${plan.adapter.method}`,
     `  local work    ${[`${local}, ${optimiser}, seed ${training.seed}`, ...describeStrategies(training)].join('; ')}`,
     `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
     `  aggregation   ${aggregationText(aggregation)}`,

@@ -4,7 +4,7 @@
  */
 import type { LoraConfiguration } from '../adapters/lora.ts';
 import { loraOfRank } from '../adapters/lora-rank.ts';
-import { type BoundAdapter, parseAdapter } from '../adapters/registry.ts';
+import { type BoundAdapter, checkSettings, parseAdapter } from '../adapters/registry.ts';
 import type { BaseDescription } from '../model/base-model.ts';
 import type { Plan } from '../plan/plan.ts';
 import { federatedLayout, refusePlan } from '../update/federated-layout.ts';
@@ -24,6 +24,17 @@ export interface PlanAdapters {
   readonly trained: LaidOutAdapter;
 }
 
+/** Checks what can be checked of the adapters of a plan before its base is known. @throws UsageError `bad-adapter` or `bad-plan`. */
+export function checkPlanAdapter({ adapter, aggregation }: Pick<Plan, 'adapter' | 'aggregation'>): void {
+  checkSettings(adapter);
+  requireLora(adapter.method, aggregation.publishedRank);
+}
+
+function requireLora(method: string, publishedRank: number | undefined): void {
+  if (publishedRank === undefined || method === 'lora') return;
+  throw refusePlan('publishedRank', `must be left out with the adapter ${method}: it is for the method lora alone`);
+}
+
 /** The adapters of a plan on a base. @throws UsageError `bad-adapter`, `bad-plan` or `bad-training`. */
 export function planAdapters(
   { adapter: settings, aggregation, task, training, privacy }: Plan,
@@ -38,12 +49,7 @@ export function planAdapters(
   checkTraining(training, trained.layout);
   const { publishedRank } = aggregation;
   if (publishedRank === undefined) return { published: trained, trained };
-  if (bound.method !== 'lora') {
-    throw refusePlan(
-      'publishedRank',
-      `must be left out with the adapter ${bound.method}: it is for the method lora alone`,
-    );
-  }
+  requireLora(bound.method, publishedRank);
   const { method, ...configuration } = bound.configuration;
   // What `lora` bound is a configuration of its own.
   const wider = loraOfRank(configuration as unknown as LoraConfiguration, publishedRank, base);

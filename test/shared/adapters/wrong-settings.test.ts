@@ -1,6 +1,6 @@
 /** Every field of every method: a value that cannot be is refused with the field's name, what is allowed, and what was found. */
 import { strict as assert } from 'node:assert';
-import { methodNames, parseAdapter } from '../../../shared/adapters/registry.ts';
+import { checkSettings, methodNames, parseAdapter } from '../../../shared/adapters/registry.ts';
 import { UsageError } from '../../../shared/core/errors.ts';
 import type { Plan } from '../../../shared/plan/plan.ts';
 import { bertLike } from './bases.ts';
@@ -18,9 +18,11 @@ const needed: Readonly<Record<string, object>> = {
   gate: { members: members.slice(0, 1), penalty: 0.1 },
 };
 
-function refusalOf(configuration: Plan['adapter']): string {
+type Check = (configuration: Plan['adapter']) => unknown;
+
+function refusalOf(configuration: Plan['adapter'], check: Check = (settings) => parseAdapter(settings, base)): string {
   try {
-    parseAdapter(configuration, base);
+    check(configuration);
   } catch (thrown) {
     assert.ok(thrown instanceof UsageError && thrown.code === 'bad-adapter', String(thrown));
     return thrown.message;
@@ -52,7 +54,35 @@ describe('wrong settings of adapters', () => {
         }
       }
     });
+
+    it(`[WRG-5] ${method}: without a base the same is refused of names and values, and nothing that some base takes`, () => {
+      checkSettings({ method, ...needed[method] });
+      const all = ['nonsense', ...fieldsOf(method)];
+      for (const field of all) {
+        const wrong = { method, ...needed[method], [field]: { nonsense: { deep: 1 } } };
+        assert.equal(refusalOf(wrong, checkSettings), refusalOf(wrong), field);
+      }
+      const stacked = (member: object) => ({ method: 'stack', members: [members[0], { id: 'b', method, ...member }] });
+      checkSettings(stacked({ ...needed[method] }));
+      const nested = stacked({ ...needed[method], nonsense: 1 });
+      assert.match(
+        refusalOf(nested, checkSettings),
+        /^adapter stack: members\[1\]: adapter .*nonsense is not a known field/,
+      );
+    });
   }
+
+  it('[WRG-6] without a base an unknown method is refused, that of a member of a member too, and what needs a base is let through', () => {
+    const deep = {
+      method: 'stack',
+      members: [members[0], { id: 'b', method: 'stack', members: [{ id: 'c', method: 'lorra' }] }],
+    };
+    assert.match(refusalOf(deep, checkSettings), /members\[1\]: adapter stack: members\[0\]: .*did you mean lora\?/);
+    assert.match(refusalOf({ method: 'lorra' }, checkSettings), /did you mean lora\?/);
+    assert.match(refusalOf({ method: 'split', members, at: [9, 3] }, checkSettings), /^adapter split: at must be/);
+    checkSettings({ method: 'bottleneck', layers: [9999] });
+    checkSettings({ method: 'lora', targets: ['qkv'] });
+  });
 
   /** Fields that take any number there is. */
   const unbounded: ReadonlySet<string> = new Set(['bottleneck.scaling', 'vera.dInitial']);
@@ -68,6 +98,8 @@ describe('wrong settings of adapters', () => {
           return false;
         }
       };
+      for (const field of fieldsOf(method))
+        for (const value of scalars) if (isTaken(field, value)) checkSettings(settings(field, value));
       for (const field of fieldsOf(method)) {
         const refused = scalars.filter((value) => !isTaken(field, value));
         for (const value of refused) {

@@ -41,6 +41,11 @@ describe('plan check', () => {
     const document = JSON.parse((await check(path, '--json')).output);
     assert.equal(document.planHash, hash);
     assert.equal(document.base, null);
+    assert.deepEqual([document.notChecked.length > 0, document.notChecked[0]], [true, 'base.digest']);
+    assert.match(
+      people.output,
+      /\n {2}not checked {3}base\.digest\n[\s\S]*layers, [\s\S]*with --base DIR all of it is$/m,
+    );
     assert.equal(document.plan.training.localEpochs, 1);
   });
 
@@ -52,6 +57,8 @@ describe('plan check', () => {
     const fitting = { ...plan, base: { digest }, task, adapter: { method: 'bottleneck', size: 4 } };
     const good = await check(write('fits.json', fitting), '--base', base, '--json');
     assert.equal(good.code, 0, good.errors);
+    assert.deepEqual(JSON.parse(good.output).notChecked, []);
+    assert.doesNotMatch((await check(join(folder, 'fits.json'), '--base', base)).output, /not checked/);
     const report = JSON.parse(good.output).base;
     // One block of width 16: down 16 x 4 + 4, up 4 x 16 + 16; the head 16 x 2 + 2.
     assert.equal(report.trainableCount, 16 * 4 + 4 + 4 * 16 + 16 + 16 * 2 + 2);
@@ -68,6 +75,44 @@ describe('plan check', () => {
     assert.match(bad.errors, /task\.pooling must be last or mean/);
     const method = write('method.json', { ...fitting, adapter: { method: 'bottelneck' } });
     assert.match((await check(method, '--base', base)).errors, /did you mean bottleneck/);
+  });
+
+  it('[PLC-4] without a base it refuses what no base would take: unknown methods, fields and metrics, in every phase', async () => {
+    const plan = minimalPlan();
+    const gate = { by: 'operator', file: 'rows.jsonl', digest: 'ab'.repeat(32), metric: 'entityF1' };
+    const member = { id: 'own', method: 'bottleneck' };
+    for (const [changes, expected] of [
+      [{ adapter: { method: 'lorra' } }, /method must be one of none, .* \(did you mean lora\?\), found "lorra"/],
+      [{ adapter: { method: 'lora', rnak: 4 } }, /adapter lora: rnak is not a known field/],
+      [{ adapter: { method: 'lora', rank: 0 } }, /adapter lora: rank must be a whole number from 1/],
+      [
+        { adapter: { method: 'stack', members: [member, { ...member, id: 'other', sise: 4 }] } },
+        /members\[1\]: adapter bottleneck: sise is not a known field/,
+      ],
+      [{ canary: gate }, /canary\.metric must be one of accuracy, .*, which are those of the task, found entityF1/],
+      [
+        { adapter: { method: 'bottleneck' }, aggregation: { publishedRank: 8, lowRank: 'stack' } },
+        /aggregation\.publishedRank must be left out with the adapter bottleneck/,
+      ],
+      [
+        { phases: [{ name: 'one' }, { name: 'two', adapter: { method: 'lora', rnak: 4 } }] },
+        /rnak is not a known field/,
+      ],
+    ] as const) {
+      const refused = await check(write('wrong.json', { ...plan, ...changes }));
+      assert.equal(refused.code, 2, refused.output);
+      assert.match(refused.errors, expected);
+      assert.equal(refused.output, '');
+    }
+    const members = ['one', 'two'].map((phase) => ({ id: phase, phase }));
+    const phases = [
+      { name: 'one', adapter: { method: 'bottleneck', size: 4 } },
+      { name: 'two', adapter: { method: 'lora' } },
+      { name: 'both', adapter: { method: 'stack', members } },
+    ];
+    const { adapter: _, ...others } = plan;
+    const right = await check(write('phases.json', { ...others, training: { localSteps: 3 }, phases }));
+    assert.equal(right.code, 0, right.errors);
   });
 
   it('[PLC-3] refuses with the reason of a policy, and a broken plan with its field', async () => {
