@@ -17,11 +17,14 @@ import type * as PolicyModule from '../../shared/plan/policy.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
 import type { Offer, RoundResult } from '../../shared/protocol/messages.ts';
 import { type Machines, productionMachines } from '../../simulations/world/machines.ts';
+import { until } from '../coordinator/harness.ts';
 import { seededEntropy } from '../helpers/seeded-entropy.ts';
 import { minimalPlan } from '../shared/plan/minimal-plan.ts';
 import { runCohort } from '../shared/secure-aggregation/cohort.ts';
 import { loadModule, loadMutant, type MutantName } from '../simulation/mutants.ts';
+import { coordinatorDouble } from './coordinator-double.ts';
 import { memoryPlatform } from './memory-platform.ts';
+import { startClient, stopClients } from './running-client.ts';
 
 const federationId = 'f'.repeat(64) as FederationId;
 const digest = (digits: string) => digits.repeat(32) as Digest;
@@ -147,6 +150,51 @@ describe('malicious coordinator around the rounds', () => {
         assert.equal(judged === null, accepted, 'who is alarmed takes no further part');
         return accepted;
       });
+  });
+
+  it('[aggregate-tamper] a round that does not start from the model of the result before, or from other bytes than it says, is declined', async () => {
+    const signed = { planHash: digest('b0'), baseDigest: digest('b1'), layoutHash: digest('b2'), dim: 3 };
+    const { roundHash } = offerOf(1, 0);
+    const roundParams = { ...signed, federationId, suite: 0, roundIndex: 1, attempt: 0, modelHash: digest('aa') };
+    const offer = { roundHash, roundParams } as unknown as Offer;
+    const trains = (machine: typeof SessionMachine, announced: Digest, downloaded: Digest): boolean => {
+      const memory = { federationId, lastRoundIndex: 0, lastResult: { roundIndex: 0, modelHash: announced } };
+      const { state } = machine.receive({ phase: { name: 'idle' }, memory }, { type: 'offer', offer });
+      const facts = { ...signed, modelHash: downloaded, terms: null };
+      const { effects } = machine.receive(state, { type: 'prepared', roundHash, facts });
+      return effects.some(({ type }) => type === 'train');
+    };
+    const { modelHash } = roundParams;
+    for (const [mutant, announced, downloaded] of [
+      ['any-start', digest('ee'), modelHash],
+      ['any-model', modelHash, digest('ee')],
+    ] as const)
+      await showAttack<typeof SessionMachine>(mutant, 'client/session/machine.ts', (machine) => {
+        assert.ok(trains(machine, modelHash, modelHash));
+        return trains(machine, announced, downloaded);
+      });
+  });
+
+  it('[aggregate-tamper] a whole client computes the hash of what it downloaded, and trains on nothing else than the result that it was told', async () => {
+    const double = coordinatorDouble();
+    const client = await startClient(double);
+    const first = double.offer(0);
+    await until(() => client.of('uploaded').length === 1);
+    double.result(first, 1);
+    await until(() => client.of('result').length === 1);
+    const told = client.of('result')[0]!.newModelHash;
+    // Another model, by its own hash, and under the hash of the result.
+    for (const [changes, code] of [
+      [{}, 'model-discontinuity'],
+      [{ modelHash: told }, 'model-mismatch'],
+    ] as const) {
+      double.offer(1, { value: 2, params: changes });
+      await until(() => client.of('declined').at(-1)?.code === code, code);
+    }
+    assert.equal(client.of('declined').length, 2);
+    double.offer(1, { value: 1 });
+    await until(() => client.of('uploaded').length === 2);
+    await stopClients();
   });
 
   it('[log-fork] a log that does not go on from what a client saw alarms it, and it takes part in nothing any more', async () => {

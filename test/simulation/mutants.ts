@@ -212,6 +212,16 @@ export function receiveAsClient(given: ClientState, event: ClientEvent): ClientS
     find: 'if (roundIndex <= memory.lastRoundIndex) {',
     put: 'if (roundIndex < -1) {',
   },
+  'any-start': {
+    file: 'client/session/checks.ts',
+    find: 'if (previous !== null && previous.roundIndex + 1 === roundIndex && previous.modelHash !== modelHash) {',
+    put: 'if (roundIndex < 0) {',
+  },
+  'any-model': {
+    file: 'client/session/checks.ts',
+    find: "['model-mismatch', 'model hash', signed.modelHash, own.modelHash],",
+    put: '',
+  },
   'any-log': {
     file: trust,
     find: 'if (!proof.ok || fault !== null) {\n      await alarm(fault!, answer.value, roundIndex);\n      return null;\n    }',

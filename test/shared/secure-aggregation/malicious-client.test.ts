@@ -2,9 +2,11 @@
 import { strict as assert } from 'node:assert';
 import { seededRandom } from '../../../shared/core/random.ts';
 import { decodeCanonical, encodeCanonical } from '../../../shared/protocol/canonical.ts';
-import { unmaskFormat } from '../../../shared/secure-aggregation/messages.ts';
+import { dealShares } from '../../../shared/secure-aggregation/dealing.ts';
+import { sharesFormat, unmaskFormat } from '../../../shared/secure-aggregation/messages.ts';
 import { receiveAsServer } from '../../../shared/secure-aggregation/server-machine.ts';
 import type { ServerEvent } from '../../../shared/secure-aggregation/server-state.ts';
+import { thresholdsOf } from '../../../shared/secure-aggregation/threshold.ts';
 import {
   falseAnswer,
   type Outgoing,
@@ -33,6 +35,19 @@ function bendingUp(
   };
 }
 
+/** M2 with shares of the true secrets, of two polynomials in turn. */
+function offPolynomial({ body, state, random }: Outgoing): Uint8Array {
+  assert.ok(state?.phase.name === 'shared');
+  const { members, place, secrets } = state.phase;
+  const threshold = thresholdsOf(members.members.length, state.setting.profile).shares;
+  const entropy = { bytes: (count: number) => Uint8Array.from({ length: count }, () => random.integer(256)) };
+  const first = decodeCanonical(sharesFormat, body, 'M2');
+  assert.ok(first.ok);
+  const { shares } = dealShares(members, place, { secrets, threshold, entropy });
+  const dealt = first.value.dealt.map((one, index) => (index % 2 === 0 ? one : shares.dealt[index]!));
+  return encodeCanonical(sharesFormat, { ...first.value, dealt });
+}
+
 describe('malicious client', () => {
   it('[bad-share-dealer] consistent shares of another secret: the dealer is proven and ejected, the next attempt without it succeeds', async () => {
     const bendUp = bendingUp('shares', 'SHARES', [1], sharesOfOthers);
@@ -45,6 +60,33 @@ describe('malicious client', () => {
       runCohort({ clientCount: 4, seed: 2, vanishing: new Map([[1, 'ADVERT']]) }).sum,
       plainSum([0, 2, 3], dim),
     );
+  });
+
+  it('[bad-share-dealer] shares that match their hashes and lie on no polynomial: the dealer is proven, and nothing is opened', () => {
+    for (const kind of ['mask', 'self'] as const) {
+      // The mask secret is opened of who vanishes, the self secret of who stays.
+      const vanishing = new Map(kind === 'mask' ? [[1, 'MASKED'] as const] : []);
+      const outcome = runCohort({
+        clientCount: 5,
+        vanishing,
+        bendUp: bendingUp('shares', 'SHARES', [1], offPolynomial),
+      });
+      assert.equal(outcome.sum, null);
+      assert.deepEqual(outcome.ejected, [outcome.clients[1]!.identity.clientId], kind);
+      assert.ok(!outcome.rejected.some(({ code }) => code === 'bad-share'), 'no holder is blamed');
+    }
+  });
+
+  it('[bad-share-dealer] boxes that hold other shares than their hashes say: nothing is opened, and the dealer is named', () => {
+    const bendUp = bendingUp('shares', 'SHARES', [1], ({ body }) => {
+      const shares = decodeCanonical(sharesFormat, body, 'M2');
+      assert.ok(shares.ok);
+      const dealt = shares.value.dealt.map((one) => ({ ...one, selfHash: one.maskHash }));
+      return encodeCanonical(sharesFormat, { ...shares.value, dealt });
+    });
+    const outcome = runCohort({ clientCount: 5, bendUp });
+    assert.equal(outcome.sum, null);
+    assert.deepEqual(outcome.ejected, [outcome.clients[1]!.identity.clientId]);
   });
 
   it('[bad-share-dealer] boxes that nobody can open: nothing is opened, and the dealer is named', () => {
@@ -117,7 +159,8 @@ describe('malicious client', () => {
         random: seededRandom(3),
       });
       const second = { ...masked, body, signature: client.identity.sign('MASKED', body) } as ServerEvent;
-      const effects = machines.receiveAsServer(first.state, second).effects;
+      const { state, effects } = machines.receiveAsServer(first.state, second);
+      assert.equal(state === first.state, machines !== lax, 'the first stays');
       assert.deepEqual(
         effects.flatMap((effect) => (effect.type === 'reject' ? [effect.reason.code] : [])),
         expected,
