@@ -1,7 +1,7 @@
 /**
  * Where calls of admitted clients arrive: decodes them, opens their envelopes, makes sequence numbers durable, and hands what they say to
  * the hearing. A repeated frame gets its first answer again, because a client repeats what it heard no answer to. Who was shut out since it
- * connected, by the operator, by the consortium or by its own withdrawal, loses its connection with the next message that counts.
+ * connected, by the operator, by the consortium or by its own withdrawal, loses its connection with the next message that counts, or that fetches.
  */
 import { assert } from '../shared/core/assert.ts';
 import { fromHex } from '../shared/core/bytes.ts';
@@ -35,6 +35,8 @@ export interface Desk {
 type Reply = Result<{ readonly [key: string]: WireValue }, Violation>;
 type EnvelopeName = keyof typeof envelopeCalls;
 
+/** Milliseconds for which a client that fetches is taken for a member without looking again: chunks are many. */
+const fetchingMs = 1_000;
 /** Answers that are kept per client for repeated frames: a client has one envelope of each kind under way at most. */
 const answersKept = Object.keys(envelopeCalls).length;
 const done: Reply = succeed({});
@@ -58,6 +60,8 @@ export function createDesk(options: {
   const { hearing, store, served, clock, audit, prove, membership, judgeMember } = options;
   /** Clients that a message found shut out; their connections are ended. */
   const shutOut = new Set<ClientId>();
+  /** When clients that fetch were looked at last. */
+  const seenMs = new Map<ClientId, number>();
   const turns = new Map<ClientId, Promise<unknown>>();
   const answers = new Map<ClientId, Map<Digest, Reply>>();
 
@@ -79,6 +83,16 @@ export function createDesk(options: {
     if (refused === null) return succeed(client);
     shutOut.add(clientId);
     return refuse(refused);
+  };
+
+  /** Why a client may not fetch, or null: what is published after it was shut out is not for it. */
+  const judgeFetching = async (clientId: ClientId): Promise<Violation | null> => {
+    const nowMs = clock.nowMs();
+    if (Math.abs(nowMs - (seenMs.get(clientId) ?? Number.NEGATIVE_INFINITY)) < fetchingMs) return null;
+    const member = await memberOf(clientId);
+    if (!member.ok) return hearing.rejected(clientId, member.error);
+    seenMs.set(clientId, nowMs);
+    return null;
   };
 
   /** Opens an envelope and uses its sequence number up. */
@@ -166,10 +180,14 @@ export function createDesk(options: {
   ): Promise<[Reply, Uint8Array?]> => {
     switch (call.name) {
       case 'fetch-manifest': {
+        const refused = await judgeFetching(clientId);
+        if (refused !== null) return [refuse(refused)];
         const manifest = served.manifest(call.body.digest);
         return [manifest === null ? refuse(unknownBlob(call.body.digest)) : succeed({ ...manifest })];
       }
       case 'fetch-chunk': {
+        const refused = await judgeFetching(clientId);
+        if (refused !== null) return [refuse(refused)];
         const chunk = await served.chunk(call.body.digest, call.body.index);
         if (chunk === null) return [refuse(unknownBlob(call.body.digest))];
         hearing.fetched(clientId);

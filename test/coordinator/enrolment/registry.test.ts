@@ -18,7 +18,7 @@ import { requestFormat } from '../../../shared/identity/documents.ts';
 import { type IdentityDocument, revokeSerials, signDocument, signPlan } from '../../../shared/identity/office.ts';
 import { encodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { parseEnrolmentCode } from '../../../shared/protocol/enrolment-code.ts';
-import { enrolClient } from '../fake-client.ts';
+import { enrolClient, type FakeClient } from '../fake-client.ts';
 import type { World } from '../harness.ts';
 import { closeWorlds, seededEntropy, startWorld } from '../harness.ts';
 
@@ -136,6 +136,30 @@ describe('registry of a consortium', () => {
     await state.store.revokeClient(clients[1].identity.clientId);
     assert.match(JSON.stringify(await clients[1].upload(Float32Array.of(1, 2, 3))), /revoked-client.*withdrew/);
     await assert.rejects(clients[1].accept(), { code: 'not-connected' });
+  });
+
+  it('[REG-9] whose certificate expires or is revoked while it is connected fetches nothing any more either, and is hung up on', async () => {
+    const clients: FakeClient[] = [];
+    const certificates: IdentityDocument[] = [];
+    for (const seed of [5, 6]) {
+      const client = await enrolClient(world, seed, 'automatic', 'Clinic');
+      const certificate = certify(client.identity);
+      await registry.take(certificate);
+      await client.connect();
+      clients.push(client);
+      certificates.push(certificate);
+    }
+    const [revoked, expired] = clients as [FakeClient, FakeClient];
+    const { digest } = revoked.offer().adapter;
+    for (const client of clients) assert.ok((await client.plain('fetch-chunk', { digest, index: 0 })).ok);
+    await registry.take(
+      twice((index) => revokeSerials([certificates[0]!], { ...ports(index), last: null, isRotated: false })),
+    );
+    await world.clock.advance(1_000);
+    assert.match(JSON.stringify(await revoked.plain('fetch-chunk', { digest, index: 0 })), /was revoked/);
+    await world.clock.advance(31 * 24 * hour);
+    assert.match(JSON.stringify(await expired.plain('fetch-manifest', { digest })), /has expired/);
+    for (const client of clients) await assert.rejects(client.plain('membership', {}), { code: 'not-connected' });
   });
 
   it('[REG-4] a rotated key is a client of its own; the old one is good for a day', async () => {
