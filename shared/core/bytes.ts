@@ -1,5 +1,5 @@
 /** Small helpers over `Uint8Array`; none of them copies unless its name says so. */
-import { FormatError } from './errors.ts';
+import { FederationError, FormatError } from './errors.ts';
 
 const hexPairs = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
 
@@ -84,11 +84,27 @@ export function bytesOf(view: ArrayBufferView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
+/** Whether the machine stores the low byte of a word first. */
+const isLittleEndian = bytesOf(Uint16Array.of(1))[0] === 1;
+
+/**
+ * Refuses a machine that would read every word of a file or message the wrong way round. All on which TensorFlow.js has an engine pass.
+ * @throws FederationError `big-endian-machine`.
+ */
+export function requireLittleEndian(): void {
+  if (isLittleEndian) return;
+  throw new FederationError(
+    'big-endian-machine',
+    'weights, adapters and masks are little-endian words, and this machine stores the high byte first; use a little-endian machine (x86-64, ARM64)',
+  );
+}
+
 /**
  * Float32 values of little-endian `bytes`: a view when the bytes are aligned, else a copy.
- * @throws FormatError unless the length is a multiple of four.
+ * @throws FormatError unless the length is a multiple of four; FederationError `big-endian-machine`.
  */
 export function float32Of(bytes: Uint8Array): Float32Array {
+  requireLittleEndian();
   if (bytes.length % 4 !== 0)
     throw new FormatError('bad-length', `expected a multiple of 4 bytes, found ${bytes.length}`);
   if (bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);

@@ -2,7 +2,7 @@
  * Safetensors files in memory (Hugging Face): eight bytes of header length, a JSON header, tensors in little-endian row-major order. Whole
  * checkpoints are read tensor by tensor from where they lie (`safetensors-header.ts`, `stored-tensor.ts`).
  */
-import { concatBytes, utf8 } from '../core/bytes.ts';
+import { concatBytes, float32Of, utf8 } from '../core/bytes.ts';
 import { FormatError } from '../core/errors.ts';
 import { bytesInMemory } from './byte-source.ts';
 import { readHeader, type SafetensorsType } from './safetensors-header.ts';
@@ -39,8 +39,7 @@ export function readSafetensors(bytes: Uint8Array, source: string): SafetensorsF
  * @throws FormatError `bad-tensor-type` for any type but F32, F16 and BF16.
  */
 export function tensorValues({ dtype, shape, bytes }: SafetensorsEntry): Float32Array {
-  if (dtype === 'F32' && bytes.byteOffset % 4 === 0)
-    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  if (dtype === 'F32' && bytes.byteOffset % 4 === 0) return float32Of(bytes);
   const values = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
   fillValues({ dtype, shape, source: bytesInMemory(bytes), offset: 0, byteCount: bytes.length }, values);
   return values;

@@ -1,6 +1,7 @@
 /** The values of tensors as they lie in files, written piece by piece to where they shall be: nothing is held twice. */
 
 import { convertBfloat16, convertFloat16 } from '../compute/half-floats.ts';
+import { requireLittleEndian } from '../core/bytes.ts';
 import { FormatError } from '../core/errors.ts';
 import { forEachPiece } from './byte-source.ts';
 import { type StoredTensor, valueBytes } from './safetensors-header.ts';
@@ -83,6 +84,7 @@ function scatter(rows: Float32Array, { rowStart, pieceRows, columnCount, rowCoun
 type Converter = (bytes: Uint8Array, into: Float32Array) => void;
 
 function converterOf({ dtype }: StoredTensor): Converter {
+  requireLittleEndian();
   switch (dtype) {
     case 'F32':
       return (bytes, into) => new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(bytes);

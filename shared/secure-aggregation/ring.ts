@@ -3,7 +3,7 @@
  * behind. Two's complement carries the sign. On the wire words are little-endian.
  */
 import { assert } from '../core/assert.ts';
-import { bytesOf } from '../core/bytes.ts';
+import { requireLittleEndian } from '../core/bytes.ts';
 
 /** Width of a ring: 32 bits, or 16 for half the upload at lower precision. */
 export type RingBits = 16 | 32;
@@ -16,18 +16,15 @@ export function zeroVector(bits: RingBits, length: number): RingVector {
   return bits === 32 ? new Uint32Array(length) : new Uint16Array(length);
 }
 
-/** The vector of little-endian `bytes` `[length * bits / 8]`; a view where they are aligned, else a copy. */
+/** The vector of little-endian `bytes` `[length * bits / 8]`; a view where they are aligned, else a copy. @throws FederationError `big-endian-machine`. */
 export function vectorOf(bits: RingBits, bytes: Uint8Array): RingVector {
   const width = bits / 8;
-  assert(isLittleEndian, 'masked vectors need a little-endian machine');
+  requireLittleEndian();
   assert(bytes.length % width === 0, `a vector has a multiple of ${width} bytes, found ${bytes.length}`);
   const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : Uint8Array.from(bytes);
   const length = bytes.length / width;
   return bits === 32 ? new Uint32Array(buffer, byteOffset, length) : new Uint16Array(buffer, byteOffset, length);
 }
-
-/** Whether the machine stores the low byte first, as all do on which TensorFlow.js runs. */
-const isLittleEndian = bytesOf(Uint16Array.of(1))[0] === 1;
 
 /** Adds `values` to `sum` in place; both of one ring and length. */
 export function addTo(sum: RingVector, values: RingVector): void {

@@ -229,7 +229,7 @@ export function receiveAsClient(given: ClientState, event: ClientEvent): ClientS
   },
   'any-checkpoints': { file: members, find: 'if (fork !== null)', put: 'if (false)' },
   'big-endian': {
-    file: 'shared/secure-aggregation/ring.ts',
+    file: 'shared/core/bytes.ts',
     find: 'bytesOf(Uint16Array.of(1))[0] === 1',
     put: 'bytesOf(Uint16Array.of(1))[1] === 1',
   },
@@ -273,6 +273,9 @@ export type MutantName = keyof typeof mutants;
 const root = new URL('../../', import.meta.url).href;
 /** Where mutants change things. */
 const changing = [
+  'shared/core/bytes.ts',
+  'shared/model/safetensors.ts',
+  'shared/model/stored-tensor.ts',
   'shared/secure-aggregation/',
   'shared/crypto/',
   'shared/identity/',

@@ -6,8 +6,9 @@ import { epsilonText, spendingOf } from '../../../shared/plan/privacy.ts';
 import { gaussianEpsilon, smallest } from '../../../shared/privacy/gaussian-accountant.ts';
 import { normalCdf } from '../../../shared/privacy/normal.ts';
 import { composeLosses } from '../../../shared/privacy/pld-accountant.ts';
-import { rdpEpsilon } from '../../../shared/privacy/rdp-accountant.ts';
+import { epsilonOfRdp, rdpEpsilon } from '../../../shared/privacy/rdp-accountant.ts';
 import { recordEpsilon } from '../../../shared/privacy/record-accounting.ts';
+import { roundedSensitivity, skellamRdp, wholeOrders } from '../../../shared/privacy/skellam-accountant.ts';
 import { minimalPlan } from '../plan/minimal-plan.ts';
 
 /** Between two numbers above 0, evenly by magnitude. */
@@ -92,5 +93,51 @@ describe('accountants on drawn mechanisms', () => {
           assert.ok(Number(epsilonText(charged)) >= charged);
         }
       }
+  });
+
+  it('[accountant-monotone] by small steps too: what is sampled, what single records cost, and Skellam noise never cost less for more steps, more sampling, less noise or a smaller delta', () => {
+    const random = seededRandom(58, 'monotone');
+    interface Cost {
+      readonly noise: number;
+      readonly rate: number;
+      readonly steps: number;
+      readonly dpDelta: number;
+    }
+    const measures: Readonly<Record<string, (cost: Cost) => number>> = {
+      sampled: ({ noise, rate, steps, dpDelta }) =>
+        rdpEpsilon({ noiseMultiplier: noise, samplingRate: rate, stepCount: steps }, dpDelta).epsilon,
+      records: ({ noise, rate, steps, dpDelta }) =>
+        recordEpsilon({ recordCount: 1000, batchSize: rate * 1000, stepsPerRound: 1, dpDelta }, noise, steps),
+      skellam: ({ noise, steps, dpDelta }) => {
+        const sensitivity = roundedSensitivity(2 ** 8, 1000);
+        const variance = (noise * sensitivity.l2) ** 2;
+        return epsilonOfRdp((order) => steps * skellamRdp(sensitivity, variance, order), dpDelta, wholeOrders).epsilon;
+      },
+    };
+    for (let draw = 0; draw < 5; draw++) {
+      const base = {
+        noise: between(random, 0.6, 8),
+        rate: between(random, 1e-3, 0.9),
+        steps: whole(random, 1, 300),
+        dpDelta: between(random, 1e-8, 1e-3),
+      };
+      const near = between(random, 1.001, 1.2);
+      const dearer: readonly Cost[] = [
+        { ...base, steps: base.steps + 1 },
+        { ...base, rate: Math.min(1, base.rate * near) },
+        { ...base, rate: 1 },
+        { ...base, noise: base.noise / near },
+        { ...base, dpDelta: base.dpDelta / near },
+      ];
+      for (const [name, epsilonOf] of Object.entries(measures)) {
+        const before = epsilonOf(base);
+        for (const cost of dearer)
+          if (name !== 'skellam' || cost.rate === base.rate)
+            assert.ok(
+              epsilonOf(cost) > before,
+              `${name}: ${JSON.stringify(cost)} costs no more than ${JSON.stringify(base)}`,
+            );
+      }
+    }
   });
 });

@@ -190,21 +190,32 @@ describe('privacy of sums with noise', () => {
 });
 
 describe('central noise', () => {
-  it('[DPC-1] clip-sensitivity: two neighbouring sums differ by at most C 2^f + √d/2', () => {
-    const dim = 500;
-    for (const scale of [1e-3, 1, 100]) {
-      const terms = centralTerms({ clipNorm: 1, noiseMultiplier: 2, dim });
-      const sum = new Float64Array(dim);
-      const others = deltaOf(dim, 1);
-      addOnGrid(sum, others, clipFactor(normOf(others), 1), terms);
-      const before = sum.slice();
-      const own = deltaOf(dim, 2, scale);
-      addOnGrid(sum, own, clipFactor(normOf(own), 1), terms);
-      const moved = normOf(sum.map((value, index) => value - before[index]!));
-      const bound = 2 ** terms.fracBits + Math.sqrt(dim) / 2;
-      assert.ok(moved <= bound);
-      assert.ok(terms.deviation >= 2 * bound && terms.deviation <= 2.1 * bound);
-      assert.ok(sum.every(Number.isInteger));
+  it('[DPC-1] clip-sensitivity: any two neighbouring sums differ by at most C 2^f + √d/2, and by nearly that much', () => {
+    for (const [clipNorm, noiseMultiplier, dim] of [
+      [1, 2, 500],
+      [0.01, 0.5, 3],
+      [300, 40, 2000],
+    ] as const) {
+      const terms = centralTerms({ clipNorm, noiseMultiplier, dim });
+      const bound = clipNorm * 2 ** terms.fracBits + Math.sqrt(dim) / 2;
+      assert.ok(terms.deviation >= noiseMultiplier * bound && terms.deviation <= 1.1 * noiseMultiplier * bound);
+      const spike = new Float32Array(dim);
+      spike[dim - 1] = -1e20;
+      const halves = new Float32Array(dim).fill(0.5 * 2 ** -terms.fracBits);
+      const drawn = [1e-3, 1, 1e3].map((scale) => deltaOf(dim, 2, scale * clipNorm));
+      let most = 0;
+      for (const own of [...drawn, spike, halves, new Float32Array(dim)]) {
+        const sum = new Float64Array(dim);
+        const others = deltaOf(dim, 1, clipNorm);
+        addOnGrid(sum, others, clipFactor(normOf(others), clipNorm), terms);
+        const before = sum.slice();
+        addOnGrid(sum, own, clipFactor(normOf(own), clipNorm), terms);
+        const moved = normOf(sum.map((value, index) => value - before[index]!));
+        assert.ok(moved <= bound, `${moved} above ${bound}`);
+        assert.ok(sum.every(Number.isInteger));
+        most = Math.max(most, moved / bound);
+      }
+      assert.ok(most > 0.99, `what is longer than C moves the sum by ${most} of the bound: it is cut to less`);
     }
   });
 
