@@ -71,15 +71,21 @@ export function readLogFile(text: string, source: string): LogDocument {
 
 const receiptSchema = z.looseObject({
   format: z.literal('tributary-receipt-1'),
+  federationId: hex,
+  coordinatorKey: hex,
+  roundIndex: whole,
+  receipt: hex,
   proof: z.string().check(z.regex(/^([0-9a-f]{2})+$/)),
 });
 
 /** Reads the receipt that a client kept. @throws UsageError `bad-receipt`. */
 export function parseReceipt(text: string, source: string): ReceiptDocument {
   try {
-    return { source, proof: z.parse(receiptSchema, JSON.parse(text)).proof };
+    const { proof, federationId, coordinatorKey, roundIndex, receipt } = z.parse(receiptSchema, JSON.parse(text));
+    return { source, proof, claims: { federationId, coordinatorKey, roundIndex, receipt } };
   } catch (cause) {
-    throw new UsageError('bad-receipt', `${source} is no receipt that a client kept`, { cause });
+    const next = 'give a file …-receipt-N.json from the folder evidence/ of a site';
+    throw new UsageError('bad-receipt', `${source} is no receipt that a client kept; ${next}`, { cause });
   }
 }
 

@@ -31,6 +31,8 @@ import { differenceOf, type Fault, plansOf, signedMeasures } from './verify-gate
 
 /** Of a round whose updates a withdrawal erased. */
 const erasedCode = 'updates-erased';
+/** Of a round whose plan keeps updates, and whose transcript is gone: a fault, because somebody took it away. */
+const missingCode = 'transcript-missing';
 
 /** What an auditor brings. */
 export interface AuditorFiles {
@@ -148,10 +150,9 @@ export async function openReplays(
     const { aggregation, privacy } = plan;
     const transcript = await store.log.transcript(roundIndex);
     if (transcript === null)
-      return impossible(
-        'nothing-retained',
-        'its updates are not kept; a plan with audit.retainUpdates: true keeps them',
-      );
+      return plan.audit.retainUpdates
+        ? impossible(missingCode, 'its plan keeps what its version was made of, and that is gone')
+        : impossible('nothing-retained', 'its updates are not kept; a plan with audit.retainUpdates: true keeps them');
     const left = await erasedBy(transcript, { store, blobs, keys, federationId: record.federationId });
     if (left.length > 0) {
       const who = left.map((clientId) => clientId.slice(0, 8)).join(', ');
@@ -189,7 +190,8 @@ export async function openReplays(
         const isErased = code === erasedCode;
         const transcript = isErased ? await store.log.transcript(roundIndex) : null;
         const signed = transcript === null ? [] : judgeTranscript({ transcript, versions, keys }).faults;
-        const faults = [...signed, ...found.faults];
+        const missing = code === missingCode ? [{ code, detail: message }] : [];
+        const faults = [...missing, ...signed, ...found.faults];
         return { roundIndex, made: null, obstacle: { code, detail: message }, gate: found.gate, faults };
       }
       const version = versions.findIndex(({ row }) => row.roundIndex === roundIndex);

@@ -5,7 +5,7 @@
 import { openCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { type Entry, entryFormat, noEntry } from '../../shared/audit/entry.ts';
 import { createMerkleTree, leafHashOf, type MerkleTree } from '../../shared/audit/merkle.ts';
-import { logProofFormat, openProvenEntry } from '../../shared/audit/proof.ts';
+import { type JudgedProof, logProofFormat, openProvenEntry } from '../../shared/audit/proof.ts';
 import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
 import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { FederationId } from '../../shared/core/ids.ts';
@@ -25,6 +25,13 @@ export interface ReceiptDocument {
   readonly source: string;
   /** Hex of the proof that the client got (`shared/audit/proof.ts`). */
   readonly proof: string;
+  /** What its file says that this is a proof of; it has to be what the proof shows. */
+  readonly claims?: {
+    readonly federationId: string;
+    readonly coordinatorKey: string;
+    readonly roundIndex: number;
+    readonly receipt: string;
+  };
 }
 
 /** What a check found. */
@@ -33,18 +40,28 @@ export interface LogVerdict {
   readonly checkpointCount: number;
   readonly versionCount: number;
   readonly receiptCount: number;
+  /** Entries at the end of the log that no checkpoint signs. */
+  readonly unsignedCount: number;
   /** Hash of the whole log, hex. */
   readonly root: string;
   /** Everything that is wrong, in words; empty when nothing is. */
   readonly faults: readonly { readonly code: string; readonly detail: string }[];
 }
 
-/** Checks a log, and that receipts of clients are in it. */
-export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocument[] = []): LogVerdict {
+/**
+ * Checks a log, and that receipts of clients are in it. `isClosed`: nothing will be added, so that a checkpoint has to sign all of it; the log of a
+ * coordinator may be ahead of its checkpoints by what happened since the last round.
+ */
+export function verifyLog(
+  document: LogDocument,
+  receipts: readonly ReceiptDocument[] = [],
+  { isClosed = false }: { readonly isClosed?: boolean } = {},
+): LogVerdict {
   const faults: { code: string; detail: string }[] = [];
   const fault = (code: string, detail: string): void => void faults.push({ code, detail });
   const { entries, tree } = readEntries(document, fault);
-  checkCheckpoints(document, tree, fault);
+  const signedSize = checkCheckpoints(document, tree, fault);
+  checkSigned(entries, { size: tree.size(), signedSize, isClosed }, fault);
   checkVersions(document, entries, fault);
   const lineage = lineageOf(document, fault);
   for (const { code, detail } of lineage === null ? [] : checkPassed(lineage, fromHex(document.coordinatorKey)))
@@ -57,13 +74,14 @@ export function verifyLog(document: LogDocument, receipts: readonly ReceiptDocum
   }
   for (const receipt of receipts) {
     const found = judgeReceipt(receipt, document, tree);
-    if (found !== null) fault(found.code, `${receipt.source}: ${describe(found)}`);
+    if (found !== null) fault(found.code, `${receipt.source}: ${found.detail}`);
   }
   return {
     entryCount: document.rows.length,
     checkpointCount: document.checkpoints.length,
     versionCount: document.versions.length,
     receiptCount: receipts.length,
+    unsignedCount: tree.size() - signedSize,
     root: toHex(tree.root(tree.size())),
     faults,
   };
@@ -100,8 +118,10 @@ function readEntries({ rows }: LogDocument, fault: Fault) {
   return { entries, tree };
 }
 
-function checkCheckpoints({ checkpoints, ...document }: LogDocument, tree: MerkleTree, fault: Fault): void {
+/** How many entries the checkpoints sign. */
+function checkCheckpoints({ checkpoints, ...document }: LogDocument, tree: MerkleTree, fault: Fault): number {
   const pinned = pinnedOf(document);
+  let signedSize = 0;
   for (const [index, { checkpoint, signature }] of checkpoints.entries()) {
     const opened = openCheckpoint({ checkpoint: fromHex(checkpoint), signature: fromHex(signature) }, pinned);
     if (!opened.ok) {
@@ -112,7 +132,23 @@ function checkCheckpoints({ checkpoints, ...document }: LogDocument, tree: Merkl
     if (size > tree.size()) fault('log-cut', `checkpoint ${index} is of ${size} entries, the log has ${tree.size()}`);
     else if (toHex(tree.root(size)) !== root)
       fault('log-fork', `checkpoint ${index} of ${size} entries has root ${root}, the log ${toHex(tree.root(size))}`);
+    else signedSize = Math.max(signedSize, size);
   }
+  return signedSize;
+}
+
+/** Without checkpoints anybody can write a log. One is signed when a round ends, so that at most the last one lacks it: where its coordinator was killed. */
+function checkSigned(
+  entries: ReturnType<typeof readEntries>['entries'],
+  { size, signedSize, isClosed }: { readonly size: number; readonly signedSize: number; readonly isClosed: boolean },
+  fault: Fault,
+): void {
+  if (size === 0) fault('empty-log', 'there is no entry, and a log begins with that of its federation');
+  const ended = entries.filter(
+    ({ entry: { type, sequence } }) => sequence >= signedSize && (type === 'round-published' || type === 'round-void'),
+  );
+  if (size > signedSize && (isClosed || ended.length > 1))
+    fault('unsigned-entries', `no good checkpoint signs the last ${size - signedSize} of ${size} entries`);
 }
 
 const pinnedOf = ({ coordinatorKey, federation }: Pick<LogDocument, 'coordinatorKey' | 'federation'>) => ({
@@ -204,20 +240,40 @@ function checkVoids(
 }
 
 /** What is wrong with a receipt, or null. */
-function judgeReceipt({ proof }: ReceiptDocument, document: LogDocument, tree: MerkleTree): Violation | null {
+function judgeReceipt(
+  { proof, claims }: ReceiptDocument,
+  document: LogDocument,
+  tree: MerkleTree,
+): { readonly code: string; readonly detail: string } | null {
+  const told = (found: Violation) => ({ code: found.code, detail: describe(found) });
+  const { federationId } = document.federation;
+  if (
+    claims !== undefined &&
+    (claims.federationId !== federationId || claims.coordinatorKey !== document.coordinatorKey)
+  )
+    return { code: 'other-federation', detail: 'the receipt is of another federation or coordinator than the log' };
   const decoded = decodeCanonical(logProofFormat, fromHex(proof), 'receipt');
-  if (!decoded.ok) return decoded.error;
+  if (!decoded.ok) return told(decoded.error);
   const { signed, entries } = decoded.value;
   const checkpoint = openCheckpoint(signed, pinnedOf(document));
-  if (!checkpoint.ok) return checkpoint.error;
+  if (!checkpoint.ok) return told(checkpoint.error);
   const { size, root } = checkpoint.value;
   if (size > tree.size())
-    return violation('log-fork', `the client was shown ${size} entries, the log has ${tree.size()}`);
+    return told(violation('log-fork', `the client was shown ${size} entries, the log has ${tree.size()}`));
   if (toHex(tree.root(size)) !== root)
-    return violation('log-fork', `of the first ${size} entries the client was shown others than these`);
+    return told(violation('log-fork', `of the first ${size} entries the client was shown others than these`));
+  const shown: JudgedProof['entries'][number][] = [];
   for (const proven of entries) {
     const opened = openProvenEntry(proven, checkpoint.value);
-    if (!opened.ok) return opened.error;
+    if (!opened.ok) return told(opened.error);
+    shown.push(opened.value);
   }
-  return null;
+  const update = shown.find(({ entry }) => entry.type === 'update-stored')?.payload;
+  if (claims === undefined || (update?.receipt === claims.receipt && update.roundIndex === claims.roundIndex))
+    return null;
+  const found = update === undefined ? 'no update' : `an update of round ${String(update.roundIndex)}`;
+  return {
+    code: 'changed-receipt',
+    detail: `it is said to be of round ${claims.roundIndex}, receipt ${claims.receipt}, and proves ${found}, receipt ${String(update?.receipt)}`,
+  };
 }

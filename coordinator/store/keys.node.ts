@@ -12,18 +12,24 @@ import type { Identity } from '../../shared/crypto/identity.ts';
 import { identityFromSeed } from '../../shared/crypto/identity.ts';
 
 /**
- * The identity kept in `stateFolder`, made on first use. Whoever has this file is this coordinator: clients pin its public key.
- * @throws StoreError when the file cannot be read or written, or is no key.
+ * The identity kept in `stateFolder`, made on first use. Whoever has this file is this coordinator: clients pin its public key. `entropy` null: none is
+ * made, because the state was made with one.
+ * @throws StoreError when the file cannot be read or written, or is no key; `key-missing`.
  */
 export function openIdentity(
   stateFolder: string,
-  entropy: Entropy,
+  entropy: Entropy | null,
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Identity {
   const path = join(stateFolder, 'identity.key');
   const given = environment[keyVariable]?.trim();
   if (given !== undefined && given !== '') return identityOfVariable(given, readKey(path));
-  const text = readKey(path) ?? writeKey(stateFolder, path, toHex(entropy.bytes(32)));
+  const stored = readKey(path);
+  if (stored === null && entropy === null) {
+    const next = `set ${keyVariable} to the key that its coordinator runs with, or restore identity.key from a backup`;
+    throw new StoreError('key-missing', `${stateFolder} holds a federation and no key of its coordinator: ${next}`);
+  }
+  const text = stored ?? writeKey(stateFolder, path, toHex(entropy!.bytes(32)));
   if (!/^[0-9a-f]{64}$/.test(text)) {
     throw new StoreError(
       'bad-key-file',

@@ -48,7 +48,8 @@ export function memoryState(entropy: Entropy): CoordinatorState {
 export async function openState(stateFolder: string, entropy: Entropy = systemEntropy): Promise<CoordinatorState> {
   const release = lockFolder(stateFolder, 'coordinator');
   try {
-    const state = await open(stateFolder, entropy);
+    // A state that is there was made with a key: a new one would shut every client out.
+    const state = await open(stateFolder, existsSync(databaseOf(stateFolder)) ? null : entropy);
     return { ...state, close: once(() => state.close().finally(release)) };
   } catch (thrown) {
     release();
@@ -68,14 +69,14 @@ export async function openExistingState(
     `${stateFolder} holds no federation; start one with: tributary coordinator --plan FILE --base DIR --state ${stateFolder}`,
   );
   if (!existsSync(databaseOf(stateFolder))) throw nothing;
-  const state = await open(stateFolder, systemEntropy);
+  const state = await open(stateFolder, null);
   const record = await state.store.federation();
   if (record !== null) return { ...state, record };
   await state.close();
   throw nothing;
 }
 
-async function open(stateFolder: string, entropy: Entropy): Promise<CoordinatorState> {
+async function open(stateFolder: string, entropy: Entropy | null): Promise<CoordinatorState> {
   const identity = openIdentity(stateFolder, entropy);
   const blobs = await openFileBlobs(join(stateFolder, 'blobs'));
   const store = openSqliteStore(databaseOf(stateFolder));

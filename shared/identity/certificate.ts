@@ -115,7 +115,7 @@ function judgeRotation(
   facts: CertificateFacts,
 ): Result<Member, Violation> {
   const { consortium, nowMs, revocations } = facts;
-  const missing = `${count} keys of the consortium signed it, ${consortium.threshold} must`;
+  const missing = `${count} of the consortium's keys signed it, ${consortium.threshold} must`;
   if (rotation === null) return fault(missing);
   if (count === 0) return fault('no key of the consortium signed the rotation');
   const previous = readCertificate(rotation.previous);

@@ -105,5 +105,5 @@ export function openCountersigned(
   const { threshold } = consortium;
   return count >= threshold
     ? succeed(decoded.value.body)
-    : refuse(violation('bad-certificate', `${count} keys of the consortium signed it, ${threshold} must`));
+    : refuse(violation('bad-certificate', `${count} of the consortium's keys signed it, ${threshold} must`));
 }

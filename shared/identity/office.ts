@@ -57,7 +57,8 @@ export function signDocument(
     case 'certificate': {
       const read = readCertificate(bytes);
       if (!read.ok) throw unusable(read.error.detail);
-      const { certificate } = read.value;
+      const { certificate, member } = read.value;
+      requireOwn(member.consortium, ports);
       const signatures = addSignature(identity, 'MEMBER', {
         body: certificate.member,
         signatures: certificate.signatures,
@@ -69,6 +70,8 @@ export function signDocument(
       const opened = decodeCanonical(countersignedFormat, bytes, kind);
       if (!opened.ok) throw unusable(opened.error.detail);
       const { body } = opened.value;
+      // Both bodies begin with the hash of their consortium.
+      requireOwn(toHex(body.subarray(0, 32)) as Digest, ports);
       const signatures = addSignature(identity, countersignedTypes[kind], opened.value);
       return { kind, bytes: encodeCountersigned({ body, signatures }) };
     }
@@ -81,6 +84,10 @@ export function signDocument(
 }
 
 const unusable = (detail: string) => new UsageError('bad-document', `this document cannot be signed: ${detail}`);
+
+function requireOwn(found: Digest, { consortium }: OfficePorts): void {
+  if (found !== consortiumHashOf(consortium)) throw unusable(`it is of another consortium than "${consortium.name}"`);
+}
 
 function requireOwnKey({ consortium, identity }: OfficePorts): void {
   if (consortium.keys.some((key) => equalBytes(key, identity.publicKey))) return;
@@ -100,13 +107,17 @@ function signRequest(
   const { publicKey, organisation } = request.value;
   if (!isSoundPublicKey(publicKey)) throw unusable('its key is no sound Ed25519 key');
   const plain = (text: string): string => text.replaceAll(/[\s-]/g, '').toUpperCase();
-  if (plain(ports.fingerprint ?? '') !== plain(fingerprint(publicKey))) {
-    const next = 'call the site and give what it reads out as --fingerprint';
+  const next = 'call the site, and give what it reads out as --fingerprint';
+  if (ports.fingerprint === undefined)
+    throw new UsageError(
+      'missing-fingerprint',
+      `only the site can say which key the request of "${organisation}" has to be of: ${next}`,
+    );
+  if (plain(ports.fingerprint) !== plain(fingerprint(publicKey)))
     throw new UsageError(
       'wrong-fingerprint',
-      `the request of "${organisation}" is of another key than the site's; ${next}`,
+      `the request of "${organisation}" is of another key than --fingerprint; ${next}, and do not sign while they differ`,
     );
-  }
   const member = encodeMember({
     consortium: consortiumHashOf(consortium),
     clientId: clientIdOf(publicKey),
@@ -138,12 +149,14 @@ export function revokeSerials(
   const { consortium, identity, nowMs, last, isRotated } = ports;
   requireOwnKey(ports);
   const before = last === null ? null : listOf(last);
+  if (before !== null) requireOwn(before.consortium, ports);
   const fromMs = isRotated ? nowMs + rotationOverlapMs : nowMs;
   const revoked = new Map(before?.revoked.map((one) => [one.serial, one.fromMs]));
   for (const certificate of certificates) {
     const read = readCertificate(certificate.bytes);
     if (certificate.kind !== 'certificate' || !read.ok) throw unusable('only certificates are revoked');
-    const { serial } = read.value.member;
+    const { serial, consortium: signer } = read.value.member;
+    requireOwn(signer, ports);
     revoked.set(serial, Math.min(fromMs, revoked.get(serial) ?? fromMs));
   }
   const body = encodeRevocations({
@@ -209,7 +222,9 @@ export function describeDocument(
         epoch: member.epoch,
         from: new Date(member.notBeforeMs).toISOString(),
         to: new Date(member.notAfterMs).toISOString(),
-        ...signed('MEMBER', certificate.member, certificate.signatures),
+        ...(certificate.rotation === null
+          ? signed('MEMBER', certificate.member, certificate.signatures)
+          : { signatures: `${certificate.signatures.length}; one is enough beside that of the key that is replaced` }),
         ...(judged === null ? {} : { verdict: judged.ok ? 'good' : describe(judged.error) }),
       };
     }

@@ -50,7 +50,7 @@ export const violationMeanings = {
   'below-threshold': 'too few clients are left to open the sum',
   'out-of-range': 'the sum holds a value that no honest clients can reach',
   'log-fork': 'the log of the coordinator does not go on from what was seen of it',
-  'bad-certificate': 'the certificate of membership is not good',
+  'bad-certificate': 'what the consortium has to sign is not good',
   'stale-revocations': 'the list of revocations is too old',
 } as const;
 

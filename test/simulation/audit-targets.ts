@@ -104,7 +104,16 @@ export async function auditTargets(): Promise<ByteTarget[]> {
     textTarget('log file', [writeLogFile(document)], verify),
     textTarget(
       'file of a receipt',
-      [JSON.stringify({ format: 'tributary-receipt-1', round: 0, proof: toHex(proof) })],
+      [
+        JSON.stringify({
+          format: 'tributary-receipt-1',
+          federationId,
+          coordinatorKey: document.coordinatorKey,
+          roundIndex: 0,
+          receipt: 'ab'.repeat(32),
+          proof: toHex(proof),
+        }),
+      ],
       (text) => verifyLog(document, [parseReceipt(text, 'fuzz')]),
     ),
     textTarget('receipt', [toHex(proof)], (hex) =>

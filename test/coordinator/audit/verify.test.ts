@@ -1,10 +1,12 @@
 import { strict as assert } from 'node:assert';
-import { readLogFile, writeLogFile } from '../../../coordinator/audit/log-file.ts';
+import { parseReceipt, readLogFile, writeLogFile } from '../../../coordinator/audit/log-file.ts';
 import { keysOf, replayRound } from '../../../coordinator/audit/replay.ts';
 import { verifyLog } from '../../../coordinator/audit/verify.ts';
 import { memoryState } from '../../../coordinator/store/state.ts';
-import { bytesOf, toHex } from '../../../shared/core/bytes.ts';
+import { logProofFormat } from '../../../shared/audit/proof.ts';
+import { bytesOf, fromHex, toHex } from '../../../shared/core/bytes.ts';
 import type { Digest } from '../../../shared/core/ids.ts';
+import { decodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { exchangeOf } from '../../../shared/update/exchange.ts';
 import { layoutOf } from '../../../shared/update/layout.ts';
 import { joinClient } from '../fake-client.ts';
@@ -92,6 +94,39 @@ describe('audit verify', () => {
     assert.ok(codes(found).includes('log-fork'));
     const cut = verifyLog({ ...whole.document, rows: whole.document.rows.slice(0, 9) });
     assert.ok(codes(cut).includes('log-cut'));
+  });
+
+  it('[VER-8] a log that no checkpoint signs to its end is none, and neither is an empty one', () => {
+    const { document } = whole;
+    assert.equal(verifyLog(document, [], { isClosed: true }).unsignedCount, 0);
+    const unsigned = { ...document, checkpoints: [] };
+    assert.deepEqual(codes(verifyLog(unsigned, [], { isClosed: true })), ['unsigned-entries']);
+    assert.deepEqual(codes(verifyLog(unsigned)), ['unsigned-entries'], 'both rounds ended without a checkpoint');
+    // As the coordinator was killed between the entry of its last round and the checkpoint.
+    const last = { ...document, checkpoints: document.checkpoints.slice(0, 1) };
+    const open = verifyLog(last);
+    assert.deepEqual(open.faults, []);
+    assert.ok(open.unsignedCount > 0);
+    assert.deepEqual(codes(verifyLog(last, [], { isClosed: true })), ['unsigned-entries']);
+    assert.ok(codes(verifyLog({ ...document, rows: [], checkpoints: [], versions: [] })).includes('empty-log'));
+  });
+
+  it('[VER-9] a receipt proves what its file says, or is named: another round, another update, another federation or coordinator', () => {
+    const { document, receipts } = whole;
+    const decoded = decodeCanonical(logProofFormat, fromHex(receipts[1]!.proof), 'the receipt');
+    assert.ok(decoded.ok);
+    const { receipt } = JSON.parse(decoded.value.entries.at(-1)!.payload) as { receipt: string };
+    const { federationId } = document.federation;
+    const claims = { federationId, coordinatorKey: document.coordinatorKey, roundIndex: 1, receipt };
+    const file = (changed: object): string =>
+      JSON.stringify({ format: 'tributary-receipt-1', ...claims, proof: receipts[1]!.proof, ...changed });
+    const judged = (changed: object) => codes(verifyLog(document, [parseReceipt(file(changed), 'receipt')]));
+    assert.deepEqual(judged({}), []);
+    assert.deepEqual(judged({ roundIndex: 0 }), ['changed-receipt']);
+    assert.deepEqual(judged({ receipt: 'ab'.repeat(32) }), ['changed-receipt']);
+    assert.deepEqual(judged({ federationId: 'ab'.repeat(32) }), ['other-federation']);
+    assert.deepEqual(judged({ coordinatorKey: 'ab'.repeat(32) }), ['other-federation']);
+    assert.throws(() => parseReceipt(file({ roundIndex: 'x' }), 'receipt'), { code: 'bad-receipt' });
   });
 
   it('[VER-4] a version that was changed or taken away after it was logged is seen', () => {

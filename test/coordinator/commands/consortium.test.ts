@@ -1,6 +1,6 @@
 /** The commands of a consortium, of an operator who takes its documents in, and of an auditor, with files as people have them. */
 import { strict as assert } from 'node:assert';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { register as registerAdapters } from '../../../coordinator/commands/adapters.ts';
@@ -80,6 +80,57 @@ describe('commands of a consortium', () => {
     }
     const statuses = (await state.store.clients()).map(({ status }) => status);
     assert.deepEqual(statuses, ['approved', 'approved']);
+  });
+
+  it('[CNC-3] overwrites no key and no consortium, and makes none of keys that are none', async () => {
+    const create = (...more: string[]) => run('consortium', 'create', '--name', 'H', '--threshold', '1', ...more);
+    const before = readFileSync(at('consortium.json'), 'utf8');
+    assert.match((await create('--keys', '1', '--out', folder)).errors, /consortium\.json is there already/);
+    assert.equal(readFileSync(at('consortium.json'), 'utf8'), before);
+    mkdirSync(at('other'));
+    for (const key of ['00'.repeat(32), 'ff'.repeat(32), 'AB'.repeat(32), '12'])
+      assert.match((await create('--public-key', key, '--out', at('other'))).errors, /is no sound Ed25519 key/);
+    writeFileSync(at('other/key-2.key'), 'a key');
+    assert.match((await create('--keys', '2', '--out', at('other'))).errors, /key-2\.key is there already/);
+    assert.deepEqual(readdirSync(at('other')), ['key-2.key'], 'nothing is made by halves');
+    assert.match((await run('consortium', 'key', '--out', at('key-1.key'))).errors, /key-1\.key is there already/);
+    const secret = readFileSync(at('key-1.key'), 'utf8');
+    for (const out of ['key-1.key', 'consortium.json']) {
+      const refused = await run('consortium', 'revoke', ...signing(1), '--out', at(out));
+      assert.deepEqual([refused.code, /is no revocations: it is not overwritten/.test(refused.errors)], [2, true]);
+    }
+    assert.equal(readFileSync(at('key-1.key'), 'utf8'), secret);
+    chmodSync(at('key-1.key'), 0o644);
+    const loose = await run('consortium', 'revoke', ...signing(1), '--out', at('loose.json'));
+    assert.match(loose.errors, /could be read by others \(mode 644\); it is 600 now/);
+    assert.equal(statSync(at('key-1.key')).mode & 0o777, 0o600);
+  });
+
+  it('[CNC-4] says what a signature lacks: the fingerprint, the consortium, a proposal of a new key, further signatures', async () => {
+    const [file] = readdirSync(at('requests'));
+    const sign = (...more: string[]) => run('consortium', 'sign', ...more, '--out', at('signed.json'));
+    const request = join(at('requests'), file!);
+    assert.match((await sign(request, ...signing(1))).errors, /only the site can say which key/);
+    assert.match(
+      (await sign(request, ...signing(1), '--fingerprint', 'AAAA')).errors,
+      /another key than --fingerprint/,
+    );
+    const own = await run('consortium', 'revoke', ...signing(1), '--out', at('own.json'));
+    assert.match(own.errors, /without --list this is the first list/);
+    assert.match(own.errors, /not whole yet: another administrator signs it with: tributary consortium sign/);
+    assert.match((await sign(at('own.json'), ...signing(2))).errors, /whole: an operator takes it in with/);
+    mkdirSync(at('foreign'));
+    await done('consortium', 'create', '--name', 'X', '--threshold', '1', '--keys', '1', '--out', at('foreign'));
+    const foreign = ['--consortium', at('foreign/consortium.json'), '--key', at('foreign/key-1.key')];
+    for (const document of ['own.json', `cert-${file}`])
+      assert.match((await sign(at(document), ...foreign)).errors, /it is of another consortium than "X"/);
+    const certificate = at(`cert-${file}`);
+    const revoke = ['consortium', 'revoke', certificate, ...foreign, '--out', at('x.json')];
+    assert.match((await run(...revoke)).errors, /it is of another consortium than "X"/);
+    for (const document of [certificate, at('own.json')]) {
+      const refused = await run('consortium', 'rotate', document, ...signing(1), '--out', at('x.json'));
+      assert.match(refused.errors, /is no proposal of a new key/);
+    }
   });
 
   it('[CNC-2] an operator exports the log, anybody verifies it, and a changed file is named and fails', async () => {

@@ -1,8 +1,9 @@
 /** `tributary privacy` and `tributary quarantine` on the state of a federation that ran. */
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { register as registerAudit } from '../../../coordinator/commands/audit.ts';
 import { register as registerPrivacy } from '../../../coordinator/commands/privacy.ts';
 import { register as registerQuarantine } from '../../../coordinator/commands/quarantine.ts';
@@ -101,6 +102,58 @@ describe('commands of an operator', () => {
     const { code, output, errors } = await run('audit', 'verify', '--state', folder, '--round', '1');
     assert.equal(code, 0, errors);
     assert.match(output, /round 1: version 2 made again of 3 updates\neverything holds/);
+  });
+
+  it('[OPC-5] audit verify says whose log it is, and names a round whose transcript was changed or taken away instead of making it again', async () => {
+    const honest = await run('audit', 'verify', '--state', folder, '--round', 'all');
+    assert.equal(honest.code, 0, honest.errors);
+    assert.match(honest.output, /^federation [0-9a-f]{64}, coordinator ([A-Z2-7]{4}-){7}[A-Z2-7]{4}: compare/);
+    assert.match(honest.output, /\nno receipt was given: /);
+    const tampered = async (change: string) => {
+      const copy = join(folder, '..', `${folder}-tampered`);
+      cpSync(folder, copy, { recursive: true });
+      const database = new DatabaseSync(join(copy, 'coordinator.sqlite'));
+      database.exec(change);
+      database.close();
+      const ended = await run('audit', 'verify', '--state', copy, '--round', 'all');
+      rmSync(copy, { recursive: true });
+      assert.equal(ended.code, 1);
+      return ended.output;
+    };
+    const gone = await tampered('DELETE FROM transcripts WHERE round_index = 1');
+    assert.match(gone, /\ntranscript-missing: round 1 cannot be made again: its plan keeps [^\n]*\n1 fault\n$/);
+    const changed = await tampered(
+      `UPDATE transcripts SET record = replace(record, '"signature":"', '"signature":"00') WHERE round_index = 1`,
+    );
+    assert.match(
+      changed,
+      /\nround 0: version 1 made again of 3 updates\nround 1: version 2 does not hold, see below\n/,
+    );
+    assert.match(changed, /\nunsigned-update: round 1: client /);
+    const version = await tampered(
+      `UPDATE versions SET record = replace(record, '"signature":"', '"signature":"00') WHERE version = 1`,
+    );
+    assert.match(version, /\nversion-damaged: version 1 is damaged: [^\n]*\n1 fault\n$/);
+  });
+
+  it('[OPC-6] an export is signed to its end, and one whose checkpoints were taken out does not hold', async () => {
+    assert.equal((await run('audit', 'export', '--state', folder, '--out', join(folder, 'no', 'log.jsonl'))).code, 2);
+    const state = await openState(folder, seededEntropy(3));
+    await state.store.log.append([{ type: 'client-released', subject: 'the test', payload: {} }], 1);
+    await state.close();
+    const live = await run('audit', 'verify', '--state', folder);
+    assert.equal(live.code, 0, live.errors);
+    assert.match(live.output, /\nthe last \d+ entr(y|ies): not signed yet/);
+    const log = join(folder, 'log.jsonl');
+    for (const _ of [1, 2]) assert.equal((await run('audit', 'export', '--state', folder, '--out', log)).code, 0);
+    const whole = await run('audit', 'verify', '--log', log, '--json');
+    assert.equal(JSON.parse(whole.output).unsignedCount, 0);
+    const lines = readFileSync(log, 'utf8').split('\n');
+    assert.equal(new Set(lines).size, lines.length, 'nothing is signed twice');
+    writeFileSync(log, lines.filter((line) => !line.includes('"checkpoint"')).join('\n'));
+    const unsigned = await run('audit', 'verify', '--log', log);
+    assert.equal(unsigned.code, 1);
+    assert.match(unsigned.errors, /no good checkpoint signs the last \d+ of \d+ entries/);
   });
 
   it('[OPC-4] privacy charges the numbers of void rounds after the last version like any other', async () => {

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openIdentity } from '../../../coordinator/store/keys.node.ts';
+import { openExistingState, openState } from '../../../coordinator/store/state.ts';
 import { seededEntropy } from '../../helpers/seeded-entropy.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tributary-keys-'));
@@ -27,5 +28,14 @@ describe('key of a coordinator', () => {
     assert.equal(existsSync(empty), false);
     assert.throws(() => openIdentity(empty, seededEntropy(3), variable('0A')), { code: 'bad-key-variable' });
     assert.throws(() => openIdentity(folder, seededEntropy(3), variable(key)), { code: 'two-keys' });
+  });
+
+  it('[KEY-3] is never made for a state that was made with one: commands and a start without the variable name what is missing', async () => {
+    const state = join(folder, 'state');
+    await (await openState(state, seededEntropy(5))).close();
+    rmSync(join(state, 'identity.key'));
+    for (const open of [() => openExistingState(state), () => openState(state, seededEntropy(6))])
+      await assert.rejects(open, { code: 'key-missing', message: /TRIBUTARY_COORDINATOR_KEY/ });
+    assert.equal(existsSync(join(state, 'identity.key')), false);
   });
 });
