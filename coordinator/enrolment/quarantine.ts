@@ -79,11 +79,21 @@ const released = (clientId: ClientId, sinceRound: number): Happening => ({
   payload: { clientId, sinceRound },
 });
 
-/** What the log is to hold of a client's file: that it is set aside, and was released last. */
-export function happeningsOfFile(clientId: ClientId, { marks, sinceRound, releasedFrom }: ClientFile): Happening[] {
+const ejection = (clientId: ClientId, roundIndex: number): Happening => ({
+  type: 'client-ejected',
+  subject: `${clientId}/${roundIndex}`,
+  payload: { clientId, roundIndex },
+});
+
+/** What the log is to hold of a client's file: that it is set aside, was ejected last, and was released last. */
+export function happeningsOfFile(
+  clientId: ClientId,
+  { marks, sinceRound, ejectedIn, releasedFrom }: ClientFile,
+): Happening[] {
   const counted = marks.filter(({ roundIndex }) => sinceRound !== null && roundIndex <= sinceRound);
   return [
     ...(releasedFrom === null ? [] : [released(clientId, releasedFrom)]),
+    ...(ejectedIn === null ? [] : [ejection(clientId, ejectedIn)]),
     ...(sinceRound === null ? [] : [setAside(clientId, sinceRound, counted)]),
   ];
 }
@@ -110,7 +120,7 @@ export interface QuarantineBook {
   readonly barred: Readonly<Record<ClientId, number>>;
   /** Marks a client in the round in hand, unless what it did is no offence. */
   mark(clientId: ClientId, reason: ViolationCode | 'long'): void;
-  /** Marks a client that a masked round ejected, durably: before anything is told of the attempt that it broke. */
+  /** Marks a client that a masked round ejected, durably and in the log: before anything is told of the attempt that it broke. */
   eject(clientId: ClientId, roundIndex: number): Promise<void>;
   /** The round is over: makes its marks durable, and judges whoever has one. */
   settle(roundIndex: number): Promise<readonly SetAside[]>;
@@ -157,6 +167,7 @@ export async function openQuarantine({ store, rule, note }: QuarantinePorts): Pr
       marked.set(clientId, 'ejected');
       ejected.add(clientId);
       await keep(store, clientId, { ...(await fileOf(store, clientId)), ejectedIn: roundIndex });
+      await note(ejection(clientId, roundIndex));
     },
     settle: async (roundIndex) => {
       const found = [...marked].sort(([left], [right]) => (left < right ? -1 : 1));

@@ -20,6 +20,7 @@ const entryMeanings = {
   'client-revoked': 'an operator shut a client out',
   'client-withdrew': 'a client withdrew its consent, signed by its key',
   'client-quarantined': 'a client was set aside by the rule of the plan, with its marks',
+  'client-ejected': 'a client broke a masked round, whose void record says how; it sits out the next ones',
   'client-contradicted': 'a client signed two different submissions for one round; the first counts, both are shown',
   'client-released': 'an operator let a client take part again that was set aside',
   'certificate-taken': 'a certificate of the consortium was put to use',

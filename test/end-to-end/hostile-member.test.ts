@@ -187,6 +187,8 @@ describe('a hostile client in masked rounds', () => {
       assert.match(rounds[0]!.detail, reason);
       const files = await Promise.all(ids.map(async (id) => (await fileOf(state.store, id)).ejectedIn));
       assert.deepEqual(files, [0, null, null, null, null]);
+      const logged = (await state.store.log.rows(0)).filter((row) => entryOf(row).type === 'client-ejected');
+      assert.deepEqual(logged.map(payloadOf), [{ clientId: ids[0], roundIndex: 0 }]);
       assert.deepEqual(library[1]!.record.cohort, ids.slice(1).sort());
       near(values[1]!, 0.35);
     });

@@ -63,6 +63,7 @@ const changes: Readonly<Record<string, (hands: Hands) => Promise<unknown>>> = {
     book.mark(id(1), 'bad-dealer');
     await book.settle(0);
   },
+  ejection: async (hands) => (await bookOf(hands)).eject(id(1), 0),
   'an update': ({ store }) => store.addUpdate(update),
   release: ({ store, note }) => releaseClient(store, id(1), note),
   void: ({ store }) => store.voidRound(0, 1, 'stopped'),
