@@ -120,6 +120,11 @@ function connectSockets(io: Server, handlers: TransportHandlers, gauge: LoadGaug
       close: () => void socket.disconnect(true),
     };
     socket.on('error', () => socket.disconnect(true));
+    // The socket ends by itself; that its client sent too much is said nowhere else.
+    webSocketOf(socket)?.on?.('error', ({ code }) => {
+      if (code !== 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return;
+      handlers.misused(peer, violation('bad-frame', `a frame exceeds the ${messageBytesMax} bytes of one message`));
+    });
     socket.once('disconnect', () => {
       // A replaced connection was reported as gone when the new one came.
       if (peers.get(clientId) !== peer) return;
@@ -187,11 +192,18 @@ function listen(socket: Socket, peer: Peer, handlers: TransportHandlers, gauge: 
   }
 }
 
-/** The WebSocket below a connection, which can stop reading: its client then feels it as a slow network. */
+/** A connection that can stop reading: its client then feels it as a slow network. */
 function pausable(socket: Socket): Pausable {
-  const below = (): Partial<Pausable> | undefined =>
-    (socket.conn.transport as { readonly socket?: Partial<Pausable> }).socket;
-  return { pause: () => below()?.pause?.(), resume: () => below()?.resume?.() };
+  return { pause: () => webSocketOf(socket)?.pause?.(), resume: () => webSocketOf(socket)?.resume?.() };
+}
+
+/** What the WebSocket of a connection can do, where it has one. */
+interface WebSocketBelow extends Pausable {
+  on(event: 'error', listener: (error: { readonly code?: string }) => void): unknown;
+}
+
+function webSocketOf(socket: Socket): Partial<WebSocketBelow> | undefined {
+  return (socket.conn.transport as { readonly socket?: Partial<WebSocketBelow> }).socket;
 }
 
 async function serve(

@@ -301,6 +301,24 @@ describe('hostile updates', () => {
     assert.equal(await state.blobs.has(clients[0].announcement(good).vecRoot), false);
   });
 
+  it('[HST-8] seq-rollback, nonce-reuse: a coordinator that was started anew on its state takes nothing that was said to the one before', async () => {
+    const state = memoryState(seededEntropy(1));
+    const before = await startWorld({ state });
+    const clients = [await joinClient(before, 11), await joinClient(before, 12)] as const;
+    const [client] = clients;
+    const frame = client.seal('accept', { roundHash: client.offer().roundHash });
+    assert.ok((await client.call('accept', frame)).ok);
+    await before.coordinator.close();
+    const world = await startWorld({ state });
+    for (const one of clients) await one.connect(world);
+    const { roundHash } = client.offer();
+    for (const said of [frame, client.seal('accept', { roundHash }, { sequence: 1n })]) {
+      const refused = await client.call('accept', said);
+      assert.equal(!refused.ok && refused.error.code, 'replayed-sequence');
+    }
+    assert.ok((await client.accept()).ok);
+  });
+
   it('[HST-7] a decline that crosses the end of its round is no offence', async () => {
     const world = await startWorld({ plan: testPlan() });
     const clients = [await joinClient(world, 11), await joinClient(world, 12)] as const;

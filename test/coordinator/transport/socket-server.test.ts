@@ -31,7 +31,7 @@ describe('socket server', () => {
       withdraw: async (body) => ({ status: 200, body: { withdrew: body } }),
       enrol: async (body) => ({ status: 200, body: { ok: true, got: body } }),
       health: async () => ({ status: 200, body: {} }),
-      admit: async () => succeed({ clientId, welcome: new Uint8Array(1) }),
+      admit: async (auth) => succeed({ clientId, welcome: new Uint8Array(1), ...(auth as object) }),
       connected: () => undefined,
       disconnected: () => left.resolve(),
       misused: (_, { code }) => misuses.push(code),
@@ -103,13 +103,16 @@ describe('socket server', () => {
     assert.deepEqual(misuses, []);
   });
 
-  it('[SKT-6] oversize-payload: a frame above the limit ends the connection, and the server goes on', async () => {
+  it('[SKT-6] oversize-payload: a frame above the limit is told, unread, and ends its connection and no other', async () => {
+    const other = await connected({ auth: { clientId: 'b'.repeat(64) } });
     const socket = await connected();
     const closed = new Promise((resolve) => socket.once('disconnect', resolve));
     socket.emit('commit', new Uint8Array(messageBytesMax + 1), () => assert.fail('nobody answers'));
     await closed;
     await gone;
-    assert.equal(calls, 0);
+    assert.deepEqual([calls, misuses], [0, ['bad-frame']]);
+    await new Promise((resolve) => other.emit('commit', new Uint8Array(messageBytesMax - 1000), resolve));
+    assert.deepEqual([calls, misuses], [1, ['bad-frame']]);
     await connected();
   });
 
