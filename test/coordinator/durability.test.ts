@@ -8,6 +8,8 @@ import type { StagedBlob } from '../../coordinator/store/blobs.ts';
 import type { CoordinatorState } from '../../coordinator/store/state.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
+import { StoreError } from '../../shared/core/errors.ts';
+import type { Digest } from '../../shared/core/ids.ts';
 import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { epsilonText, readStatement, spendingOf } from '../../shared/plan/privacy.ts';
 import type { FakeClient } from './fake-client.ts';
@@ -15,7 +17,10 @@ import { enrolClient } from './fake-client.ts';
 import type { World } from './harness.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan } from './harness.ts';
 
-type Moment = 'before' | 'after';
+/** Whether the step at which a coordinator is killed took effect; or its disk is full from that step on, and it is not killed. */
+type Moment = 'before' | 'after' | 'full';
+/** Steps for which a disk has to have room. */
+const writing = /^(open|reopen|add|void|publish|put|write|commit|append|advance|set|save|redeem|begin)/;
 type Step = (...parameters: never[]) => unknown;
 
 /** State that does nothing any more from its step number `killAt` on: that step is not done, or done without an answer. */
@@ -33,8 +38,11 @@ function killable(state: CoordinatorState, killAt: number, moment: Moment) {
               const step = value as Step;
               // Begins an upload in memory: no step on durable state.
               if (name === 'stage') return wrap(step(...parameters) as StagedBlob);
+              if (moment === 'full' && !writing.test(name)) return step(...parameters);
               count += 1;
               names.push(name);
+              if (moment === 'full' && count >= killAt)
+                return Promise.reject(new StoreError('store-failed', 'no space left on the disk'));
               if (count > killAt || (count === killAt && moment === 'before')) return never();
               const done = step(...parameters);
               return count === killAt ? never() : done;
@@ -68,6 +76,7 @@ const tightPlan = privatePlanOf({ epsilon: 20 });
 
 /** A receipt that a client holds. */
 interface Receipt {
+  readonly digest: Digest;
   readonly roundIndex: number;
   readonly clientId: string;
 }
@@ -92,7 +101,10 @@ async function play(world: World, clients: readonly FakeClient[], receipts: Rece
         client
           .accept()
           .then(() => client.upload(ones))
-          .then((receipt) => receipt.ok && receipts.push({ roundIndex, clientId: client.identity.clientId }))
+          .then((answer) => {
+            if (!answer.ok) return;
+            receipts.push({ roundIndex, clientId: client.identity.clientId, digest: answer.value.receipt });
+          })
           .catch(ignore);
       }
       const request = client.evaluations.at(-1);
@@ -159,8 +171,13 @@ async function checkLedger(world: World, state: CoordinatorState, receipts: read
     assert.deepEqual(await state.store.updatesOf(roundIndex), []);
     const version = versions.find(({ row }) => row.roundIndex === roundIndex);
     assert.equal(version !== undefined, status === 'published');
-    for (const { clientId } of receipts.filter((receipt) => receipt.roundIndex === roundIndex))
+    for (const { clientId, digest } of receipts.filter((receipt) => receipt.roundIndex === roundIndex)) {
       assert.ok(version === undefined || version.record.contributors.includes(clientId as never), 'a receipt counts');
+      assert.ok(
+        (await state.store.log.find('update-stored', `${roundIndex}/${digest}`)) !== null,
+        'a receipt is logged',
+      );
+    }
   }
 }
 
@@ -197,15 +214,22 @@ async function runKilled(
   const { doomed, isDead, names } = killable(state, killAt, moment);
   const receipts: Receipt[] = [];
   let first: World | null = null;
-  startWorld({ plan, state: doomed, entropy: seededEntropy(2), isDoomed: true }).then(
-    (world) => {
-      first = world;
-    },
-    () => undefined,
-  );
+  let ended: unknown = null;
+  const end = (thrown: unknown): void => {
+    ended = thrown;
+  };
+  startWorld({ plan, state: doomed, entropy: seededEntropy(2), isDoomed: true }).then((world) => {
+    first = world;
+    world.coordinator.ended.catch(end);
+  }, end);
   await settled();
   if (first !== null) await play(first, clients, receipts);
   if (!isDead()) return { isDead: false, names };
+  if (moment === 'full') {
+    // What a client asks is answered by silence; at the latest the deadline of the round finds that nothing can be written.
+    await (first as World | null)?.clock.advance(600_000);
+    assert.match(String(ended), /no space left/);
+  }
   const second = await startWorld({ plan, state, entropy: seededEntropy(3) });
   await play(second, clients, receipts);
   await checkLedger(second, state, receipts);
@@ -259,6 +283,12 @@ describe('durability', () => {
     await killEverywhere('before', privatePlan, checkSpending);
     const { names } = await killEverywhere('after', tightPlan, checkBudget);
     assert.ok(names.includes('publish'));
+  });
+
+  it('[DUR-6] disk-full: full from any step on that writes, the coordinator ends and says so; with room again the next start finishes the federation', async function () {
+    this.timeout(120_000);
+    const { killAt, names } = await killEverywhere('full', privatePlan, checkSpending);
+    assert.ok(killAt > 20, `${killAt} steps, ${names.join()}`);
   });
 
   it('[DUR-2] disk-full: a store that fails ends the federation, and nothing more is written', async () => {
