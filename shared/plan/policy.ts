@@ -4,8 +4,8 @@
  * secure aggregation does.
  *
  * Default policy, when the site has written none: any plan, method and base; at least 3 clients and 3 updates in a round (with fewer, the
- * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds, and 100 void ones; any rank; no metrics of this
- * site leave it unmasked; in a masked round at least 3 organisations, and masks that hold against any coordinator; unmasked rounds are accepted
+ * published difference is one site's own or lets one site compute the other's); at least 1 row; at most 1,000 rounds, and 100 void ones; any rank;
+ * any privacy budget, or none; no metrics of this site leave it unmasked; in a masked round at least 3 organisations, and masks that hold against any coordinator; unmasked rounds are accepted
  * where a plan has them.
  */
 import * as z from 'zod/mini';
@@ -54,6 +54,8 @@ export interface Policy {
   readonly ringBits: 'any' | 16 | 32;
   /** Largest norm to which a masked round may leave an update of this site: what is longer stands out of the sum. */
   readonly clipNormMax: 'none' | number;
+  /** Largest privacy budget of a plan, of whatever unit; a number declines plans without differential privacy, too. */
+  readonly epsilonMax: 'none' | number;
   /** `consortium` demands plans that the consortium signed, or that stand in `approvedPlans` by name. */
   readonly planApproval: 'coordinator' | 'consortium';
   /** Whether losses and evaluation counts of this site may leave it unmasked. */
@@ -76,7 +78,8 @@ export type PolicyCode =
   | 'secure-aggregation-required'
   | 'coordinator-trusted'
   | 'ring-not-allowed'
-  | 'clip-too-large';
+  | 'clip-too-large'
+  | 'epsilon-too-large';
 
 /** A refusal: the code of the first rule that is broken, and a sentence about each that is. */
 export interface PolicyRefusal {
@@ -100,7 +103,7 @@ const listOf = <Item>(item: z.ZodMiniType<Item>, what: string): z.ZodMiniType<'a
 const rankError = 'none, or a whole number from 1 to 65536';
 
 const ringError = 'any, 16 or 32';
-const clipError = 'none, or a number above 0';
+const aboveError = 'none, or a number above 0';
 
 const policySchema = sectionField({
   format: z._default(choiceField(['tributary-policy-1']), 'tributary-policy-1'),
@@ -117,7 +120,8 @@ const policySchema = sectionField({
   organisationsMin: z._default(wholeField(1, cohortSizeMax), 3),
   maskedProfile: z._default(choiceField(['active', 'semi-honest']), 'active'),
   ringBits: z._default(z.union([z.literal('any'), z.literal(16), z.literal(32)], { error: ringError }), 'any'),
-  clipNormMax: z._default(z.union([z.literal('none'), numberField({ above: 0 })], { error: clipError }), 'none'),
+  clipNormMax: z._default(z.union([z.literal('none'), numberField({ above: 0 })], { error: aboveError }), 'none'),
+  epsilonMax: z._default(z.union([z.literal('none'), numberField({ above: 0 })], { error: aboveError }), 'none'),
   planApproval: z._default(choiceField(['coordinator', 'consortium']), 'coordinator'),
   discloseMetrics: z._default(booleanField(), false),
   secureAggregation: z._default(choiceField(['optional', 'required']), 'optional'),
@@ -246,6 +250,13 @@ function refusalsOf(
     !masked || policy.clipNormMax === 'none' || (clipNorm !== 'none' && clipNorm <= policy.clipNormMax),
     'clip-too-large',
     `the plan leaves updates up to the norm ${clipNorm === 'none' ? 'that they have' : clipNorm}, this site at most ${policy.clipNormMax} (clipNormMax)`,
+  );
+  const { unit, epsilon } = plan.privacy;
+  const budget = unit === 'none' ? 'has no differential privacy' : `may spend epsilon ${epsilon}`;
+  demand(
+    policy.epsilonMax === 'none' || (unit !== 'none' && epsilon <= policy.epsilonMax),
+    'epsilon-too-large',
+    `the plan ${budget}, this site allows at most epsilon ${policy.epsilonMax} (epsilonMax)`,
   );
   return refusals;
 }

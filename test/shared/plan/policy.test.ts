@@ -78,6 +78,27 @@ describe('judgePlan', () => {
     assert.equal(verdict({ clipNormMax: 2 }, {}), 'clip-too-large');
   });
 
+  it('[POL-16] budget-stop: a budget above that of the site is refused by its policy alone, and so is a plan that protects nobody', () => {
+    const verdict = (policy: object, privacy: object) => {
+      const plan = parsePlan({ ...minimalPlan(), privacy, aggregation: { weighting: 'equal' } }, 'plan');
+      const judged = judgePlan(parsePolicy({ cohortMin: 1, quorumMin: 1, ...policy }, 'policy.yaml'), plan);
+      return judged.ok ? 'accepted' : judged.error.reason;
+    };
+    for (const unit of ['client', 'record']) {
+      assert.equal(verdict({ epsilonMax: 4 }, { unit, epsilon: 4 }), 'accepted');
+      assert.match(
+        verdict({ epsilonMax: 4 }, { unit, epsilon: 4.1 }),
+        /^the plan may spend epsilon 4\.1, this site allows at most epsilon 4 \(epsilonMax\)$/,
+      );
+      assert.equal(verdict({}, { unit, epsilon: 1000 }), 'accepted');
+    }
+    assert.match(
+      verdict({ epsilonMax: 4 }, {}),
+      /^the plan has no differential privacy, this site allows at most epsilon 4/,
+    );
+    assert.equal(verdict({}, {}), 'accepted');
+  });
+
   it('[POL-10] tiny-cohort: in a round with groups a site is hidden in its group, and its bounds hold there', () => {
     const verdict = (policy: object, groupSize: number) => {
       const plan = parsePlan(
@@ -145,6 +166,7 @@ describe('parsePolicy', () => {
       maskedProfile: 'active',
       ringBits: 'any',
       clipNormMax: 'none',
+      epsilonMax: 'none',
       planApproval: 'coordinator',
       discloseMetrics: false,
       secureAggregation: 'optional',
