@@ -6,7 +6,7 @@ import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { Canary } from '../../shared/plan/canary.ts';
 import { type Plan, parsePlan, planHashOf } from '../../shared/plan/plan.ts';
 import type { CanaryRecord } from '../../shared/protocol/canary-record.ts';
-import { type MetricName, type Metrics, metricFacts, metricText } from '../../shared/training/metrics.ts';
+import { type MetricName, type Metrics, metricText } from '../../shared/training/metrics.ts';
 import { canaryMeasures } from '../canary/gate.ts';
 import { judgeCandidate, type Measured } from '../canary/judge.ts';
 import type { CheckedVersion } from '../library/lineage.ts';
@@ -103,7 +103,7 @@ const rowsMoved: Readonly<Record<MetricName, 0 | 1 | 2>> = {
 
 /** How far two measurements of one adapter on the same rows may be apart, for back ends sum in other orders: a hundredth, or one row where that is more. */
 function metricTolerance(name: MetricName, value: number, rowCount: number): number {
-  const hundredth = metricFacts[name].isShare ? 0.01 : 0.01 * Math.max(1, Math.abs(value));
+  const hundredth = 0.01 * Math.max(1, Math.abs(value));
   // Differences of shares of rows are off by roundings.
   return Math.max(hundredth, (rowsMoved[name] / Math.max(1, rowCount)) * (1 + 1e-9));
 }

@@ -5,21 +5,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Learner } from '../../client/learner.ts';
 import { taskLearner } from '../../client/task-learner.ts';
+import { entryOf, payloadOf } from '../../coordinator/audit/log-store.ts';
 import { keysOf, replayRound } from '../../coordinator/audit/replay.ts';
 import { exchangeForReplay } from '../../coordinator/audit/replay-exchange.ts';
 import { verifyLog } from '../../coordinator/audit/verify.ts';
+import type { OpenOperator } from '../../coordinator/canary/operator.ts';
 import { openOperatorModel } from '../../coordinator/canary/operator-model.ts';
 import { register } from '../../coordinator/commands/audit.ts';
 import { checkLineage } from '../../coordinator/library/lineage.ts';
 import { prepareFederation } from '../../coordinator/prepare.ts';
 import { openState } from '../../coordinator/store/state.ts';
+import type { VersionRow } from '../../coordinator/store/store.ts';
 import { runCommandLine } from '../../shared/command-line/program.ts';
-import { toHex, utf8 } from '../../shared/core/bytes.ts';
+import { fromHex, toHex, utf8 } from '../../shared/core/bytes.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import { viewsOf } from '../../shared/data/row-fields.ts';
 import { describeBase } from '../../shared/model/load.node.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
+import { type CanaryRecord, openCanaryRecord, sealCanaryRecord } from '../../shared/protocol/canary-record.ts';
+import { openVersionRecord, sealVersionRecord } from '../../shared/protocol/version-record.ts';
+import type { Metrics } from '../../shared/training/metrics.ts';
 import { closeWorlds, seededEntropy, settled, startWorld } from '../coordinator/harness.ts';
 import { writeTinyBase } from '../helpers/tiny-base.ts';
 import { fakeTerminal } from '../shared/command-line/fake-terminal.ts';
@@ -57,8 +63,16 @@ describe('replayed federation', () => {
   afterEach(closeWorlds);
   after(() => rmSync(folder, { recursive: true }));
 
-  /** Runs a federation of three on a state folder; the last one sends what it learned reversed and ten times as long in rounds that `attacks` names. */
-  async function federate(state: string, changes: object, attacks: (roundIndex: number) => boolean) {
+  /**
+   * Runs a federation of three on a state folder; the last one sends what it learned reversed and ten times as long in rounds that `attacks` names. Its
+   * coordinator says of adapters what `says` makes of what it measured.
+   */
+  async function federate(
+    state: string,
+    changes: object,
+    attacks: (roundIndex: number) => boolean,
+    says: (metrics: Metrics) => Metrics = (metrics) => metrics,
+  ) {
     const plan = parsePlan(
       {
         format: 'tributary-plan-1',
@@ -76,7 +90,11 @@ describe('replayed federation', () => {
       'the test',
     );
     const [baseFolder, planFile] = [at('base'), at('plan.json')];
-    const openOperator = openOperatorModel({ planFile, baseFolder, backend: 'cpu' });
+    const openTrue = openOperatorModel({ planFile, baseFolder, backend: 'cpu' });
+    const openOperator: OpenOperator = async (given) => {
+      const real = await openTrue(given);
+      return { ...real, measure: async (adapter) => says(await real.measure(adapter)) };
+    };
     const prepared = await prepareFederation(plan, baseFolder, planFile);
     const world = await startWorld({ ...prepared, openOperator, state: await openState(at(state), seededEntropy(91)) });
     const honest = taskLearner({ train: viewsOf(rows), heldOut: [], backend: 'cpu' });
@@ -220,12 +238,67 @@ describe('replayed federation', () => {
       };
       await state.close();
       assert.deepEqual(verifyLog(document).faults, []);
-      const under = (canaryOfPlan: object) => {
+      const codesOf = (changes: object): string[] =>
+        verifyLog({ ...document, ...changes }).faults.map(({ code }) => code);
+      const under = (canaryOfPlan: object): string[] => {
         const plan = JSON.parse(document.federation.plan) as object;
         const federation = { ...document.federation, plan: JSON.stringify({ ...plan, canary: canaryOfPlan }) };
-        return verifyLog({ ...document, federation }).faults.map(({ code }) => code);
+        return codesOf({ federation });
       };
       assert.deepEqual(under({ ...canary, drop: 0.9 }), ['changed-plan']);
+
+      // Signed by the coordinator itself, which the log contradicts besides.
+      const [first, published, ...later] = document.versions;
+      const measuring = (numbers: Readonly<Record<string, number>>): VersionRow => {
+        const signed = { record: fromHex(published!.record), signature: fromHex(published!.signature) };
+        const opened = openVersionRecord(state.identity.publicKey, signed);
+        assert.ok(opened.ok);
+        const measures = opened.value.measures.map(({ name, value }) => ({ name, value: numbers[name] ?? value }));
+        const again = sealVersionRecord(state.identity, { ...opened.value, measures });
+        return { ...published!, record: toHex(again.record), signature: toHex(again.signature) };
+      };
+      assert.deepEqual(codesOf({ versions: [first!, measuring({ canary: 0.8, 'canary-before': 0.9 }), ...later] }), [
+        'aggregate-tamper',
+      ]);
+      assert.deepEqual(codesOf({ versions: [first!, measuring({ canary: 0.6, 'canary-before': 0.9 }), ...later] }), [
+        'aggregate-tamper',
+        'gate-passed',
+      ]);
+
+      const place = document.rows.findIndex((row) => entryOf(row).type === 'candidate-refused');
+      const refusing = (changes: Partial<CanaryRecord>): string[] => {
+        const payload = payloadOf(document.rows[place]!);
+        const signed = { record: fromHex(String(payload.record)), signature: fromHex(String(payload.signature)) };
+        const opened = openCanaryRecord(state.identity.publicKey, signed);
+        assert.ok(opened.ok);
+        const again = sealCanaryRecord(state.identity, { ...opened.value, ...changes });
+        const text = JSON.stringify({ ...payload, record: toHex(again.record), signature: toHex(again.signature) });
+        return codesOf({ rows: document.rows.with(place, { ...document.rows[place]!, payload: text }) });
+      };
+      assert.deepEqual(refusing({ reason: 'another word' }), ['changed-details']);
+      assert.deepEqual(refusing({ candidate: 1 }), ['changed-details', 'refused-candidate']);
+      const asPublished = refusing({ roundIndex: published!.roundIndex, parentModelHash: first!.modelHash });
+      assert.deepEqual(asPublished, ['changed-details', 'refused-candidate']);
+    });
+
+    it('[RPF-7] canary-differs: numbers that the rows do not give are seen, of a version and of the one that stayed', async () => {
+      const bent = (metrics: Metrics): Metrics => ({ ...metrics, accuracy: 0.3 + 0.2 * metrics.accuracy });
+      await federate('bent', { canary: { ...canary, drop: 0.1 } }, (roundIndex) => roundIndex === 1, bent);
+      const check = (...argv: string[]) => run('audit', 'verify', '--state', at('bent'), '--round', ...argv);
+      assert.match((await check('all')).output, /everything holds/, 'without the rows nobody can tell');
+      const files = ['--base', at('base'), '--canary', at('rows.jsonl'), '--backend', 'cpu'];
+      for (const [roundIndex, what, count] of [
+        ['0', 'the candidate', 2],
+        ['1', 'the version that stays', 1],
+      ] as const) {
+        const { code, output } = await check(roundIndex, ...files);
+        assert.equal(code, 1, output);
+        const said = new RegExp(
+          `canary-differs: round ${roundIndex}, accuracy of ${what}: signed was .*, the rows give`,
+        );
+        assert.match(output, said);
+        assert.match(output, new RegExp(`\n${count} faults`));
+      }
     });
   });
 });

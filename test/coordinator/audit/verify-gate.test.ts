@@ -1,10 +1,15 @@
 import { strict as assert } from 'node:assert';
 import { checkPassed, differenceOf, judgeRefusal } from '../../../coordinator/audit/verify-gate.ts';
 import type { CheckedVersion } from '../../../coordinator/library/lineage.ts';
+import { makeInitialVersion, makeVersion } from '../../../coordinator/library/publish.ts';
+import { fromHex } from '../../../shared/core/bytes.ts';
 import type { Digest, FederationId } from '../../../shared/core/ids.ts';
+import { engineCrypto } from '../../../shared/crypto/engine.ts';
+import { identityFromSeed } from '../../../shared/crypto/identity.ts';
 import { parsePlan, planHashOf } from '../../../shared/plan/plan.ts';
+import { openVersionRecord } from '../../../shared/protocol/version-record.ts';
 import type { MetricName, Metrics } from '../../../shared/training/metrics.ts';
-import { testPlan } from '../harness.ts';
+import { seededEntropy, testPlan } from '../harness.ts';
 
 const digest = (digit: string): Digest => digit.repeat(64) as Digest;
 const gate = { by: 'operator', file: 'rows.jsonl', digest: digest('9'), drop: 0.1 } as const;
@@ -45,10 +50,54 @@ describe('audit of the gate', () => {
     const lineage = { versions: versionsWith([]), plans: [plan, plan] };
     assert.equal(judgeRefusal(refusal, lineage), null);
     assert.match(judgeRefusal({ ...refusal, candidate: 0.85 }, lineage) ?? '', /passes by the numbers/);
-    assert.match(judgeRefusal({ ...refusal, drop: 0.2 }, lineage) ?? '', /another gate/);
+    for (const other of [{ drop: 0.2 }, { metric: 'macroF1' }, { least: 0.2 }] as const)
+      assert.match(judgeRefusal({ ...refusal, ...other }, lineage) ?? '', /another gate/, JSON.stringify(other));
     assert.match(judgeRefusal({ ...refusal, planHash: digest('7') }, lineage) ?? '', /no gate/);
+    const open = parsePlan({ ...testPlan(), canary: { by: 'none', drop: 0.1 } }, 'the test');
+    const without = { versions: versionsWith([]), plans: [open, open] };
+    assert.match(judgeRefusal({ ...refusal, planHash: planHashOf(open) }, without) ?? '', /no gate/);
     assert.match(judgeRefusal({ ...refusal, parentModelHash: digest('7') }, lineage) ?? '', /version before/);
     assert.match(judgeRefusal({ ...refusal, roundIndex: 0 }, lineage) ?? '', /version before/);
+  });
+
+  it('[VGT-5] of a gate by clients it judges what the versions say that they counted, against the version before', () => {
+    const canary = { by: 'clients', drop: 0.1, least: 0.5 } as const;
+    const asked = parsePlan({ ...testPlan(), canary }, 'the test');
+    const identity = identityFromSeed(seededEntropy(95).bytes(32), engineCrypto);
+    const names = { planHash: planHashOf(asked), baseDigest: digest('c'), layoutHash: digest('d') };
+    const record = { federationId: 'f'.repeat(64) as FederationId, ...names };
+    const lineage = { identity, plan: asked, record, publishedMs: 1 };
+    const faultsOf = (...accuracies: readonly (number | null)[]): string[] => {
+      const rows = [makeInitialVersion(lineage, digest('e'), digest('0'))];
+      for (const [roundIndex, accuracy] of accuracies.entries()) {
+        const modelHash = digest(`${roundIndex + 1}`);
+        const candidate = {
+          modelHash,
+          reference: { digest: digest('e') },
+          totalWeight: 1,
+          measures: [],
+          ruleState: null,
+        };
+        const round = { roundIndex, roundHash: digest('8'), cohort: [], updates: [], rejections: new Map() };
+        const others = { loss: 1, calibrationError: 0, brier: 0, macroF1: null, microF1: null, entityF1: null };
+        const metrics =
+          accuracy === null ? null : { exampleCount: 10, accuracy, ...others, auroc: null, perplexity: null };
+        const latest = rows.at(-1)!;
+        const made = { ...lineage, isCertified: false, latest, candidate: candidate as never, round, metrics };
+        rows.push(makeVersion(made).version);
+      }
+      const versions = rows.map((row) => {
+        const signed = { record: fromHex(row.record), signature: fromHex(row.signature) };
+        const opened = openVersionRecord(identity.publicKey, signed);
+        assert.ok(opened.ok);
+        return { row, record: opened.value };
+      });
+      return checkPassed({ versions, plans: rows.map(() => asked) }, identity.publicKey).map(({ detail }) => detail);
+    };
+    assert.deepEqual(faultsOf(0.8, 0.75, 0.9), []);
+    assert.match(faultsOf(0.8, 0.6).join(), /^version 2 was published, and the accuracy .* worse by more than/);
+    assert.match(faultsOf(0.4).join(), /^version 1 was published, and the accuracy .* demands at least 50/);
+    assert.match(faultsOf(0.8, null).join(), /^version 2 was published, and nobody could measure/);
   });
 
   const measured = (metric: MetricName, value: number, exampleCount = 1000): Metrics =>
