@@ -93,6 +93,19 @@ describe('a hostile client in masked rounds', () => {
       near(values[1]!, 0.35);
     });
 
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
+    it(`[HOM-7] nan-inf-delta: training that gives ${value} ends at its own client, and the others' sum is opened`, async () => {
+      const { end, ids, library, values, refused, own, problems } = await federateWith({
+        clientCount: 4,
+        hostility: { value },
+      });
+      assert.equal(end.status, 'completed', end.detail);
+      assert.deepEqual([refused, problems.flat()], [[], []]);
+      assert.match(own.join(), /^training-diverged: .*value 0 of 5 is not finite/);
+      assert.deepEqual(library[1]!.record.contributors, ids.slice(1).sort());
+      near(values[1]!, 0.3);
+    });
+
   it('[HOM-2] identical-resubmit: the same announcement, chunk and commit get the same answers, and count once', async () => {
     const earlier: { readonly call: OwnCall; readonly answer: string }[] = [];
     const hostility: Hostility = {

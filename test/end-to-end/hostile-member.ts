@@ -48,6 +48,8 @@ export interface Heard {
 export interface Hostility {
   readonly call?: (call: OwnCall, hands: Hands) => Promise<Heard | null>;
   readonly vector?: (vector: MaskedVector) => void;
+  /** What its training gives, one value. */
+  readonly value?: number;
 }
 
 /** What federations of it are made with. */
@@ -108,6 +110,7 @@ export async function federateWith({ clientCount, hostility, ...changes }: Hosti
   );
   const state = memoryState(seededEntropy(61));
   const world = await startWorld({ plan, state, ...fixedStart(dim) });
+  const { value = 0.1 } = hostility ?? {};
   const policy = parsePolicy({ organisationsMin: 1 }, 'the test');
   const clients: Awaited<ReturnType<typeof runClient>>[] = [];
   const ids: Identity['clientId'][] = [];
@@ -115,7 +118,10 @@ export async function federateWith({ clientCount, hostility, ...changes }: Hosti
     const platform = platformIn(world, 640 + index);
     const identity = identityFromSeed(await platform.identitySeed(), engineCrypto);
     ids.push(identity.clientId);
-    const learner = fixedLearner({ dim, delta: () => new Float32Array(dim).fill((index + 1) / 10) });
+    const learner = fixedLearner({
+      dim,
+      delta: () => new Float32Array(dim).fill(index === 0 ? value : (index + 1) / 10),
+    });
     if (index > 0 || hostility === null) {
       clients.push(await runClient(world, { platform, learner, policy }));
       continue;
@@ -158,5 +164,7 @@ export async function federateWith({ clientCount, hostility, ...changes }: Hosti
     values,
     refused,
     problems: clients.slice(1).map((one) => one.problems),
+    /** Of the hostile client itself. */
+    own: clients[0]!.problems,
   };
 }

@@ -27,6 +27,8 @@ async function auditedRounds() {
   for (const client of clients) {
     const stored = await client.upload(Float32Array.of(1, 2, 3), 10);
     if (stored.ok) receipts.push(stored.value.receipt);
+    // Evidence stands in the log, too.
+    if (client === clients[0]) await client.upload(Float32Array.of(9, 9, 9), 10);
   }
   await settled();
   const answer = await clients[0]!.plain('prove', { size: 0, roundIndex: 0, receipt: receipts[0]! });
