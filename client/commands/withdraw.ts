@@ -1,7 +1,10 @@
 /** `tributary client withdraw`: this site leaves its federation, or revokes its consent, and hears which versions hold what it contributed. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import * as z from 'zod/mini';
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { rangesOf } from '../../shared/command-line/ranges.ts';
 import { utf8 } from '../../shared/core/bytes.ts';
 import { FederationError, TransportError, UsageError } from '../../shared/core/errors.ts';
 import { identityFromSeed } from '../../shared/crypto/identity.ts';
@@ -28,6 +31,8 @@ export function registerWithdraw(client: Command, context: CommandContext): void
 }
 
 async function withdraw(folder: string, context: CommandContext): Promise<void> {
+  if (!existsSync(join(folder, 'journal.json')))
+    throw new UsageError('not-enrolled', `${folder} holds no site that is enrolled; give the --state of its client`);
   const platform = await nodePlatform(folder);
   const { credentials } = await platform.journal.read();
   if (credentials === null) throw new UsageError('not-enrolled', `${folder} is not enrolled anywhere`);
@@ -50,15 +55,15 @@ async function withdraw(folder: string, context: CommandContext): Promise<void> 
   const where =
     direct.length === 0
       ? 'no version holds an update of this site'
-      : `updates of this site went into versions ${direct.join(', ')}; versions ${all.join(', ')} are made of them${ofPhases(phases)}`;
+      : `updates of this site went into versions ${rangesOf(direct)}; versions ${rangesOf(all)} are made of them${ofPhases(phases)}`;
   const next =
     direct.length === 0
       ? ''
-      : '\nits operator can go back to the last version without them: tributary adapters rollback --before-client';
+      : `\nits operator can go back to the last version without them: tributary adapters rollback --state FOLDER --before-client ${identity.clientId.slice(0, 8)}`;
   const gone =
     erased.length === 0
       ? ''
-      : `\nits coordinator deleted the retained updates of rounds ${erased.join(', ')}, its own among them`;
+      : `\nits coordinator deleted the retained updates of rounds ${rangesOf(erased)}, its own among them`;
   context.report(document, `withdrawn: the coordinator lets this site in no more\n${where}${gone}${next}`);
 }
 

@@ -1,11 +1,13 @@
 /** `tributary adapters rollback`: makes an earlier version the latest again, so that a federation goes on without what came after it. */
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { rangesOf } from '../../shared/command-line/ranges.ts';
 import { UsageError } from '../../shared/core/errors.ts';
 import { lockFolder } from '../../shared/core/folder-lock.node.ts';
 import { parseClientId } from '../../shared/core/ids.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { parsePlan } from '../../shared/plan/plan.ts';
 import { openAudit } from '../audit/open-audit.ts';
+import { keysOfSite } from '../enrolment/rotated-keys.ts';
 import { lastWithout } from '../library/contributions.ts';
 import { placesOf, planOfVersion } from '../library/places.ts';
 import { makeRollback } from '../library/publish.ts';
@@ -30,7 +32,7 @@ export async function rollback(options: RollbackOptions, context: CommandContext
     const next = 'a coordinator that is started now goes on from it, and trains the rounds that were taken back again';
     context.report(
       document,
-      `version ${version} is version ${rolledBackTo} again; taken back: ${withdrawn.join(', ')}\n${next}`,
+      `version ${version} is version ${rolledBackTo} again; taken back: ${rangesOf(withdrawn)}\n${next}`,
     );
   } finally {
     release();
@@ -40,7 +42,9 @@ export async function rollback(options: RollbackOptions, context: CommandContext
 async function rollBack({ store, identity, record, versions }: Library, { beforeClient, toVersion }: RollbackOptions) {
   const latest = versions.at(-1);
   const target =
-    beforeClient === undefined ? pick(versions, toVersion) : lastWithout(versions, await clientOf(store, beforeClient));
+    beforeClient === undefined
+      ? pick(versions, toVersion)
+      : lastWithout(versions, await keysOfSite(store, await clientOf(store, beforeClient)));
   if (latest === undefined || target.row.version === latest.row.version)
     throw new UsageError('nothing-to-roll-back', `version ${target.row.version} is the latest already`);
   const audit = await openAudit({ store, identity }, null, systemClock);
@@ -67,5 +71,10 @@ async function clientOf(store: Library['store'], text: string) {
   if (found.length === 1 && only !== undefined && text.length >= 8) return only.clientId;
   if (found.length > 1)
     throw new UsageError('which-client', `${found.length} clients begin with ${text}; give more digits`);
+  if (text.length < 64)
+    throw new UsageError(
+      'no-such-client',
+      `${found.length === 0 ? 'no client' : 'one client'} begins with ${text}; give at least 8 digits of an id, see: tributary invite list`,
+    );
   return parseClientId(text.toLowerCase());
 }

@@ -33,6 +33,7 @@ import { phaseNamesOf } from '../library/places.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
 import type { HttpAnswer } from '../transport/transport.ts';
 import { clientRevoked } from './invites.ts';
+import { keysOfSite } from './rotated-keys.ts';
 
 /** Challenges that may be open at once: 30 s of 300 connections a second. Beyond it the oldest is forgotten, and its client asks again. */
 const openChallengesMax = 10_000;
@@ -163,11 +164,13 @@ export function createGate(options: GateOptions): Gate {
       }
       const { clientId } = client;
       await store.documents.put(`withdrawal/${clientId}`, toHex(opened.value.evidence));
-      await store.revokeClient(clientId);
+      // A site leaves with all of its keys.
+      const keys = await keysOfSite(store, clientId);
+      for (const key of keys) await store.revokeClient(key);
       await options.onWithdrawn(clientId);
       const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
       const plan = parsePlan(JSON.parse(record.plan), 'the plan of the federation');
-      const { direct, all } = contributionsOf(versions, clientId, plan);
+      const { direct, all } = contributionsOf(versions, keys, plan);
       const names = phaseNamesOf(
         record,
         versions.map((version) => version.record),

@@ -20,10 +20,15 @@ export interface Contributions {
 }
 
 /**
- * Where the updates of a client went under the plan of their federation. Follows rollbacks: a version that is an earlier one again holds what that
+ * Where the updates of a client, or of all keys of a site, went under the plan of their federation. Follows rollbacks: a version that is an earlier one again holds what that
  * one holds. The version that begins a phase holds what the versions hold that the phase takes its values from.
  */
-export function contributionsOf(versions: readonly CheckedVersion[], clientId: ClientId, plan: Plan): Contributions {
+export function contributionsOf(
+  versions: readonly CheckedVersion[],
+  clients: ClientId | readonly ClientId[],
+  plan: Plan,
+): Contributions {
+  const keys = [clients].flat();
   const { phases = [] } = plan;
   const places = placesOf(versions.map(({ record }) => record));
   const holds: boolean[] = [];
@@ -33,7 +38,7 @@ export function contributionsOf(versions: readonly CheckedVersion[], clientId: C
   const direct: number[] = [];
   for (const [version, one] of versions.entries()) {
     const again = rollbackOf(one);
-    const isDirect = one.record.contributors.includes(clientId);
+    const isDirect = keys.some((clientId) => one.record.contributors.includes(clientId));
     if (isDirect) direct.push(version);
     const isFirst = measureOf(one.record, phaseMeasure) !== null;
     const before = version > 0 && holds[version - 1]!;
@@ -42,11 +47,37 @@ export function contributionsOf(versions: readonly CheckedVersion[], clientId: C
   return { direct, all: [...holds.keys()].filter((version) => holds[version]) };
 }
 
-/** The last version before the first update of a client. @throws UsageError `not-contributed`. */
-export function lastWithout(versions: readonly CheckedVersion[], clientId: ClientId): CheckedVersion {
-  const first = versions.findIndex(({ record }) => record.contributors.includes(clientId));
-  if (first === -1) throw new UsageError('not-contributed', `no version holds an update of client ${clientId}`);
-  return versions[first - 1]!;
+/** The versions that the latest one goes on from, and itself, oldest first: without what was taken back. */
+function inEffect(versions: readonly CheckedVersion[]): CheckedVersion[] {
+  const chain: CheckedVersion[] = [];
+  for (let version = versions.length - 1; version >= 0; ) {
+    const one = versions[version]!;
+    chain.unshift(one);
+    version = rollbackOf(one) ?? version - 1;
+  }
+  return chain;
+}
+
+/**
+ * The last version before the first update of a client, or of any key of a site, among those that are in effect: what an earlier rollback took back stays so.
+ * @throws UsageError `not-contributed`, `nothing-to-roll-back`.
+ */
+export function lastWithout(
+  versions: readonly CheckedVersion[],
+  clients: ClientId | readonly ClientId[],
+): CheckedVersion {
+  const keys = [clients].flat();
+  const holds = ({ record }: CheckedVersion): boolean => keys.some((key) => record.contributors.includes(key));
+  if (!versions.some(holds))
+    throw new UsageError('not-contributed', `no version holds an update of client ${keys.join(', ')}`);
+  const chain = inEffect(versions);
+  const first = chain.findIndex(holds);
+  if (first > 0) return chain[first - 1]!;
+  const latest = versions.length - 1;
+  throw new UsageError(
+    'nothing-to-roll-back',
+    `version ${latest}, the latest, holds no update of this client any more`,
+  );
 }
 
 /** Published rounds of the phase in hand whose values are still in the latest version: what a federation goes on counting from. */

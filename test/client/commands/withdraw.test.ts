@@ -1,6 +1,6 @@
 /** `client withdraw` against a coordinator on a socket. */
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { register } from '../../../client/commands.ts';
@@ -48,7 +48,11 @@ describe('client withdraw', () => {
 
   it('[WDC-2] says what is missing: the state, the enrolment, and of `client` itself its rows', async () => {
     assert.match((await withdraw('withdraw')).errors, /--state <folder>' not specified/);
-    assert.match((await withdraw('withdraw', '--state', join(folder, 'none'))).errors, /not enrolled/);
+    assert.match(
+      (await withdraw('withdraw', '--state', join(folder, 'none'))).errors,
+      /holds no site that is enrolled/,
+    );
+    assert.equal(existsSync(join(folder, 'none')), false, 'a wrong folder stays as it was');
     const { code, errors } = await withdraw('--state', folder);
     assert.equal(code, 2);
     assert.match(errors, /required option '--train <file>' not specified/);

@@ -3,6 +3,7 @@ import { createAuditLog } from '../../../coordinator/audit/audit-log.ts';
 import { entryOf, keyOf } from '../../../coordinator/audit/log-store.ts';
 import { openAudit } from '../../../coordinator/audit/open-audit.ts';
 import { createRegistry, type Registry } from '../../../coordinator/enrolment/registry.ts';
+import { keysOfSite } from '../../../coordinator/enrolment/rotated-keys.ts';
 import { memoryState } from '../../../coordinator/store/state.ts';
 import { toHex } from '../../../shared/core/bytes.ts';
 import { engineCrypto } from '../../../shared/crypto/engine.ts';
@@ -16,6 +17,7 @@ import {
 import { type Consortium, consortiumHashOf, encodeConsortium } from '../../../shared/identity/consortium.ts';
 import { requestFormat } from '../../../shared/identity/documents.ts';
 import { type IdentityDocument, revokeSerials, signDocument, signPlan } from '../../../shared/identity/office.ts';
+import { sealWithdrawal } from '../../../shared/identity/withdrawal.ts';
 import { encodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { parseEnrolmentCode } from '../../../shared/protocol/enrolment-code.ts';
 import { enrolClient, type FakeClient } from '../fake-client.ts';
@@ -185,6 +187,14 @@ describe('registry of a consortium', () => {
     assert.equal(await registry.judge(next.clientId), null);
     assert.equal((await registry.judge(client.identity.clientId))?.code, 'bad-certificate');
     assert.equal((await state.store.client(next.clientId))?.status, 'approved');
+
+    // A site leaves with all of its keys: what it contributed with the old one is its own, too.
+    assert.deepEqual(await keysOfSite(state.store, next.clientId), [next.clientId, client.identity.clientId]);
+    assert.deepEqual(await keysOfSite(state.store, client.identity.clientId), [client.identity.clientId]);
+    const { federationId } = world.coordinator;
+    assert.equal((await world.transport.withdraw(sealWithdrawal(next, federationId, 1))).status, 200);
+    for (const { clientId: key } of [next, client.identity])
+      assert.equal((await state.store.client(key))?.status, 'revoked');
   });
 
   it('[REG-5] takes an approval of its own plan only, no second consortium, none once clients are there, and logs what it takes', async () => {

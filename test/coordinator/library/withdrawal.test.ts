@@ -84,13 +84,20 @@ describe('withdrawal', () => {
     const before = await lineageOf();
     assert.deepEqual(contributionsOf(before, clientId, plan), { direct: [2], all: [2, 3] });
     const target = lastWithout(before, clientId);
+    const keys = ['ab'.repeat(32) as never, clientId];
+    assert.deepEqual(contributionsOf(before, keys, plan), { direct: [2], all: [2, 3] }, 'a site with two keys');
+    assert.equal(lastWithout(before, keys).row.version, 1);
     assert.equal(target.row.version, 1);
     assert.throws(() => lastWithout(before, 'ab'.repeat(32) as never), { code: 'not-contributed' });
     const audit = await openAudit(state, null, first.clock);
     const lineage = { identity, plan, record: federation, publishedMs: 5 };
     await audit.store.addVersion(makeRollback(lineage, { latest: before[3]!.row, target }));
     assert.equal(roundsInEffect(await store.versions(), identity.publicKey), 1);
-    assert.deepEqual(contributionsOf(await lineageOf(), clientId, plan).all, [2, 3]);
+    const rolledBack = await lineageOf();
+    assert.deepEqual(contributionsOf(rolledBack, clientId, plan).all, [2, 3]);
+    assert.throws(() => lastWithout(rolledBack, clientId), { code: 'nothing-to-roll-back' });
+    // Version 4 is version 1 again: a client of both is taken out of both, and nothing of the third comes back.
+    assert.equal(lastWithout(rolledBack, clients[0].identity.clientId).row.version, 0);
     await assert.rejects(audit.store.addVersion(target.row), { code: 'round-closed' });
 
     const second = await startWorld({ plan, state, entropy: seededEntropy(33) });
@@ -104,6 +111,7 @@ describe('withdrawal', () => {
     assert.equal(after.length, 7);
     assert.equal(after[6]!.record.contributors.includes(clientId), false);
     assert.deepEqual(contributionsOf(after, clientId, plan), { direct: [2], all: [2, 3] });
+    assert.throws(() => lastWithout(after, clientId), { code: 'nothing-to-roll-back' });
     const verdict = verifyLog({
       federation,
       coordinatorKey: toHex(identity.publicKey),
