@@ -123,7 +123,7 @@ describe('withdrawal over sockets', () => {
   it('[WDE-3] it refuses what names no client, one without an update, or nothing that would change', async () => {
     for (const [argv, expected] of [
       [['--before-client', 'ab'.repeat(32)], /no version holds an update of client abab/],
-      [['--before-client', leaving.slice(0, 7)], /no client begins with .*see: tributary invite list/],
+      [['--before-client', leaving.slice(0, 7)], /one client begins with .*give at least 8 digits/],
       [['--before-client', leaving, '--to-version', '1'], /name either --before-client or --to-version/],
       [[], /name either --before-client or --to-version/],
       [['--to-version', '3'], /version 3 is the latest already/],
