@@ -55,11 +55,12 @@ async function rollBack({ store, identity, record, versions }: Library, { before
   );
   const lineage = { identity, plan, record, publishedMs: systemClock.nowMs() };
   const made = makeRollback(lineage, { latest: latest.row, target });
-  await audit.store.addVersion(made);
-  // Uses a round number up: clients that remember the last result expect its model in the round after it.
+  // Uses a round number up: clients that remember the last result expect its model in the round after it. First: interrupted, it costs a number, and no
+  // version stands without one.
   const roundIndex = ((await store.rounds()).at(-1)?.roundIndex ?? -1) + 1;
   await audit.store.openRound(roundIndex, made.modelHash, 0);
   await audit.store.voidRound(roundIndex, 0, `rolled back to version ${target.row.version}`);
+  await audit.store.addVersion(made);
   const withdrawn = versions.slice(target.row.version + 1).map(({ row }) => row.version);
   return { version: made.version, rolledBackTo: target.row.version, withdrawn, modelHash: made.modelHash };
 }

@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { rollback } from '../../coordinator/commands/adapters-rollback.ts';
 import type { CoordinatorOptions } from '../../coordinator/coordinator.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
@@ -103,6 +104,33 @@ describe('spent budget', () => {
       );
       assert.equal(versions.at(-1)!.row.modelHash, versions[1]!.row.modelHash);
       await world.coordinator.close();
+    } finally {
+      rmSync(stateFolder, { recursive: true, force: true });
+    }
+  });
+
+  it('[SPB-3] a rollback that is interrupted leaves no version without its number, and can be made again', async () => {
+    const stateFolder = mkdtempSync(join(tmpdir(), 'tributary-spent-'));
+    try {
+      const plan = planWith(1, { noiseMultiplier: 1, epsilon: 1000 });
+      assert.equal((await federate(await begin(plan, { stateFolder }))).end.status, 'completed');
+      const again = () =>
+        rollback({ state: stateFolder, toVersion: '0' }, { report: () => undefined } as unknown as CommandContext);
+      const database = new DatabaseSync(join(stateFolder, 'coordinator.sqlite'));
+      const counts = () =>
+        ['rounds', 'versions'].map((table) => Number(database.prepare(`SELECT count(*) AS n FROM ${table}`).get()!.n));
+      for (const [table, left] of [
+        ['rounds', [1, 2]],
+        ['versions', [2, 2]],
+      ] as const) {
+        database.exec(`CREATE TRIGGER full BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'disk full'); END`);
+        await assert.rejects(again(), /disk full/);
+        database.exec('DROP TRIGGER full');
+        assert.deepEqual(counts(), left, table);
+      }
+      await again();
+      assert.deepEqual(counts(), [3, 3]);
+      database.close();
     } finally {
       rmSync(stateFolder, { recursive: true, force: true });
     }

@@ -47,6 +47,22 @@ function checkSpread(values: readonly number[], deviation: number): void {
   assert.ok(Math.abs(fit) < 5, `χ² ${fit}`);
 }
 
+/** P[mean + y] / P[mean] times e^(|y|/scale − 7/10), in units of 2^-53, from fractions. */
+function keptProbability(mean: number, y: number, scale: number): bigint {
+  const one = 1n << 400n;
+  let value = one;
+  for (let index = 1; index <= y; index++) value = (value * BigInt(mean)) / BigInt(mean + index);
+  for (let index = 0; index < -y; index++) value = (value * BigInt(mean - index)) / BigInt(mean);
+  // e^x for x = |y|/scale − 7/10 with both signs.
+  const [numerator, denominator] = [BigInt(10 * Math.abs(y) - 7 * scale), BigInt(10 * scale)];
+  let [term, sum] = [one, one];
+  for (let index = 1n; index < 200n; index++) {
+    term = (term * numerator) / (denominator * index);
+    sum += term;
+  }
+  return (value * sum) >> (400n + 347n);
+}
+
 const logFactorial = (n: number): number => {
   let sum = 0;
   for (let index = 2; index <= n; index++) sum += Math.log(index);
@@ -164,6 +180,48 @@ describe('samplers of noise', () => {
       assert.ok(Math.abs(fit) < 5, `χ² ${fit}`);
     });
   }
+
+  for (const [mean, scale] of [
+    [16, 4],
+    [400, 20],
+    [2 ** 20, 1024],
+  ] as const)
+    it(`[DPN-11/${mean}] skellam-sampler: a Poisson proposal is kept with its exact probability, to the last of 53 bits`, () => {
+      for (const y of [1, -3, Math.min(150, 3 * scale), -Math.min(15, scale)]) {
+        const size = Math.abs(y);
+        /** Whether the proposal is kept where the uniform number begins with these 53 bits, and goes on with zeros or ones. */
+        const isKept = (uniform: number, rest: number): boolean => {
+          const numbers = [size % scale, uniform];
+          // The rest of the size is taken, and `size / scale` whole scales are added.
+          const coins = [...Array.from({ length: 1 + Math.floor(size / scale) }, () => false), true, false];
+          const words = [y < 0 ? 1 : 0];
+          let rejected = false;
+          const random: RandomIntegers = {
+            below: () => {
+              if (numbers.length > 0) return numbers.shift()!;
+              rejected = true;
+              throw new Error('a further proposal');
+            },
+            coin: () => coins.shift() ?? assert.fail('a further coin'),
+            word: () => words.shift() ?? rest,
+          };
+          try {
+            assert.equal(poisson(random, mean)(), mean + y);
+          } catch (thrown) {
+            if (!rejected) throw thrown;
+          }
+          return !rejected;
+        };
+        let [low, high] = [0, 2 ** 53 - 1];
+        while (high - low > 1) {
+          const middle = Math.floor((low + high) / 2);
+          if (isKept(middle, 2 ** 32 - 1)) low = middle;
+          else high = middle;
+        }
+        const probability = keptProbability(mean, y, scale);
+        assert.ok(BigInt(low) <= probability && probability <= BigInt(high + 1), `${y}: ${low} for ${probability}`);
+      }
+    });
 
   it('[DPN-9] what survives vanished clients still has the variance that was sized for it', () => {
     const random = seeded(9);
