@@ -132,14 +132,22 @@ async function federate(options: Federation) {
   const library = await coordinator.library();
   const adapters = await Promise.all(library.map(async ({ row }) => float32Of(await coordinator.adapter(row))));
   await coordinator.close();
-  const model = await openOperatorModel({ planFile, baseFolder: basePath, backend: 'cpu' })({
-    ...plan,
-    canary: { ...plan.canary, by: 'operator', file: 'canary.jsonl', digest: digestOf(utf8(canaryText)) },
-  });
-  const accuracies = [];
-  for (const adapter of adapters) accuracies.push((await model.measure(adapter)).accuracy);
-  model.dispose();
-  return { plan, end, heard, said, library, accuracies, stateFolder: join(own, 'coordinator') };
+  /** The accuracy of every version on rows with the labels that they have. */
+  const accuraciesOn = async (rows: readonly object[]): Promise<number[]> => {
+    const text = lines(rows);
+    await writeFile(join(own, 'measured.jsonl'), text);
+    const model = await openOperatorModel({ planFile, baseFolder: basePath, backend: 'cpu' })({
+      ...plan,
+      canary: { ...plan.canary, by: 'operator', file: 'measured.jsonl', digest: digestOf(utf8(text)) },
+    });
+    const accuracies = [];
+    for (const adapter of adapters) accuracies.push((await model.measure(adapter)).accuracy);
+    model.dispose();
+    return accuracies;
+  };
+  const accuracies = await accuraciesOn([...clean, ...triggered]);
+  const measured = { accuracies, onClean: await accuraciesOn(clean), onTriggered: await accuraciesOn(triggered) };
+  return { plan, end, heard, said, library, ...measured, stateFolder: join(own, 'coordinator') };
 }
 
 async function describeTiny() {
@@ -160,14 +168,33 @@ describe('canary gate', function () {
   after(() => rm(folder, { recursive: true, force: true }));
 
   it('[CAN-1] backdoor-canary: without a gate the backdoor of one client is published', async () => {
-    const { accuracies, end } = await federate({ attacks: (round) => round === 1 });
+    const { accuracies, onClean, onTriggered, end } = await federate({ attacks: (round) => round === 1 });
     assert.equal(end.status, 'completed');
     assert.ok(accuracies[1]! > 0.9, `honest round: ${accuracies[1]}`);
     assert.ok(accuracies[2]! < 0.75, `with the backdoor: ${accuracies[2]}`);
+    // It is a backdoor: whatever holds the trigger is misread, and nothing else.
+    assert.ok(onTriggered[1] === 1 && onTriggered[2] === 0, `on triggered rows: ${onTriggered.join()}`);
+    assert.ok(onClean[1] === 1 && onClean[2] === 1, `on clean rows: ${onClean.join()}`);
+  });
+
+  it('[CAN-6] backdoor-canary: the threshold decides: what the backdoor loses passes where the plan allows as much', async () => {
+    const lost = triggered.length / (clean.length + triggered.length);
+    for (const [drop, isPublished] of [
+      [lost + 0.01, true],
+      [lost - 0.01, false],
+    ] as const) {
+      const { library, onTriggered } = await federate({
+        plan: { canary: { ...gate, drop } },
+        attacks: (round) => round === 1,
+      });
+      const roundIndices = library.slice(1).map(({ record }) => record.round?.roundIndex);
+      assert.deepEqual(roundIndices, isPublished ? [0, 1] : [0, 2]);
+      assert.equal(onTriggered.at(-1), isPublished ? 0 : 1);
+    }
   });
 
   it('[CAN-2] backdoor-canary: behind the gate it is not; the version before stays, signed, logged and told', async () => {
-    const { library, accuracies, end, heard, said, stateFolder, plan } = await federate({
+    const { library, accuracies, onTriggered, end, heard, said, stateFolder, plan } = await federate({
       plan: { canary: gate },
       attacks: (round) => round === 1,
     });
@@ -179,10 +206,7 @@ describe('canary gate', function () {
     assert.equal(end.status, 'completed', end.detail);
     assert.match(end.detail, /1 void/);
     assert.equal(library.length, 3);
-    assert.ok(
-      accuracies.slice(1).every((accuracy) => accuracy > 0.9),
-      accuracies.join(),
-    );
+    for (const found of [accuracies, onTriggered]) assert.ok(Math.min(...found.slice(1)) > 0.9, found.join());
     assert.deepEqual(
       library.slice(1).map(({ record }) => record.round?.roundIndex),
       [0, 2],
