@@ -7,6 +7,7 @@
 import { fromHex, toHex } from '../../shared/core/bytes.ts';
 import type { ClientId, Digest, FederationId } from '../../shared/core/ids.ts';
 import { openWithdrawal } from '../../shared/identity/withdrawal.ts';
+import { keysOfSite } from '../enrolment/rotated-keys.ts';
 import type { CoordinatorBlobs } from '../store/blobs.ts';
 import type { CoordinatorStore } from '../store/store.ts';
 import { forgetNoise } from './central-noise.ts';
@@ -58,10 +59,13 @@ export async function eraseWithdrawn({
   for (const roundIndex of new Set(erased.map((update) => update.roundIndex))) await forgetNoise(store, roundIndex);
 }
 
-/** Rounds of which this client's own withdrawal erased the updates, ascending. */
-export async function roundsErasedFor({ log }: Pick<CoordinatorStore, 'log'>, clientId: ClientId): Promise<number[]> {
-  const own = (await log.retained()).filter((update) => update.clientId === clientId && !update.isMasked);
-  return own.map(({ roundIndex }) => roundIndex).sort((left, right) => left - right);
+/** Rounds of which a site's own withdrawal erased the updates, ascending. */
+export async function roundsErasedFor(
+  { log }: Pick<CoordinatorStore, 'log'>,
+  keys: readonly ClientId[],
+): Promise<number[]> {
+  const own = (await log.retained()).filter(({ clientId, isMasked }) => keys.includes(clientId) && !isMasked);
+  return [...new Set(own.map(({ roundIndex }) => roundIndex))].sort((left, right) => left - right);
 }
 
 /**
@@ -86,14 +90,16 @@ export async function erasedBy(
   const signed: ClientId[] = [];
   for (const { clientId } of updates) {
     const evidence = await store.documents.get(`withdrawal/${clientId}`);
-    const key = keys.get(clientId);
-    if (evidence === null || key === undefined) continue;
+    if (evidence === null) continue;
     const bytes = fromHex(evidence);
     const opened = openWithdrawal(
       { withdrawal: toHex(bytes.subarray(0, -64)), signature: toHex(bytes.subarray(-64)) },
       federationId,
     );
-    if (opened.ok && opened.value.isSignedBy(fromHex(key))) signed.push(clientId);
+    // By the key of that time, or by the one that took its place.
+    const key = opened.ok ? keys.get(opened.value.clientId) : undefined;
+    if (!opened.ok || key === undefined || !opened.value.isSignedBy(fromHex(key))) continue;
+    if ((await keysOfSite(store, opened.value.clientId)).includes(clientId)) signed.push(clientId);
   }
   return signed;
 }

@@ -162,12 +162,13 @@ export function createGate(options: GateOptions): Gate {
         onRejected(null, refused);
         return { status: 403, body: { ok: false, violation: refused } };
       }
-      const { clientId } = client;
-      await store.documents.put(`withdrawal/${clientId}`, toHex(opened.value.evidence));
       // A site leaves with all of its keys.
-      const keys = await keysOfSite(store, clientId);
-      for (const key of keys) await store.revokeClient(key);
-      await options.onWithdrawn(clientId);
+      const keys = await keysOfSite(store, client.clientId);
+      for (const key of keys) {
+        await store.documents.put(`withdrawal/${key}`, toHex(opened.value.evidence));
+        await store.revokeClient(key);
+        await options.onWithdrawn(key);
+      }
       const versions = checkLineage(await store.versions(), { coordinatorKey: identity.publicKey, federation: record });
       const plan = parsePlan(JSON.parse(record.plan), 'the plan of the federation');
       const { direct, all } = contributionsOf(versions, keys, plan);
@@ -176,7 +177,7 @@ export function createGate(options: GateOptions): Gate {
         versions.map((version) => version.record),
       );
       const phases = [...new Set(all.flatMap((version) => names[version] ?? []))];
-      const erased = await roundsErasedFor(store, clientId);
+      const erased = await roundsErasedFor(store, keys);
       const answer = { status: 'withdrawn', direct, all, phases, latest: versions.length - 1, erased };
       return { status: 200, body: answer };
     },

@@ -10,6 +10,8 @@ import { nodePlatform } from '../../../client/platform/node.node.ts';
 import { emptyJournal } from '../../../client/platform/ports.ts';
 import { createAuditLog } from '../../../coordinator/audit/audit-log.ts';
 import { createRegistry } from '../../../coordinator/enrolment/registry.ts';
+import { keysOfSite } from '../../../coordinator/enrolment/rotated-keys.ts';
+import { lastWithout } from '../../../coordinator/library/contributions.ts';
 import { memoryState } from '../../../coordinator/store/state.ts';
 import { socketServer } from '../../../coordinator/transport/socket-server.ts';
 import { runCommandLine } from '../../../shared/command-line/program.ts';
@@ -17,11 +19,18 @@ import { toHex } from '../../../shared/core/bytes.ts';
 import { systemClock } from '../../../shared/core/system-clock.ts';
 import { engineCrypto } from '../../../shared/crypto/engine.ts';
 import { fingerprint, identityFromSeed } from '../../../shared/crypto/identity.ts';
-import { judgeMember, rotationOverlapMs } from '../../../shared/identity/certificate.ts';
+import {
+  encodeCertificate,
+  judgeMember,
+  readCertificate,
+  rotationOverlapMs,
+  signRotation,
+} from '../../../shared/identity/certificate.ts';
 import { type Consortium, consortiumHashOf, encodeConsortium } from '../../../shared/identity/consortium.ts';
 import { readDocument, requestFormat, writeDocument } from '../../../shared/identity/documents.ts';
 import { type IdentityDocument, revokeSerials, signDocument } from '../../../shared/identity/office.ts';
 import { openRevocations } from '../../../shared/identity/revocations.ts';
+import { sealWithdrawal, withdrawalAnswerSchema } from '../../../shared/identity/withdrawal.ts';
 import { parsePolicy } from '../../../shared/plan/policy.ts';
 import { encodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { parseEnrolmentCode } from '../../../shared/protocol/enrolment-code.ts';
@@ -167,6 +176,28 @@ describe('client rotate', () => {
     assert.ok(!judge(old, list, nowMs + rotationOverlapMs + 60_000), 'and no longer');
     assert.ok(judge(rotated.bytes, list, nowMs + rotationOverlapMs + 60_000), 'the new one goes on');
     assert.equal(consortiumHashOf(consortium).length, 64);
+
+    // A site that leaves after it rotated leaves with its old key, too, and hears of what it contributed with either.
+    const next = identityFromSeed(await (await nodePlatform(at('site'))).identitySeed());
+    assert.deepEqual(await keysOfSite(store, next.clientId), [next.clientId, identity.clientId]);
+    assert.deepEqual(
+      await keysOfSite(store, identity.clientId),
+      [identity.clientId],
+      'an old key speaks for no new one',
+    );
+    const withdrawal = sealWithdrawal(next, federationId, systemClock.nowMs());
+    const left = await platform.requestJson(`${coordinator.url}/v1/withdraw`, 5000, withdrawal);
+    assert.deepEqual(withdrawalAnswerSchema.parse(left.body).direct, [1, 2]);
+    for (const { clientId } of [identity, next]) assert.equal((await store.client(clientId))?.status, 'revoked');
+    assert.equal(lastWithout(library, await keysOfSite(store, next.clientId)).row.version, 0);
+
+    // The quorum signs a member, not the certificate that is brought along with it: of somebody else it counts for nothing.
+    const read = readCertificate(rotated.bytes);
+    assert.ok(read.ok && read.value.certificate.rotation !== null);
+    const { certificate } = read.value;
+    const forged = { ...certificate, rotation: { previous: old, signature: signRotation(next, certificate.member) } };
+    await store.documents.put(`certificate/${next.clientId}`, toHex(encodeCertificate(forged)));
+    assert.deepEqual(await keysOfSite(store, next.clientId), [next.clientId]);
   });
 
   it('[RTC-2] says what is missing: a state, a consortium, a proposal', async () => {

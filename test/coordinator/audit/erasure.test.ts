@@ -6,6 +6,8 @@ import type { CoordinatorState } from '../../../coordinator/store/state.ts';
 import { memoryState } from '../../../coordinator/store/state.ts';
 import { bytesOf, toHex } from '../../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
+import type { Identity } from '../../../shared/crypto/identity.ts';
+import { encodeCertificate, encodeMember, signRotation } from '../../../shared/identity/certificate.ts';
 import { sealWithdrawal, withdrawalAnswerSchema } from '../../../shared/identity/withdrawal.ts';
 import type { FakeClient } from '../fake-client.ts';
 import { joinClient } from '../fake-client.ts';
@@ -155,6 +157,28 @@ describe('erasure', () => {
     assert.equal(await state.store.documents.get('noise/1'), 'cd'.repeat(32));
   });
 
+  it('[ERS-6] who withdraws after its key was rotated takes along what it sent with the old one, and leaves with both', async () => {
+    const [, { identity: next }, { identity: old }] = clients;
+    const memberOf = ({ clientId, publicKey }: Identity, epoch: number) => {
+      const names = { consortium: 'ab'.repeat(32) as Digest, clientId, publicKey, organisation: 'Clinic' };
+      return encodeMember({ ...names, notBeforeMs: 0, notAfterMs: 1, serial: 'a1'.repeat(16) as never, epoch });
+    };
+    const previous = encodeCertificate({ member: memberOf(old, 0), signatures: [], rotation: null });
+    const member = memberOf(next, 1);
+    const rotation = { previous, signature: signRotation(old, member) };
+    const certificate = encodeCertificate({ member, signatures: [], rotation });
+    await state.store.documents.put(`certificate/${next.clientId}`, toHex(certificate));
+    await playRound(clients, [1, null, 3]);
+    await playRound(clients, [4, 5, null]);
+    assert.deepEqual((await withdraw(world, clients[1])).erased, [0, 1]);
+    assert.deepEqual(await there(state), [
+      [false, false],
+      [false, false],
+    ]);
+    for (const roundIndex of [0, 1]) assert.deepEqual(await audit(state, roundIndex), ['updates-erased']);
+    for (const { clientId } of [old, next]) assert.equal((await state.store.client(clientId))?.status, 'revoked');
+  });
+
   it('[ERS-5] masked vectors stay, and so does an equal update of a round that is open', async () => {
     const bare = memoryState(seededEntropy(83));
     const { store, blobs } = bare;
@@ -181,7 +205,7 @@ describe('erasure', () => {
       [true, true],
       [false, true],
     ]);
-    assert.deepEqual(await roundsErasedFor(store, left), [1]);
+    assert.deepEqual(await roundsErasedFor(store, [left]), [1]);
     assert.deepEqual(await withdrawnAmong(store, [left, right]), new Set([left]));
   });
 });

@@ -156,6 +156,17 @@ describe('certificates of membership', () => {
     const elsewhere = memberOf({ ...member, organisation: 'Other' });
     const moving = { previous, signature: signRotation(site, encodeMember(elsewhere)) };
     assert.match(refusal(certify(elsewhere, [admins[2]!], moving)), /does not go on/);
+    for (const notBeforeMs of [nowMs - 2 * day, nowMs + 30 * day]) {
+      const untimely = memberOf({ ...member, notBeforeMs, notAfterMs: nowMs + 60 * day });
+      const late = { previous, signature: signRotation(site, encodeMember(untimely)) };
+      assert.match(
+        refusal(certify(untimely, [admins[2]!], late), null, nowMs + 31 * day),
+        /was not valid when it was replaced/,
+        'an expired key replaces itself by none',
+      );
+    }
+    const unreadable = { ...rotation, previous: Uint8Array.of(1, 2, 3) };
+    assert.match(refusal(certify(member, [admins[2]!], unreadable)), /^bad-frame/);
   });
 
   it('[CRT-6] a list of revocations is signed by the quorum, never goes back, and is good for a day', () => {
