@@ -1,7 +1,8 @@
 /** Decoders of what coordinator and clients say to each other between enrolment and the end of a federation. */
 import * as z from 'zod/mini';
+import { openRecordCharges } from '../../client/record-charges.ts';
 import { readIncoming } from '../../client/transport/incoming.ts';
-import { fromHex } from '../../shared/core/bytes.ts';
+import { fromHex, utf8 } from '../../shared/core/bytes.ts';
 import type { SessionId } from '../../shared/core/ids.ts';
 import { openWithdrawal, sealWithdrawal } from '../../shared/identity/withdrawal.ts';
 import { acceptFormat } from '../../shared/protocol/bodies.ts';
@@ -118,7 +119,13 @@ function clientTargets(): ByteTarget[] {
   const decoded = decodeMessage(parts, envelope);
   if (!decoded.ok) throw new Error('the envelope is ours');
   const { body } = decoded.value;
+  const charge = { recordCount: 40, stepsPerRound: 5, noiseMultiplier: 1.1, numbers: 3 };
   return [
+    {
+      name: 'charges of records',
+      samples: [utf8(JSON.stringify([charge, { ...charge, recordCount: 50 }]))],
+      decode: (bytes) => openRecordCharges({ read: async () => bytes, write: async () => undefined }, federationId),
+    },
     { name: 'envelope, frame', samples: [envelope], decode: open },
     {
       name: 'envelope',
