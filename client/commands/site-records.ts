@@ -31,8 +31,19 @@ export const heldOutShare = 0.1;
 /** Decides together with its text on which side a row stands, for ever: a row that was evaluated on is never trained on. */
 const heldOutSeed = 1;
 
-/** Goes through the files once. @throws UsageError `bad-option`; as the readers of records do. */
+/** Goes through the files once. @throws UsageError `bad-option`, `no-rows`; as the readers of records do. */
 export async function readSite(files: SiteFiles): Promise<SiteRecords> {
+  const records = await readSides(files);
+  if (records.train.count > 0) return records;
+  const { count } = records.heldOut;
+  const held = files.heldOut === undefined && count > 0 ? `: all ${count} are held out, see --held-out-fraction` : '';
+  throw new UsageError(
+    'no-rows',
+    `${files.train} leaves no row to train on${held}; a site takes part with its own rows`,
+  );
+}
+
+async function readSides(files: SiteFiles): Promise<SiteRecords> {
   const { train, heldOut, heldOutFraction } = files;
   if (heldOut === undefined) return splitFile(train, heldOutFraction ?? heldOutShare, files);
   if (heldOutFraction !== undefined)

@@ -32,7 +32,7 @@ function progressOf(event: ClientEvent): (ProgressOptions & { readonly done: num
 export function describeEvent(event: ClientEvent, verbose: boolean): string | null {
   switch (event.type) {
     case 'waiting-for-approval':
-      return `waiting for approval: read this fingerprint to the coordinator's operator: ${event.fingerprint}`;
+      return `waiting for approval: read this fingerprint to the administrator of the consortium who calls, or without one to the coordinator's operator: ${event.fingerprint}`;
     case 'enrolled':
       return `enrolled with ${event.url}`;
     case 'connected':

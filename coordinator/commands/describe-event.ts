@@ -36,7 +36,7 @@ export function describeEvent(event: CoordinatorProgress, stateFolder: string, v
       const next =
         event.status === 'approved'
           ? ''
-          : `; it waits: compare fingerprints, then: tributary invite approve FINGERPRINT --state ${stateFolder}`;
+          : `; it waits: compare fingerprints, then: tributary invite approve FINGERPRINT --state ${stateFolder}; under a consortium: tributary invite requests --out FOLDER --state ${stateFolder}`;
       return `enrolled "${event.name}" as ${shorten(event.clientId)} (${event.status})${next}`;
     }
     case 'client-joined':

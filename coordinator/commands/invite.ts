@@ -2,22 +2,23 @@
  * `tributary invite`: makes enrolment codes, lists them with the clients that came, approves and revokes clients. Works beside a running
  * coordinator: both look into the same database, and the coordinator asks it anew for every connection and every message that counts.
  */
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
+import { fileText, writeText } from '../../shared/command-line/files.node.ts';
 import { formatTable } from '../../shared/command-line/table.ts';
 import { fromHex } from '../../shared/core/bytes.ts';
-import { errorMessage, UsageError } from '../../shared/core/errors.ts';
+import { UsageError } from '../../shared/core/errors.ts';
 import { systemClock } from '../../shared/core/system-clock.ts';
 import { systemEntropy } from '../../shared/crypto/entropy.ts';
-import { fingerprint } from '../../shared/crypto/identity.ts';
+import { fingerprint, type Identity } from '../../shared/crypto/identity.ts';
 import { readDocument, requestFormat, writeDocument } from '../../shared/identity/documents.ts';
 import { encodeCanonical } from '../../shared/protocol/canonical.ts';
+import type { Violation } from '../../shared/protocol/violations.ts';
 import { createAuditLog } from '../audit/audit-log.ts';
 import { openAudit } from '../audit/open-audit.ts';
 import { approveFingerprint, createInvite, revokeFingerprint } from '../enrolment/invites.ts';
-import { createRegistry } from '../enrolment/registry.ts';
+import { createRegistry, type Registry } from '../enrolment/registry.ts';
 import type { CoordinatorState } from '../store/state.ts';
 import { openExistingState } from '../store/state.ts';
 import type { ClientRecord, CoordinatorStore, FederationRecord } from '../store/store.ts';
@@ -113,10 +114,15 @@ async function makeInvite({ state: folder, ...options }: InviteOptions, context:
       throw new UsageError('bad-option', `--url must be the coordinator's address, https://… or http://…; ${found}`);
     }
     const ports = { store, identity, record, clock: systemClock, entropy: systemEntropy };
-    const { code, expiresMs } = await createInvite({ organisation, approval, url }, ports);
+    const { code, expiresMs, ...made } = await createInvite({ organisation, approval, url }, ports);
     const expires = new Date(expiresMs).toISOString();
-    context.log(`for "${organisation}", once, until ${expires}; the site runs: tributary client --invite CODE …`);
-    context.report({ code, organisation, approval, url, expires }, code);
+    const next = 'the site runs: tributary client --invite-file FILE --state FOLDER --train ROWS';
+    context.log(`for "${organisation}", once, until ${expires}; ${next}`);
+    if (made.consortium !== null)
+      context.log(
+        `it pins the consortium with fingerprint ${made.consortium}: the site compares it with an administrator's`,
+      );
+    context.report({ code, organisation, url, expires, ...made }, code);
   });
 }
 
@@ -129,11 +135,17 @@ const clientDocument = (client: ClientRecord) => ({
   enrolled: new Date(client.enrolledMs).toISOString(),
 });
 
+/** What the consortium says of a client, in a table. */
+const certificateText = (fault: Violation | null): string =>
+  fault === null ? 'good' : fault.code === 'pending-client' ? 'not signed yet' : fault.detail;
+
 async function listInvites(folder: string, context: CommandContext): Promise<void> {
-  const [invites, clients] = await withState(folder, async ({ store }) => [
-    await store.invites(),
-    await store.clients(),
-  ]);
+  const { invites, clients, isCertified, faults } = await withState(folder, async ({ store, identity }) => {
+    const registry = registryOf(store, identity);
+    const all = await store.clients();
+    const judged = await Promise.all(all.map(({ clientId }) => registry.judge(clientId)));
+    return { invites: await store.invites(), clients: all, isCertified: registry.facts() !== null, faults: judged };
+  });
   const nowMs = systemClock.nowMs();
   const codes = invites.map(({ organisation, approval, expiresMs, redeemedBy }) => ({
     organisation,
@@ -142,7 +154,10 @@ async function listInvites(folder: string, context: CommandContext): Promise<voi
     status: redeemedBy !== null ? ('used' as const) : expiresMs <= nowMs ? ('expired' as const) : ('open' as const),
     redeemedBy,
   }));
-  const members = clients.map(clientDocument);
+  const members = clients.map((client, index) => ({
+    ...clientDocument(client),
+    ...(isCertified ? { certificate: certificateText(faults[index] ?? null) } : {}),
+  }));
   const text = [
     formatTable(
       [{ heading: 'code for' }, { heading: 'approval' }, { heading: 'status' }, { heading: 'expires' }],
@@ -155,6 +170,7 @@ async function listInvites(folder: string, context: CommandContext): Promise<voi
         { heading: 'name' },
         { heading: 'organisation' },
         { heading: 'status' },
+        ...(isCertified ? [{ heading: 'certificate' }] : []),
         { heading: 'fingerprint' },
       ],
       members.map((client) => [
@@ -162,6 +178,7 @@ async function listInvites(folder: string, context: CommandContext): Promise<voi
         client.name,
         client.organisation,
         client.status,
+        ...('certificate' in client ? [client.certificate] : []),
         client.fingerprint,
       ]),
     ),
@@ -180,7 +197,7 @@ async function writeRequests(folder: string, out: string, context: CommandContex
     const bytes = encodeCanonical(requestFormat, { publicKey: fromHex(publicKey), organisation });
     const about = { organisation, fingerprint: fingerprint(fromHex(publicKey)) };
     const file = join(out, `request-${shorten(clientId)}.json`);
-    await writeFile(file, writeDocument('request', bytes, about));
+    await writeText(file, writeDocument('request', bytes, about));
     written.push({ file, ...about });
   }
   const lines = written.map(({ file, organisation }) => `${file}: "${organisation}"`);
@@ -192,22 +209,28 @@ async function writeRequests(folder: string, out: string, context: CommandContex
 }
 
 async function takeDocuments(folder: string, files: readonly string[], context: CommandContext): Promise<void> {
-  const documents = await Promise.all(
-    files.map(async (file) => {
-      const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-        throw new UsageError('unreadable-file', `cannot read ${file}: ${errorMessage(cause)}`, { cause });
-      });
-      return readDocument(text, file);
-    }),
-  );
+  const documents: { readonly file: string; readonly document: ReturnType<typeof readDocument> }[] = [];
+  for (const file of files) documents.push({ file, document: readDocument(await fileText(file), file) });
   const taken = await withState(folder, async ({ store, identity }) => {
-    const log = createAuditLog({ store: store.log, identity, clock: systemClock });
-    const registry = createRegistry({ store, log, clock: systemClock, entropy: systemEntropy });
+    const registry = registryOf(store, identity);
     const said: string[] = [];
-    for (const document of documents) said.push(await registry.take(document));
+    for (const { file, document } of documents) {
+      said.push(
+        await registry.take(document).catch((thrown: unknown) => {
+          if (!(thrown instanceof UsageError)) throw thrown;
+          const before = said.length === 0 ? '' : `; taken before it: ${said.join(', ')}`;
+          throw new UsageError(thrown.code, `${file}: ${thrown.message}${before}`, { cause: thrown });
+        }),
+      );
+    }
     return said;
   });
   context.report({ taken }, taken.map((what) => `took ${what}`).join('\n'));
+}
+
+function registryOf(store: CoordinatorStore, identity: Identity): Registry {
+  const log = createAuditLog({ store: store.log, identity, clock: systemClock });
+  return createRegistry({ store, log, clock: systemClock, entropy: systemEntropy });
 }
 
 async function change(
@@ -216,6 +239,15 @@ async function change(
   act: (store: CoordinatorStore, wanted: string) => Promise<ClientRecord>,
   context: CommandContext,
 ): Promise<void> {
-  const client = clientDocument(await withState(folder, ({ store }) => act(store, wanted)));
+  const client = clientDocument(
+    await withState(folder, async ({ store }) => {
+      if (act === approveFingerprint && (await store.documents.get('consortium')) !== null)
+        throw new UsageError(
+          'consortium-decides',
+          'a consortium says who is a member here: tributary invite requests writes what its administrators sign, and tributary invite take lets the client in',
+        );
+      return act(store, wanted);
+    }),
+  );
   context.report(client, `"${client.name}" of "${client.organisation}" is ${client.status}`);
 }

@@ -97,9 +97,11 @@ export function createGate(options: GateOptions): Gate {
     if (refused !== null) return refuse(refused);
     if (client.status === 'revoked') return refuse(clientRevoked());
     if (client.status === 'pending') {
-      return refuse(
-        violation('pending-client', 'ask the operator to compare and approve the fingerprint of this client'),
+      const pending = violation(
+        'pending-client',
+        'ask the operator to compare and approve the fingerprint of this client',
       );
+      return refuse((await options.judgeMember(clientId)) ?? pending);
     }
     const uncertified = await options.judgeMember(clientId);
     if (uncertified !== null) return refuse(uncertified);

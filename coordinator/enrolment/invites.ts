@@ -7,7 +7,7 @@ import type { Clock, Entropy } from '../../shared/core/ports.ts';
 import { digestOf } from '../../shared/crypto/hash.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
 import { fingerprint } from '../../shared/crypto/identity.ts';
-import { consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
+import { consortiumFingerprint, consortiumHashOf, decodeConsortium } from '../../shared/identity/consortium.ts';
 import { formatEnrolmentCode } from '../../shared/protocol/enrolment-code.ts';
 import { nonceBytes } from '../../shared/protocol/handshake.ts';
 import { type Violation, violation } from '../../shared/protocol/violations.ts';
@@ -23,6 +23,16 @@ export interface InviteRequest {
   readonly url: string;
 }
 
+/** An invite that was made. */
+export interface CreatedInvite {
+  readonly code: string;
+  readonly expiresMs: number;
+  /** `manual` wherever a consortium decides. */
+  readonly approval: InviteRequest['approval'];
+  /** Fingerprint of the consortium that the code pins, or null. */
+  readonly consortium: string | null;
+}
+
 /** Makes an invite and returns its code, which is shown once: only the hash of its token is stored. */
 export async function createInvite(
   request: InviteRequest,
@@ -33,7 +43,7 @@ export async function createInvite(
     readonly clock: Clock;
     readonly entropy: Entropy;
   },
-): Promise<{ readonly code: string; readonly expiresMs: number }> {
+): Promise<CreatedInvite> {
   const { organisation, url } = request;
   const { store, identity, record, clock, entropy } = ports;
   const token = entropy.bytes(nonceBytes);
@@ -48,6 +58,8 @@ export async function createInvite(
   return {
     code: formatEnrolmentCode({ url, federationId, coordinatorKey: identity.publicKey, token, approval, consortium }),
     expiresMs,
+    approval,
+    consortium: decoded?.ok ? consortiumFingerprint(decoded.value) : null,
   };
 }
 

@@ -172,7 +172,7 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
       if (bytes === null)
         return violation(
           'pending-client',
-          'the consortium has to sign the certificate of this client: it compares its fingerprint',
+          'an administrator of the consortium has to compare the fingerprint of this client and sign its certificate',
         );
       const judged = judgeMember(bytes, facts);
       return judged.ok ? null : judged.error;

@@ -2,13 +2,14 @@
 import type { Command } from 'commander';
 import { UsageError } from '../core/errors.ts';
 import { describeCanary } from '../plan/canary.ts';
+import { updatesNeeded } from '../plan/groups.ts';
 import { plansAhead, sourcesOf } from '../plan/phases.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planHashOf } from '../plan/plan.ts';
 import { judgePlan } from '../plan/policy.ts';
 import { describePhasesPrivacy, describePrivacy } from '../plan/privacy.ts';
 import { readPlan, readPolicy } from '../plan/read-plan.node.ts';
-import { askedOfAll, describeMasking } from '../plan/secure-aggregation.ts';
+import { askedOfAll, describeMasking, groupSizeOf } from '../plan/secure-aggregation.ts';
 import { describeStrategies } from '../plan/training.ts';
 import { declarationOf } from '../update/low-rank-rules.ts';
 import { robustDeclarationOf } from '../update/robust-rules.ts';
@@ -148,13 +149,16 @@ function partLines(plan: Plan, base: BaseReport | null): string[] {
   const beyond =
     most === null ? '' : ` (${most} at most, drawn anew for every round; for more: secureAggregation.groupSize)`;
   const asked = rounds.cohortSize === 'all' ? `all connected clients${beyond}` : `${rounds.cohortSize} clients`;
-  const spare = rounds.cohortSize === 'all' ? '' : `; ${rounds.cohortSize - rounds.quorum} may be missing`;
+  const least = groupSizeOf(plan) === null ? updatesNeeded(plan) : rounds.quorum;
+  const beyondQuorum =
+    least === rounds.quorum ? '' : ` (the quorum is ${rounds.quorum}, and the rule ${aggregation.robust} needs more)`;
+  const spare = rounds.cohortSize === 'all' ? '' : `; ${rounds.cohortSize - least} may be missing`;
   const optimiser = `${training.schedule} learning rate ${training.learningRate}, batches of ${training.batchSize}`;
   const lines = [
     `  task          ${taskText(plan.task)}`,
     `  adapter       ${plan.adapter.method}`,
     `  local work    ${[`${local}, ${optimiser}, seed ${training.seed}`, ...describeStrategies(training)].join('; ')}`,
-    `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${rounds.quorum} updates${spare}`,
+    `  rounds        ${rounds.count}, asking ${asked}, publishing with at least ${least} updates${beyondQuorum}${spare}`,
     `  aggregation   ${aggregationText(aggregation)}`,
     `  gate          ${describeCanary(plan.canary).replace(/^gate: /, '')}`,
     `  privacy       ${describeMasking(plan)}`,

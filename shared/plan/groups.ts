@@ -5,6 +5,14 @@ import type { Problem } from './problems.ts';
 import type { RobustSettings } from './robustness.ts';
 import { groupSizeOf, type MaskingPlan } from './secure-aggregation.ts';
 
+/** Readable updates without which the rule of a plan answers nothing; at least the quorum. */
+export function updatesNeeded({
+  aggregation: { robust, hostileMax, bucketSize },
+  rounds,
+}: Pick<Parameters<typeof crossCheckGroups>[0], 'aggregation' | 'rounds'>): number {
+  return Math.max(rounds.quorum, robustDeclarationOf(robust).countMin(hostileMax) * bucketSize);
+}
+
 /** Cohorts of readable updates that are smaller than what their rule answers for: no round could ever be published. */
 function crossCheckCount({ aggregation, rounds }: Parameters<typeof crossCheckGroups>[0]): Problem[] {
   const { robust, hostileMax, bucketSize } = aggregation;

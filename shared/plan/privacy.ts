@@ -300,7 +300,7 @@ export interface SpentPrivacy {
 /** Reads the sentences of {@link spentStatement}; what is none of them promises nothing. */
 export function readStatement(statement: string): SpentPrivacy {
   const client =
-    /all that one client has: epsilon ([\d.e+-]+) of ([\d.e+-]+) at delta ([\d.e+-]+), .*?, (against everybody[^;]*)/.exec(
+    /all that one client has: epsilon ([\d.e+-]+) of ([\d.e+-]+) at delta ([\d.e+-]+), .*?, (against everybody[^;]*(?:; trusts the coordinator[^;]*)?)/.exec(
       statement,
     );
   if (client !== null) {

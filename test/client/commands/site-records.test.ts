@@ -48,6 +48,16 @@ describe('records of a site', () => {
     assert.equal((await read(1000, { heldOutFraction: 0 })).heldOut.count, 0);
   });
 
+  it('[SRC-9] of which none is left to train on are refused before anything is sent', async () => {
+    const empty = join(folder, 'empty.jsonl');
+    writeFileSync(empty, '');
+    for (const memoryRows of [0, 10])
+      await assert.rejects(read(memoryRows, { train: empty }), {
+        code: 'no-rows',
+        message: /leaves no row to train on;/,
+      });
+  });
+
   it('[SRC-3] examples are kept and given back', async () => {
     async function* examples() {
       for (const id of [3, 4, 5]) yield { ids: Int32Array.of(id, id), targets: Int32Array.of(1) };

@@ -48,7 +48,7 @@ describe('watch of a client', () => {
     assert.equal(
       written(events),
       [
-        "waiting for approval: read this fingerprint to the coordinator's operator: ABCD-EFGH",
+        "waiting for approval: read this fingerprint to the administrator of the consortium who calls, or without one to the coordinator's operator: ABCD-EFGH",
         'not connected (gone); next attempt in 1.5 s',
         'round 2: declined (policy-refused): too many rounds',
         'problem (late-update): the round is over',

@@ -53,10 +53,22 @@ describe('commands of a consortium', () => {
     assert.equal(empty.signatures, '1 of 2 that are needed');
     await done('consortium', 'sign', at('list.json'), ...signing(2), '--out', at('list.json'));
     await done('invite', 'take', at('consortium.json'), at('list.json'), '--state', at('state'));
+    const invited = await run('invite', '--organisation', 'H', '--state', at('state'), '--url', 'http://localhost:1');
+    assert.equal((invited.value as { approval: string }).approval, 'manual', 'what the code says');
+    assert.match(invited.errors, new RegExp(`pins the consortium with fingerprint ${String(made.fingerprint)}`));
     for (const seed of [5, 6]) {
       const pending = joinClient(world, seed);
-      await assert.rejects(pending, /pending-client/);
+      await assert.rejects(pending, /pending-client.*an administrator of the consortium has to/);
     }
+    const listed = async () =>
+      (await done('invite', 'list', '--state', at('state'))).clients as { certificate: string; fingerprint: string }[];
+    assert.deepEqual(
+      (await listed()).map(({ certificate }) => certificate),
+      ['not signed yet', 'not signed yet'],
+    );
+    const approved = await run('invite', 'approve', (await listed())[0]!.fingerprint, '--state', at('state'));
+    assert.deepEqual([approved.code, /a consortium says who is a member/.test(approved.errors)], [2, true]);
+    assert.equal((await run('invite', 'requests', '--out', at('nowhere'), '--state', at('state'))).code, 2);
     mkdirSync(at('requests'));
     await done('invite', 'requests', '--out', at('requests'), '--state', at('state'));
     const files = readdirSync(at('requests'));
@@ -80,6 +92,22 @@ describe('commands of a consortium', () => {
     }
     const statuses = (await state.store.clients()).map(({ status }) => status);
     assert.deepEqual(statuses, ['approved', 'approved']);
+    const [gone] = files.map((file) => at(`cert-${file}`));
+    const revoke = [
+      'consortium',
+      'revoke',
+      gone!,
+      '--list',
+      at('list.json'),
+      ...signing(1),
+      '--out',
+      at('list-2.json'),
+    ];
+    await done(...revoke);
+    await done('consortium', 'sign', at('list-2.json'), ...signing(2), '--out', at('list-2.json'));
+    const half = await run('invite', 'take', at('list-2.json'), at('list.json'), '--state', at('state'));
+    assert.match(half.errors, /list\.json: .* is not newer than list 2; taken before it: list 2 of revocations with 1/);
+    assert.deepEqual((await listed()).map(({ certificate }) => certificate).sort(), ['good', 'it was revoked']);
   });
 
   it('[CNC-3] overwrites no key and no consortium, and makes none of keys that are none', async () => {

@@ -74,7 +74,7 @@ describe('commands of an operator', () => {
     assert.match(output, /1 +0 +all of a client +([\d.]+) +\1 +50 +0.00001/);
     assert.match(
       output,
-      /in total epsilon [\d.]+ of 50 at delta 0.00001\nit holds against everybody who sees versions/,
+      /in total epsilon [\d.]+ of 50 at delta 0.00001\nit holds against everybody who sees versions; trusts the coordinator, which adds the noise/,
     );
     const { output: json } = await run('privacy', '--state', folder, '--json');
     const { versions, total } = JSON.parse(json);

@@ -91,7 +91,10 @@ describe('lines about events', () => {
   it('[PRG-4] tell what an operator may want to act on', () => {
     const enrolled = { type: 'enrolled', clientId: a, name: 'ward' } as const;
     assert.equal(line({ ...enrolled, status: 'approved' }), 'enrolled "ward" as aaaaaaaa (approved)');
-    assert.match(line({ ...enrolled, status: 'pending' })!, /tributary invite approve FINGERPRINT --state \.\/state$/);
+    assert.match(
+      line({ ...enrolled, status: 'pending' })!,
+      /tributary invite approve FINGERPRINT --state \.\/state; under a consortium: tributary invite requests/,
+    );
     assert.equal(
       line(published),
       'round 4 published as version 3 with 1 of 2 clients, 1 min 01 s: accuracy 0.7500, macro-F1 0.7000, loss 0.5000 on 20 rows; factor bias 8.50 %',

@@ -49,6 +49,21 @@ describe('plan check', () => {
     assert.equal(document.plan.training.localEpochs, 1);
   });
 
+  it('[PLC-5] says how many updates a round really needs: the quorum, or what the robust rule answers for', async () => {
+    const needs = async (aggregation: object) => {
+      const plan = { ...minimalPlan(), rounds: { count: 3, quorum: 3 }, secureAggregation: { mode: 'off' } };
+      const checked = await check(
+        write('needs.json', { ...plan, aggregation: { weighting: 'equal', ...aggregation } }),
+      );
+      assert.equal(checked.code, 0, checked.errors);
+      return /publishing with at least ([^;\n]*)/.exec(checked.output)?.[1];
+    };
+    assert.equal(await needs({}), '3 updates');
+    const why = 'the quorum is 3, and the rule krum needs more';
+    assert.equal(await needs({ robust: 'krum', hostileMax: 2 }), `7 updates (${why})`);
+    assert.equal(await needs({ robust: 'krum', hostileMax: 2, bucketSize: 2 }), `14 updates (${why})`);
+  });
+
   it('[PLC-2] checks a plan against its base: digest, length, pooling, adapter; and says what is trained', async () => {
     const base = join(folder, 'base');
     const { digest, positionsMax } = await describeBase(base);
