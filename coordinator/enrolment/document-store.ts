@@ -14,6 +14,8 @@ export type DocumentName =
   | 'plan-approval'
   | `certificate/${ClientId}`
   | `withdrawal/${ClientId}`
+  /** The certificate by which a client took the place of another (`rotated-keys.ts`). */
+  | `rotation/${ClientId}`
   /** What the coordinator itself keeps of a client (`quarantine.ts`). */
   | `quarantine/${ClientId}`
   /** Seed of the central noise of a round, kept beside retained updates; empty where its round made no version (`audit/central-noise.ts`). */

@@ -21,6 +21,7 @@ import { describe, type Violation, violation } from '../../shared/protocol/viola
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { ClientRecord, CoordinatorStore } from '../store/store.ts';
 import { approvalTaken, certificateTaken, consortiumTaken, revocationsTaken } from './document-happenings.ts';
+import { keepRotation } from './rotated-keys.ts';
 
 /** What clients are shown; bytes of what is there. */
 export interface ShownDocuments {
@@ -110,6 +111,7 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
         `the certificate of ${clientId.slice(0, 8)} names the organisation "${organisation}", its invite names "${invited.organisation}": have the request that "tributary invite requests" writes signed, or invite the site anew`,
       );
     await documents.put(`certificate/${clientId}`, toHex(bytes));
+    await keepRotation(store, clientId, bytes);
     await store.approveClient(clientId);
     await log.record(certificateTaken(judged.value));
     return `certificate of ${clientId.slice(0, 8)} of "${organisation}"`;

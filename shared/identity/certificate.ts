@@ -3,7 +3,7 @@
  * the whole quorum, or by the key that it replaces and one key of the consortium; the old one is revoked a day later.
  */
 import { equalBytes } from '../core/bytes.ts';
-import type { Digest } from '../core/ids.ts';
+import type { ClientId, Digest } from '../core/ids.ts';
 import type { Result } from '../core/result.ts';
 import { refuse, succeed } from '../core/result.ts';
 import { clientIdOf, type Identity } from '../crypto/identity.ts';
@@ -67,6 +67,20 @@ export function readCertificate(
 /** The signature of the key that is replaced over the member that replaces it. */
 export function signRotation(previous: Identity, member: Uint8Array): Uint8Array {
   return previous.sign('ROTATE', member);
+}
+
+/**
+ * The client whose place the member of a certificate takes, as that client's key signed it; null for none. What stands beside a member that a quorum signed
+ * could be by anybody: so the id is that of the key which signed, whatever the certificate says that is said to be replaced.
+ */
+export function replacedClient(encoded: Uint8Array): ClientId | null {
+  const read = readCertificate(encoded);
+  const rotation = read.ok ? read.value.certificate.rotation : null;
+  const previous = rotation === null ? null : readCertificate(rotation.previous);
+  if (!read.ok || rotation === null || !previous?.ok) return null;
+  const { publicKey } = previous.value.member;
+  const isSigned = verifyStrict(publicKey, 'ROTATE', read.value.certificate.member, rotation.signature);
+  return isSigned ? clientIdOf(publicKey) : null;
 }
 
 /** What certificates are judged by. */

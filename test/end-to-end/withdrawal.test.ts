@@ -3,13 +3,17 @@ import { strict as assert } from 'node:assert';
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { register as registerClient } from '../../client/commands.ts';
+import { nodePlatform } from '../../client/platform/node.node.ts';
 import { entryOf } from '../../coordinator/audit/log-store.ts';
 import { register as registerAdapters } from '../../coordinator/commands/adapters.ts';
 import { register as registerAudit } from '../../coordinator/commands/audit.ts';
 import { openExistingState } from '../../coordinator/store/state.ts';
 import { runCommandLine } from '../../shared/command-line/program.ts';
-import { float32Of } from '../../shared/core/bytes.ts';
+import { float32Of, toHex } from '../../shared/core/bytes.ts';
+import { createIdentity, identityFromSeed } from '../../shared/crypto/identity.ts';
 import { untilAborted } from '../client/running-client.ts';
+import { rotationOf } from '../helpers/rotation.ts';
+import { seededEntropy } from '../helpers/seeded-entropy.ts';
 import { fakeTerminal } from '../shared/command-line/fake-terminal.ts';
 import { dim, federationPlan, onlyValue, openWorld, startClients, type World } from './world.ts';
 
@@ -103,7 +107,8 @@ describe('withdrawal over sockets', () => {
   });
 
   it('[WDE-2] `adapters rollback --before-client` makes the last version without the client the latest, as `--to-version` does', async () => {
-    for (const copy of ['by-version', 'by-beginning']) cpSync(at('coordinator'), at(copy), { recursive: true });
+    for (const copy of ['by-version', 'by-beginning', 'by-key'])
+      cpSync(at('coordinator'), at(copy), { recursive: true });
     const made = await reported<object>(
       ...['adapters', 'rollback', '--state', at('coordinator'), '--before-client', leaving],
     );
@@ -116,6 +121,16 @@ describe('withdrawal over sockets', () => {
       const same = await reported<object>('adapters', 'rollback', '--state', at(copy), ...how);
       assert.deepEqual(same, made, copy);
     }
+    // By the key that took the place of the one that contributed.
+    const old = identityFromSeed(await (await nodePlatform(at('site-3'))).identitySeed());
+    const next = createIdentity(seededEntropy(9));
+    const state = await openExistingState(at('by-key'));
+    await state.store.documents.put(`rotation/${next.clientId}`, toHex(rotationOf(old, next)));
+    await state.close();
+    const same = await reported<object>(
+      ...['adapters', 'rollback', '--state', at('by-key'), '--before-client', next.clientId],
+    );
+    assert.deepEqual(same, made);
     const latest = await reported<object>('adapters', 'show', '--state', at('coordinator'));
     assert.ok(!JSON.stringify(latest).includes(leaving));
   });

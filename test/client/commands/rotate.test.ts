@@ -196,7 +196,7 @@ describe('client rotate', () => {
     assert.ok(read.ok && read.value.certificate.rotation !== null);
     const { certificate } = read.value;
     const forged = { ...certificate, rotation: { previous: old, signature: signRotation(next, certificate.member) } };
-    await store.documents.put(`certificate/${next.clientId}`, toHex(encodeCertificate(forged)));
+    await store.documents.put(`rotation/${next.clientId}`, toHex(encodeCertificate(forged)));
     assert.deepEqual(await keysOfSite(store, next.clientId), [next.clientId]);
   });
 

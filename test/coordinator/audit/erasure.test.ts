@@ -1,14 +1,14 @@
 import { strict as assert } from 'node:assert';
 import { eraseWithdrawn, roundsErasedFor, withdrawnAmong } from '../../../coordinator/audit/erasure.ts';
+import { entryOf } from '../../../coordinator/audit/log-store.ts';
 import { openReplays } from '../../../coordinator/audit/replay-state.ts';
 import { verifyLog } from '../../../coordinator/audit/verify.ts';
 import type { CoordinatorState } from '../../../coordinator/store/state.ts';
 import { memoryState } from '../../../coordinator/store/state.ts';
 import { bytesOf, toHex } from '../../../shared/core/bytes.ts';
 import type { ClientId, Digest } from '../../../shared/core/ids.ts';
-import type { Identity } from '../../../shared/crypto/identity.ts';
-import { encodeCertificate, encodeMember, signRotation } from '../../../shared/identity/certificate.ts';
 import { sealWithdrawal, withdrawalAnswerSchema } from '../../../shared/identity/withdrawal.ts';
+import { rotationOf } from '../../helpers/rotation.ts';
 import type { FakeClient } from '../fake-client.ts';
 import { joinClient } from '../fake-client.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../harness.ts';
@@ -159,24 +159,23 @@ describe('erasure', () => {
 
   it('[ERS-6] who withdraws after its key was rotated takes along what it sent with the old one, and leaves with both', async () => {
     const [, { identity: next }, { identity: old }] = clients;
-    const memberOf = ({ clientId, publicKey }: Identity, epoch: number) => {
-      const names = { consortium: 'ab'.repeat(32) as Digest, clientId, publicKey, organisation: 'Clinic' };
-      return encodeMember({ ...names, notBeforeMs: 0, notAfterMs: 1, serial: 'a1'.repeat(16) as never, epoch });
-    };
-    const previous = encodeCertificate({ member: memberOf(old, 0), signatures: [], rotation: null });
-    const member = memberOf(next, 1);
-    const rotation = { previous, signature: signRotation(old, member) };
-    const certificate = encodeCertificate({ member, signatures: [], rotation });
-    await state.store.documents.put(`certificate/${next.clientId}`, toHex(certificate));
+    const keep = (bytes: Uint8Array) => state.store.documents.put(`rotation/${next.clientId}`, toHex(bytes));
+    await keep(rotationOf(old, next));
     await playRound(clients, [1, null, 3]);
     await playRound(clients, [4, 5, null]);
-    assert.deepEqual((await withdraw(world, clients[1])).erased, [0, 1]);
+    const { direct, all, erased } = await withdraw(world, clients[1]);
+    assert.deepEqual({ direct, all, erased }, { direct: [1, 2], all: [1, 2], erased: [0, 1] });
     assert.deepEqual(await there(state), [
       [false, false],
       [false, false],
     ]);
     for (const roundIndex of [0, 1]) assert.deepEqual(await audit(state, roundIndex), ['updates-erased']);
     for (const { clientId } of [old, next]) assert.equal((await state.store.client(clientId))?.status, 'revoked');
+    const types = (await state.store.log.rows(0)).map((row) => entryOf(row).type);
+    assert.equal(types.filter((type) => type === 'client-withdrew').length, 2);
+    // A coordinator that makes a rotation up explains no update that is gone.
+    await keep(rotationOf(old, next, clients[0].identity));
+    assert.deepEqual(await audit(state, 0), [2, 'blob-missing']);
   });
 
   it('[ERS-5] masked vectors stay, and so does an equal update of a round that is open', async () => {

@@ -10,6 +10,7 @@ import {
   encodeMember,
   judgeCertificates,
   judgeMember,
+  replacedClient,
   rotationOverlapMs,
   signRotation,
 } from '../../../shared/identity/certificate.ts';
@@ -210,5 +211,24 @@ describe('certificates of membership', () => {
     assert.equal(decodeConsortium(encodeConsortium({ ...consortium, threshold: 0 })).ok, false);
     assert.notEqual(consortiumHashOf({ ...consortium, threshold: 1 }), hash);
     assert.match(consortiumFingerprint(consortium), /^([A-Z2-7]{4}-){7}[A-Z2-7]{4}$/);
+  });
+
+  it('[CRT-9] a key replaced the one that signed so, whatever client the certificate beside it names', () => {
+    const [thief, victim] = [identityOf(8), identityOf(9)];
+    const of = (replaced: Partial<Member>, signer: Identity) => {
+      const { clientId, publicKey } = thief;
+      const member = memberOf({ clientId, publicKey, epoch: 1 });
+      const previous = encodeCertificate({ member: encodeMember(memberOf(replaced)), signatures: [], rotation: null });
+      return certify(member, admins, { previous, signature: signRotation(signer, encodeMember(member)) });
+    };
+    const { clientId, publicKey } = victim;
+    assert.equal(replacedClient(of({ clientId, publicKey }, victim)), clientId);
+    assert.equal(replacedClient(of({ clientId, publicKey }, thief)), null);
+    // Good for the coordinator, which a quorum told so; of the victim it says nothing.
+    const forged = of({ clientId, publicKey: thief.publicKey }, thief);
+    assert.equal(refusal(forged), 'good');
+    assert.equal(replacedClient(forged), thief.clientId);
+    assert.equal(replacedClient(certify(memberOf())), null);
+    assert.equal(replacedClient(Uint8Array.of(1, 2)), null);
   });
 });
