@@ -51,8 +51,11 @@ export function openSecrets({
     const isTrue = survived
       ? selfCommitmentOf(roundHash, clientId, secret) === advert.selfCommitment
       : equalBytes(agreementPublicKey(secret), advert.maskKey);
-    if (!isTrue) return { dealer };
     opened[survived ? 'survivors' : 'vanished'].push({ place: dealer, secret });
+    if (isTrue) continue;
+    // Nothing is opened, so nobody takes the secrets that were right.
+    for (const { secret: unused } of [...opened.survivors, ...opened.vanished]) unused.fill(0);
+    return { dealer };
   }
   return opened;
 }

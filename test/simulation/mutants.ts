@@ -265,7 +265,7 @@ export function receiveAsClient(given: ClientState, event: ClientEvent): ClientS
     find: 'const remembered = { ...memory, lastRoundIndex: offer.roundParams.roundIndex };',
     put: 'const remembered = memory;',
   },
-  'unproven-dealer': { file: 'shared/secure-aggregation/opening.ts', find: 'if (!isTrue) return { dealer };', put: '' },
+  'unproven-dealer': { file: 'shared/secure-aggregation/opening.ts', find: 'if (isTrue) continue;', put: 'continue;' },
 } as const satisfies Record<string, Mutant>;
 /** Name of a broken machine. */
 export type MutantName = keyof typeof mutants;

@@ -3,7 +3,7 @@ import { fromHex, toHex } from '../../../shared/core/bytes.ts';
 import { identityFromSeed } from '../../../shared/crypto/identity.ts';
 import { signatureInput } from '../../../shared/crypto/signature-input.ts';
 import type { Accept, Update } from '../../../shared/protocol/bodies.ts';
-import { acceptFormat, updateFormat } from '../../../shared/protocol/bodies.ts';
+import { acceptFormat, declineFormat, updateFormat } from '../../../shared/protocol/bodies.ts';
 import { encodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { encodeMessage } from '../../../shared/protocol/codec.ts';
 import type { OpenOptions, SealOptions } from '../../../shared/protocol/envelope.ts';
@@ -101,6 +101,16 @@ describe('envelope', () => {
     assert.equal(codeOf(open(seal({ type: 'DECLINE' }))), 'bad-envelope');
     const other = encodeCanonical(acceptFormat, { roundHash: digestOfByte(0xbb) });
     assert.equal(codeOf(open(rebuilt(seal(), { body: other }))), 'bad-envelope');
+    // Of the same round, but with other words than were signed: nothing but their hash says so.
+    const declined = { type: 'DECLINE', format: declineFormat } as const;
+    const said = { roundHash: body.roundHash, code: 'policy-refused', reason: 'not here' } as const;
+    const frame = sealEnvelope({ identity, sessionId, sequence: 5n, timeMs: nowMs, ...declined, body: said });
+    const facts = { clientId, publicKey, nowMs, lastSequence: 4n, ...declined };
+    const sealed = openEnvelope(frame, facts);
+    assert.ok(sealed.ok);
+    const words = encodeCanonical(declineFormat, { ...said, reason: 'not today' });
+    const changed = encodeMessage({ ...sealed.value.evidence, body: words });
+    assert.equal(codeOf(openEnvelope(changed, facts)), 'bad-envelope');
     // The signer lies about its own round: the hash of the body fits, the rounds do not.
     const lying = {
       ...acceptFormat,

@@ -8,7 +8,7 @@
  * | client machine | own shares, shares that it holds of others | its shares are sent, or the attempt ends |
  * | `dealShares` | coefficients of the polynomials, copies of shares | the boxes are sealed |
  * | `MaskToApply` | seeds of masks | they are applied |
- * | `Opening` | opened s and b | the masks are taken off |
+ * | `openSecrets`, `Opening` | opened s and b | the masks are taken off, or a dealer is found to have lied |
  * | `masked-work`, `client.ts` | the key of rounding of a round, and the secret that it comes from | the vector is encoded; the client ends |
  */
 import { strict as assert } from 'node:assert';
@@ -18,6 +18,8 @@ import type { Digest } from '../../../shared/core/ids.ts';
 import type { Entropy } from '../../../shared/core/ports.ts';
 import { violation } from '../../../shared/protocol/violations.ts';
 import type { ClientPhase } from '../../../shared/secure-aggregation/client-state.ts';
+import { selfCommitmentOf } from '../../../shared/secure-aggregation/messages.ts';
+import { type OpeningSource, openSecrets } from '../../../shared/secure-aggregation/opening.ts';
 import type { Opening } from '../../../shared/secure-aggregation/server-state.ts';
 import { productionMachines } from '../../../simulations/world/machines.ts';
 import { seededEntropy } from '../../helpers/seeded-entropy.ts';
@@ -136,5 +138,43 @@ describe('zeroing of secrets', () => {
       else await opened;
       assert.ok(secrets.every(isZero));
     }
+  });
+
+  it('[ZER-4] where one dealer lied, the secrets that a coordinator had opened of the others are gone at once', () => {
+    let before: OpeningSource | null = null;
+    const { receiveAsServer } = productionMachines;
+    runCohort({
+      clientCount: 5,
+      machines: {
+        ...productionMachines,
+        receiveAsServer: (state, event) => {
+          const { phase, setting } = state;
+          const { roundHash } = setting;
+          if (phase.name === 'unmasking') before = { ...phase, roundHash, threshold: 4 };
+          return receiveAsServer(state, event);
+        },
+      },
+    });
+    assert.ok(before !== null);
+    const source: OpeningSource = before;
+    const lying = new Map(
+      [...source.answers].map(([holder, given]) => [holder, new Map(given).set(4, new Uint8Array(32).fill(holder))]),
+    );
+    const zeroed: Uint8Array[] = [];
+    const { fill } = Uint8Array.prototype;
+    Uint8Array.prototype.fill = function watched(value, ...range) {
+      if (value === 0 && this.length === 32 && range.length === 0) zeroed.push(this.slice());
+      return fill.call(this, value, ...range);
+    };
+    try {
+      assert.deepEqual(openSecrets({ ...source, answers: lying }), { dealer: 4 });
+    } finally {
+      Uint8Array.prototype.fill = fill;
+    }
+    const commitments = source.members.members.map(
+      ({ clientId, advert }) => [clientId, advert.selfCommitment] as const,
+    );
+    for (const [clientId, commitment] of commitments.slice(0, 4))
+      assert.ok(zeroed.some((secret) => selfCommitmentOf(source.roundHash, clientId, secret) === commitment));
   });
 });
