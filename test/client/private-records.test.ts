@@ -5,7 +5,7 @@ import { useBackend } from '../../shared/compute/backend.ts';
 import { viewsOf } from '../../shared/data/row-fields.ts';
 import { describeFiles } from '../../shared/model/load.ts';
 import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
-import { readStatement, spentStatement } from '../../shared/plan/privacy.ts';
+import { readStatement, spendingOf, spentStatement } from '../../shared/plan/privacy.ts';
 import { type RecordCharge, recordSpendingOf } from '../../shared/plan/record-privacy.ts';
 import { epsilonOfRdp } from '../../shared/privacy/rdp-accountant.ts';
 import { recordRdp } from '../../shared/privacy/record-accounting.ts';
@@ -20,7 +20,7 @@ const rowsOf = (count: number) =>
   });
 const { signal } = new AbortController();
 const dpDelta = 1e-4;
-const planWith = (count: number, privacy: object) =>
+const planWith = (count: number, privacy: object, further: object = {}) =>
   parsePlan(
     {
       format: 'tributary-plan-1',
@@ -31,6 +31,7 @@ const planWith = (count: number, privacy: object) =>
       training: { localSteps: 1, batchSize: 4, learningRate: 0.01 },
       rounds: { count, quorum: 3 },
       privacy: { unit: 'record', epsilon: 4, dpDelta, ...privacy },
+      ...further,
     },
     'the test',
   );
@@ -45,8 +46,8 @@ async function siteOf(plan: Plan, recordCount: number) {
   });
   const learning = await learner.prepare(plan, files);
   const start = await learning.initialise!(1);
-  const train = (roundIndex: number, charges: readonly RecordCharge[] = []) =>
-    learning.train({ start, frozen: null, roundIndex, charges, signal, onProgress: () => undefined });
+  const train = (roundIndex: number, charges: readonly RecordCharge[] = [], onProgress = (): unknown => undefined) =>
+    learning.train({ start, frozen: null, roundIndex, charges, signal, onProgress });
   return { learning, said, train };
 }
 
@@ -119,4 +120,31 @@ describe('privacy of records at a site', () => {
     });
     for (const { learning } of [few, many, noNoise]) learning.dispose();
   });
+
+  for (const mechanism of ['central', 'distributed'] as const)
+    it(`[PRR-3/${mechanism}] where all of a client is protected, its log has what the version of the round will say, before it trains`, async () => {
+      const privacy = { unit: 'client', mechanism, noiseMultiplier: 2 };
+      const plan = planWith(3, privacy, {
+        adapter: { method: 'none' },
+        aggregation: { weighting: 'equal' },
+        secureAggregation: { mode: mechanism === 'central' ? 'off' : 'on' },
+      });
+      const { learning, said, train } = await siteOf(plan, 8);
+      for (const roundIndex of [0, 1]) {
+        const before: number[] = [];
+        await train(roundIndex, [], () => before.push(said.length));
+        assert.deepEqual(before, [roundIndex + 1], 'it is told before the first step ends');
+        assert.equal(said[roundIndex], spentStatement(plan, learning.layout.dim, roundIndex));
+      }
+      const told = readStatement(said[1]!);
+      const charged = spendingOf(plan, learning.layout.dim)!.epsilonAfter(2);
+      assert.ok(told.epsilon! >= charged && told.epsilon! < charged * 1.001);
+      assert.deepEqual([told.unit, told.budget, told.dpDelta], ['client', 4, dpDelta]);
+      assert.match(told.against, mechanism === 'central' ? /everybody who sees versions/ : /the coordinator included/);
+      learning.dispose();
+      const nobody = await siteOf(planWith(3, { unit: 'none' }), 8);
+      await nobody.train(0);
+      assert.deepEqual(nobody.said, []);
+      nobody.learning.dispose();
+    });
 });
