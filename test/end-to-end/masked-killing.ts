@@ -7,7 +7,9 @@ import type { StagedBlob } from '../../coordinator/store/blobs.ts';
 import type { CoordinatorState } from '../../coordinator/store/state.ts';
 import { memoryState } from '../../coordinator/store/state.ts';
 import { float32Of } from '../../shared/core/bytes.ts';
+import { type Plan, parsePlan } from '../../shared/plan/plan.ts';
 import { parsePolicy } from '../../shared/plan/policy.ts';
+import { spentStatement } from '../../shared/plan/privacy.ts';
 import { fixedBase, fixedBaseDigest, fixedLearner, fixedStart } from '../client/fixed-learner.ts';
 import { closeWorlds, seededEntropy, settled, startWorld, testPlan, type World } from '../coordinator/harness.ts';
 import { platformIn, runClient } from './memory-federation.ts';
@@ -54,13 +56,19 @@ const plan = {
   }),
   base: { digest: fixedBaseDigest(fixedBase) },
 };
-const options = {
-  plan,
-  ...fixedStart(dim),
-};
+/** The same with noise of clients, of the least size: the budget pays one number, and none beyond. */
+const tightPlan = parsePlan(
+  {
+    ...plan,
+    aggregation: { weighting: 'equal' },
+    privacy: { unit: 'client', mechanism: 'distributed', clipNorm: 1, epsilon: 20 },
+  },
+  'the test',
+);
 
 /** Runs one round whose coordinator is killed, then one that goes on. */
-async function runKilled(killAt: number, moment: Moment) {
+async function runKilled(killAt: number, moment: Moment, chosen: Plan) {
+  const options = { plan: chosen, ...fixedStart(dim) };
   const state = memoryState(seededEntropy(1));
   const first = await startWorld({ ...options, state });
   const current: { world: World } = { world: first };
@@ -135,7 +143,7 @@ export interface Killed {
 /** Kills a coordinator at a step and checks what its successor makes of it: one version, the mean of everybody, each contributing once. */
 export async function checkKilled(killAt: number, moment: Moment): Promise<Killed> {
   const where = `killed ${moment} step ${killAt}`;
-  const found = await runKilled(killAt, moment).catch((cause: unknown) => {
+  const found = await runKilled(killAt, moment, plan).catch((cause: unknown) => {
     throw new Error(where, { cause });
   });
   const { library, rounds, state, platforms, isDead, names } = found;
@@ -150,4 +158,21 @@ export async function checkKilled(killAt: number, moment: Moment): Promise<Kille
   for (const round of rounds) assert.notEqual(round.status, 'open', where);
   assert.equal(await state.store.attemptOf(row.roundIndex), null, where);
   return { isDead, names, roundIndex: row.roundIndex };
+}
+
+/** Kills a coordinator whose budget pays one number: whether the round of that number was published all the same. Nothing is published beyond it. */
+export async function checkPaid(killAt: number, moment: Moment): Promise<boolean> {
+  const where = `killed ${moment} step ${killAt}`;
+  const { library, rounds, coordinator } = await runKilled(killAt, moment, tightPlan).catch((cause: unknown) => {
+    throw new Error(where, { cause });
+  });
+  const { status, detail } = await coordinator.ended;
+  const [only, ...further] = rounds;
+  assert.deepEqual([only?.roundIndex, further], [0, []], where);
+  const isPublished = only!.status === 'published';
+  assert.equal(library.length, isPublished ? 2 : 1, where);
+  assert.equal(status, isPublished ? 'completed' : 'stopped', where);
+  if (!isPublished) assert.match(detail, /^the privacy budget is spent: it pays 1 rounds/, where);
+  else assert.ok(library[1]!.record.privacy.endsWith(spentStatement(tightPlan, dim, 0)!), where);
+  return isPublished;
 }
