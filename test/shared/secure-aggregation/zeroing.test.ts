@@ -16,9 +16,10 @@ import { openSum } from '../../../coordinator/masking/masked-sum.ts';
 import { createMemoryBlobs } from '../../../coordinator/store/blob-memory.ts';
 import type { Digest } from '../../../shared/core/ids.ts';
 import type { Entropy } from '../../../shared/core/ports.ts';
+import { decodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { violation } from '../../../shared/protocol/violations.ts';
 import type { ClientPhase } from '../../../shared/secure-aggregation/client-state.ts';
-import { selfCommitmentOf } from '../../../shared/secure-aggregation/messages.ts';
+import { selfCommitmentOf, unmaskFormat } from '../../../shared/secure-aggregation/messages.ts';
 import { type OpeningSource, openSecrets } from '../../../shared/secure-aggregation/opening.ts';
 import type { Opening } from '../../../shared/secure-aggregation/server-state.ts';
 import { productionMachines } from '../../../simulations/world/machines.ts';
@@ -150,7 +151,13 @@ describe('zeroing of secrets', () => {
         receiveAsServer: (state, event) => {
           const { phase, setting } = state;
           const { roundHash } = setting;
-          if (phase.name === 'unmasking') before = { ...phase, roundHash, threshold: 4 };
+          if (phase.name === 'unmasking' && event.type === 'unmask') {
+            const said = decodeCanonical(unmaskFormat, event.body, 'M5');
+            assert.ok(said.ok);
+            const { place, shares } = said.value;
+            const answers = new Map(phase.answers).set(place, new Map(shares.map((one) => [one.dealer, one.share!])));
+            before = { ...phase, roundHash, answers, threshold: 4 };
+          }
           return receiveAsServer(state, event);
         },
       },
