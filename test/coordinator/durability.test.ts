@@ -23,33 +23,38 @@ type Moment = 'before' | 'after' | 'full';
 const writing = /^(open|reopen|add|void|publish|put|write|commit|append|advance|set|save|redeem|begin)/;
 type Step = (...parameters: never[]) => unknown;
 
-/** State that does nothing any more from its step number `killAt` on: that step is not done, or done without an answer. */
+/**
+ * State that does nothing any more from its step number `killAt` on: that step is not done, or done without an answer. Where it is not done, what
+ * hangs is the database or the folder of blobs, and the other of the two goes on until the coordinator is killed.
+ */
 function killable(state: CoordinatorState, killAt: number, moment: Moment) {
   let count = 0;
   const names: string[] = [];
   const never = () => new Promise<never>(() => undefined);
-  const wrap = <Part extends object>(part: Part): Part =>
+  let hanging: string | null = null;
+  const wrap = <Part extends object>(part: Part, of: 'store' | 'blobs'): Part =>
     Object.fromEntries(
       Object.entries(part).map(([name, value]) => [
         name,
         typeof value === 'object'
-          ? wrap(value as object)
+          ? wrap(value as object, of)
           : (...parameters: never[]) => {
               const step = value as Step;
               // Begins an upload in memory: no step on durable state.
-              if (name === 'stage') return wrap(step(...parameters) as StagedBlob);
+              if (name === 'stage') return wrap(step(...parameters) as StagedBlob, of);
               if (moment === 'full' && !writing.test(name)) return step(...parameters);
               count += 1;
               names.push(name);
               if (moment === 'full' && count >= killAt)
                 return Promise.reject(new StoreError('store-failed', 'no space left on the disk'));
-              if (count > killAt || (count === killAt && moment === 'before')) return never();
+              if (moment === 'before' && count === killAt) hanging = of;
+              if (moment === 'before' ? hanging === of : count > killAt) return never();
               const done = step(...parameters);
               return count === killAt ? never() : done;
             },
       ]),
     ) as Part;
-  const doomed: CoordinatorState = { ...state, store: wrap(state.store), blobs: wrap(state.blobs) };
+  const doomed: CoordinatorState = { ...state, store: wrap(state.store, 'store'), blobs: wrap(state.blobs, 'blobs') };
   return { doomed, isDead: () => count >= killAt, names };
 }
 
