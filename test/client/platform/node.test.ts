@@ -69,6 +69,27 @@ describe('client state on Node', () => {
     );
   });
 
+  it('[CLI-123] torn-write: a journal that reached the disk in part is refused wherever it was cut; a write that never ended leaves the one before', async () => {
+    const { journal } = await nodePlatform(folder);
+    const ledger = await openLedger(journal);
+    const contribution = { roundIndex: 4, roundHash, sessionId: parseSessionId('5'.repeat(32)) };
+    await ledger.recordContribution(federationId, contribution);
+    const path = join(folder, 'journal.json');
+    const whole = await readFile(path);
+    const before = await journal.read();
+    // What a process that was killed while it wrote leaves beside it.
+    await writeFile(`${path}.${process.pid + 1}.tmp`, whole.subarray(0, 20));
+    assert.deepEqual(await journal.read(), before);
+    // The last byte ends a line.
+    for (let size = 0; size < whole.length - 1; size++) {
+      await writeFile(path, whole.subarray(0, size));
+      await assert.rejects(journal.read(), { code: 'journal-damaged' }, `cut after ${size} bytes`);
+      await assert.rejects(openLedger(journal), { code: 'journal-damaged' });
+    }
+    await writeFile(path, whole);
+    assert.deepEqual((await openLedger(journal)).lastContribution(federationId), contribution);
+  });
+
   it('[CLI-16] leaves no temporary file behind and keeps content by digest', async () => {
     const { cache, journal, personal } = await nodePlatform(folder);
     const ledger = await openLedger(journal);

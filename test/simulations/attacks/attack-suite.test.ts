@@ -84,6 +84,32 @@ describe('attack-suite', () => {
     });
   }
 
+  it('[ATK-10] every rule answers from its own number of updates on, and one fewer ends the round: no rule becomes the mean', async () => {
+    // Security specification, section 4.1: n for f hostile.
+    const conditions: Readonly<Partial<Record<RobustRuleName, (f: number) => number>>> = {
+      median: (f) => 2 * f + 1,
+      'trimmed-mean': (f) => 2 * f + 1,
+      'geometric-median': (f) => 2 * f + 1,
+      'centred-clip': (f) => 10 * f,
+      krum: (f) => 2 * f + 3,
+      'multi-krum': (f) => 2 * f + 3,
+      bulyan: (f) => 4 * f + 3,
+    };
+    for (const robust of robustRuleNames) {
+      // A mean, clipped or not, and a rule with clean rows of its own have no such number.
+      const leastOf = conditions[robust] ?? null;
+      if (leastOf === null) assert.ok(['none', 'norm-clip', 'fltrust'].includes(robust), robust);
+      else
+        for (const hostileCount of [1, 2, 3]) {
+          const play = (clientCount: number) =>
+            accuracyUnder({ clientCount, hostileCount, attack: null, rule: ruleOf(robust, hostileCount) });
+          const least = leastOf(hostileCount);
+          assert.ok((await play(least)) > 0.5, `${robust} with ${least} for ${hostileCount}`);
+          await assert.rejects(play(least - 1), { code: 'too-few-updates' }, `${robust} with ${least - 1}`);
+        }
+    }
+  });
+
   const all = Object.keys(attacks) as AttackName[];
   const crude: readonly string[] = ['sign-flip-4', 'gaussian-10', 'gaussian-200', 'ipm-10', 'zero'];
   const refused: readonly string[] = ['not-a-number', 'infinite'];

@@ -118,7 +118,7 @@ describe('attacks on rules over masked groups', () => {
     ['centred-clip', 5, 2, 2],
     ['fltrust', 5, 4, 4],
   ] as const)
-    it(`[ATK-5/${robust}] attack-suite: ${robust} over groups of ${size} keeps within five points under every gated attack, ${hostileCount} of 100 hostile`, async () => {
+    it(`[ATK-9/${robust}] attack-suite: ${robust} over groups of ${size} keeps within five points under every gated attack, ${hostileCount} of 100 hostile`, async () => {
       const rule = throughGroups({ robust, size, hostileMax, hostileCount });
       for (const attack of gatedAttacks) {
         const accuracy = await accuracyUnder({ clientCount, hostileCount, attack, rule });

@@ -141,7 +141,7 @@ describe('robust rules', () => {
 
   for (const robust of robustRuleNames) {
     if (robust === 'none') continue;
-    it(`[ROB-8/${robust}] ${robust}: no answer below its condition, none for numbers that are none, and the same in any order`, async () => {
+    it(`[ROB-8/${robust}] attack-suite: ${robust}: no answer below its condition, none for numbers that are none, and the same in any order`, async () => {
       const least = robustDeclarationOf(robust).countMin(1);
       const random = seededRandom(8, robust);
       const values = Array.from({ length: Math.max(least, 2) }, () => [
