@@ -39,7 +39,8 @@ export function openIdentity(
   return identityFromSeed(fromHex(text), engineCrypto);
 }
 
-const keyVariable = 'TRIBUTARY_COORDINATOR_KEY';
+/** The environment variable with the coordinator's key. */
+export const keyVariable = 'TRIBUTARY_COORDINATOR_KEY';
 
 /** The identity of the environment. @throws StoreError `bad-key-variable`, or `two-keys` when the state was made with another one. */
 function identityOfVariable(text: string, stored: string | null): Identity {

@@ -4,7 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { UsageError } from '../../shared/core/errors.ts';
+import { toHex } from '../../shared/core/bytes.ts';
+import { StoreError, UsageError } from '../../shared/core/errors.ts';
 import { lockFolder } from '../../shared/core/folder-lock.node.ts';
 import type { Entropy } from '../../shared/core/ports.ts';
 import { engineCrypto } from '../../shared/crypto/engine.ts';
@@ -14,7 +15,7 @@ import { createIdentity } from '../../shared/crypto/identity.ts';
 import { openFileBlobs } from './blob-files.ts';
 import { createMemoryBlobs } from './blob-memory.ts';
 import type { CoordinatorBlobs } from './blobs.ts';
-import { openIdentity } from './keys.node.ts';
+import { keyVariable, openIdentity } from './keys.node.ts';
 import type { CoordinatorStore, FederationRecord } from './store.ts';
 import { createMemoryStore } from './store-memory.ts';
 import { openSqliteStore } from './store-sqlite.ts';
@@ -59,7 +60,7 @@ export async function openState(stateFolder: string, entropy: Entropy = systemEn
 
 /**
  * Opens the state of a coordinator that ran before, whether it runs now or not.
- * @throws UsageError `no-federation` when the folder holds none; StoreError.
+ * @throws UsageError `no-federation` when the folder holds none; StoreError, `key-missing` and `other-key` among them.
  */
 export async function openExistingState(
   stateFolder: string,
@@ -76,11 +77,29 @@ export async function openExistingState(
   throw nothing;
 }
 
+/** Versions, checkpoints and what sites pinned are of the key with which the coordinator was started first: with another one nothing holds. */
+async function requireOwnKey(stateFolder: string, { store, identity }: CoordinatorState): Promise<void> {
+  const started = await store.log.find('coordinator-started', '0');
+  const key = /"coordinatorKey":"([0-9a-f]{64})"/.exec(started?.payload ?? '')?.[1];
+  if (key === undefined || key === toHex(identity.publicKey)) return;
+  throw new StoreError(
+    'other-key',
+    `the federation of ${stateFolder} was made with another key than the one that is here; set ${keyVariable} to that key, or restore its identity.key`,
+  );
+}
+
 async function open(stateFolder: string, entropy: Entropy | null): Promise<CoordinatorState> {
   const identity = openIdentity(stateFolder, entropy);
   const blobs = await openFileBlobs(join(stateFolder, 'blobs'));
   const store = openSqliteStore(databaseOf(stateFolder));
-  return { store, blobs, identity, close: once(() => store.close()) };
+  const state = { store, blobs, identity, close: once(() => store.close()) };
+  return requireOwnKey(stateFolder, state).then(
+    () => state,
+    async (thrown: unknown) => {
+      await state.close();
+      throw thrown;
+    },
+  );
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {

@@ -1,10 +1,11 @@
 import { strict as assert } from 'node:assert';
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openIdentity } from '../../../coordinator/store/keys.node.ts';
 import { openExistingState, openState } from '../../../coordinator/store/state.ts';
 import { seededEntropy } from '../../helpers/seeded-entropy.ts';
+import { closeWorlds, startWorld } from '../harness.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tributary-keys-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -37,5 +38,25 @@ describe('key of a coordinator', () => {
     for (const open of [() => openExistingState(state), () => openState(state, seededEntropy(6))])
       await assert.rejects(open, { code: 'key-missing', message: /TRIBUTARY_COORDINATOR_KEY/ });
     assert.equal(existsSync(join(state, 'identity.key')), false);
+  });
+
+  it('[KEY-4] is the one that the federation was made with: with another one nothing is started, signed or written', async () => {
+    const path = join(folder, 'federation');
+    await startWorld({ state: await openState(path, seededEntropy(7)) });
+    await closeWorlds();
+    const entries = async () => {
+      const { store, close } = await openExistingState(path);
+      const rows = await store.log.rows(0);
+      await close();
+      return rows.length;
+    };
+    const before = await entries();
+    const key = readFileSync(join(path, 'identity.key'));
+    writeFileSync(join(path, 'identity.key'), '0b'.repeat(32));
+    for (const open of [() => openExistingState(path), () => openState(path, seededEntropy(8))])
+      await assert.rejects(open, { code: 'other-key' });
+    writeFileSync(join(path, 'identity.key'), key);
+    assert.equal(await entries(), before);
+    await (await openState(path, seededEntropy(9))).close();
   });
 });
