@@ -35,6 +35,7 @@ import { clipNormOf } from './aggregation/clip-norm.ts';
 import type { Measure } from './aggregation/combine.ts';
 import { longUpdates } from './aggregation/long-updates.ts';
 import { commitNoise, forgetNoise, keepsNoise, noiseOf } from './audit/central-noise.ts';
+import { neededVectors } from './audit/erasure.ts';
 import { type CanaryGate, canaryMeasures, refusalOf, type Verdict } from './canary/gate.ts';
 import { type OperatorModel, rootStep } from './canary/operator.ts';
 import type { QuarantineBook } from './enrolment/quarantine.ts';
@@ -151,7 +152,10 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
   };
   /** Deletes deltas that are no longer needed. */
   const forget = async (updates: readonly UpdateRecord[]): Promise<void> => {
-    await Promise.all(updates.map(({ delta }) => blobs.delete(delta)));
+    // A client may have sent the same in a round whose updates stay; masked vectors are all different.
+    const mayShare = plan.audit.retainUpdates && !isMasked(plan) && updates.length > 0;
+    const needed = mayShare ? await neededVectors(store) : new Set();
+    await Promise.all(updates.map(({ delta }) => (needed.has(delta) ? undefined : blobs.delete(delta))));
   };
   /** The latest version's adapter as it is served: made by this process, or read once. */
   const adapterOf = async ({ adapter }: VersionRow): Promise<ServedAdapter> => {

@@ -40,6 +40,11 @@ async function sortRetained(
   };
 }
 
+/** Vectors that retained updates need, of all rounds: equal updates are one blob. */
+export async function neededVectors(store: CoordinatorStore): Promise<Set<Digest>> {
+  return new Set((await sortRetained(store)).kept.map(({ delta }) => delta));
+}
+
 /** Deletes what withdrawals erase. Does nothing the second time; a coordinator that starts goes on with what was left. */
 export async function eraseWithdrawn({
   store,

@@ -178,6 +178,26 @@ describe('erasure', () => {
     assert.deepEqual(await audit(state, 0), [2, 'blob-missing']);
   });
 
+  it('[ERS-7] an update that was sent again in a round that ends void, or is erased, stays in the round that keeps it', async () => {
+    await playRound(clients, [1, 2, null]);
+    for (const client of clients) await client.accept();
+    assert.ok((await clients[0].upload(new Float32Array(3).fill(1))).ok);
+    await world.clock.advance(60_000);
+    await settled();
+    assert.equal((await world.coordinator.rounds()).at(-1)!.status, 'void');
+    assert.deepEqual(await audit(state, 0), [2]);
+    await world.clock.advance(10_000);
+    await settled();
+    for (const client of clients) assert.ok((await client.accept()).ok);
+    assert.ok((await clients[2].upload(new Float32Array(3).fill(3))).ok);
+    assert.deepEqual((await withdraw(world, clients[2])).erased, []);
+    assert.ok((await clients[0].upload(new Float32Array(3).fill(1))).ok);
+    assert.ok((await clients[1].upload(new Float32Array(3).fill(9))).ok);
+    await settled();
+    assert.deepEqual(await audit(state, 2), ['updates-erased']);
+    assert.deepEqual(await audit(state, 0), [2]);
+  });
+
   it('[ERS-5] masked vectors stay, and so does an equal update of a round that is open', async () => {
     const bare = memoryState(seededEntropy(83));
     const { store, blobs } = bare;
