@@ -155,7 +155,7 @@ export function createRoundWork(ports: RoundPorts): RoundWork {
     // A client may have sent the same in a round whose updates stay; masked vectors are all different.
     const mayShare = plan.audit.retainUpdates && !isMasked(plan) && updates.length > 0;
     const needed = mayShare ? await neededVectors(store) : new Set();
-    await Promise.all(updates.map(({ delta }) => (needed.has(delta) ? undefined : blobs.delete(delta))));
+    await Promise.all(updates.filter(({ delta }) => !needed.has(delta)).map(({ delta }) => blobs.delete(delta)));
   };
   /** The latest version's adapter as it is served: made by this process, or read once. */
   const adapterOf = async ({ adapter }: VersionRow): Promise<ServedAdapter> => {
