@@ -74,11 +74,15 @@ async function readOrNull(path: string): Promise<Uint8Array | null> {
   }
 }
 
-/** The journal as a JSON file. @throws StoreError `journal-damaged` on anything that this version did not write. */
-function fileJournal(path: string): Journal {
+/**
+ * The journal as a JSON file, which is there before the key is: a key without it has a past that nobody knows. @throws StoreError `journal-damaged` on that,
+ * and on anything that this version did not write.
+ */
+function fileJournal(path: string, keyPath: string): Journal {
   return {
     read: async () => {
       const bytes = await readOrNull(path);
+      if (bytes === null && existsSync(keyPath)) throw damaged(path, 'it is missing, and the key is there');
       if (bytes === null) return emptyJournal;
       let value: unknown;
       try {
@@ -191,16 +195,21 @@ export async function nodePlatform(stateFolder: string): Promise<Platform> {
       cause: thrown,
     });
   }
+  const keyPath = join(stateFolder, 'identity.key');
+  const journal = fileJournal(join(stateFolder, 'journal.json'), keyPath);
   return {
     clock: systemClock,
     entropy: systemEntropy,
-    journal: fileJournal(join(stateFolder, 'journal.json')),
+    journal,
     cache: fileCache(join(stateFolder, 'content')),
     personal: filePersonal(join(stateFolder, 'personal')),
     evidence: filePersonal(join(stateFolder, 'evidence')),
     maskWork: maskThreads,
     claim: async () => lockFolder(stateFolder, 'client'),
-    identitySeed: () => readSeed(join(stateFolder, 'identity.key')),
+    identitySeed: async () => {
+      if (!existsSync(keyPath)) await journal.write(await journal.read());
+      return readSeed(keyPath);
+    },
     requestJson,
   };
 }

@@ -90,6 +90,19 @@ describe('client state on Node', () => {
     assert.deepEqual((await openLedger(journal)).lastContribution(federationId), contribution);
   });
 
+  it('[CLI-132] a key whose journal is gone is used no more: nobody knows to which rounds it contributed', async () => {
+    const first = await nodePlatform(folder);
+    assert.deepEqual(await first.journal.read(), emptyJournal);
+    await first.identitySeed();
+    assert.deepEqual(await first.journal.read(), emptyJournal, 'the journal is there before the key is');
+    await rm(join(folder, 'journal.json'));
+    const { journal } = await nodePlatform(folder);
+    await assert.rejects(journal.read(), {
+      code: 'journal-damaged',
+      message: /it is missing, and the key is there.*enrol again/s,
+    });
+  });
+
   it('[CLI-16] leaves no temporary file behind and keeps content by digest', async () => {
     const { cache, journal, personal } = await nodePlatform(folder);
     const ledger = await openLedger(journal);
