@@ -78,14 +78,16 @@ interface BuildOptions {
 }
 
 async function buildProgram({ groups, wanted, version, terminal, context }: BuildOptions): Promise<Command> {
-  const program = new Command('tributary')
+  const program = new Command('tributary');
+  program
     .description('Federated adapter learning: sites train one adapter together, and their data stays where it is.')
     .version(version, '--version', 'show the version')
     .helpOption('--help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
     .option('--json', 'print the result as one JSON document')
     .option('--verbose', 'show where errors come from')
-    .configureHelp({ showGlobalOptions: true })
+    // Of the options above a command only those of the program: what `client` takes says nothing to `client withdraw`.
+    .configureHelp({ showGlobalOptions: true, visibleGlobalOptions: () => [...program.options] })
     .addHelpText('after', epilogue)
     .exitOverride()
     .configureOutput({

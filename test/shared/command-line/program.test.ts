@@ -140,6 +140,23 @@ describe('runCommandLine', () => {
   });
 });
 
+describe('help of a subcommand', () => {
+  it('[PGM-12] shows its own options and those of the program, none of the command above it', async () => {
+    const terminal = fakeTerminal();
+    const register = (program: Command): void => {
+      const greet = program.command('greet').option('--name <name>', 'whom');
+      greet.command('loudly').option('--volume <number>', 'how loud');
+    };
+    const groups = [{ commands: { greet: 'say hello' }, load: async () => ({ register }) }];
+    const { signal } = new AbortController();
+    const argv = ['greet', 'loudly', '--help'];
+    assert.equal(await runCommandLine({ groups, argv, version: '1', terminal, signal }), 0);
+    const output = terminal.output.join('');
+    assert.match(output, /--volume <number>[\s\S]*Global Options:[\s\S]*--json/);
+    assert.doesNotMatch(output, /--name/);
+  });
+});
+
 describe('wantedCommand', () => {
   it('[PGM-8] is the first argument that is no option, or what follows help', () => {
     assert.equal(wantedCommand(['--json', 'train', '--out', 'x']), 'train');
