@@ -3,10 +3,10 @@
  * holds every string that can be reached, and no bytes of buffers, which `zeroing.test.ts` looks at. It prints what it found.
  */
 import process from 'node:process';
-import { text } from 'node:stream/consumers';
-import { getHeapSnapshot } from 'node:v8';
+import { toHex } from '../../../shared/core/bytes.ts';
 import type { Entropy } from '../../../shared/core/ports.ts';
 import { productionMachines } from '../../../simulations/world/machines.ts';
+import { heapTexts } from '../../helpers/heap-texts.ts';
 import { runCohort } from './cohort.ts';
 
 /** Copies of everything that was drawn. */
@@ -40,8 +40,9 @@ function formsOf(secret: Uint8Array): string[] {
 }
 
 const phase = round();
-const planted = process.argv[2] === 'plant' ? [Buffer.from(drawn[0]!).toString('hex')] : [];
-const snapshot = await text(getHeapSnapshot());
+// As the product makes it: a text of many pieces.
+const planted = process.argv[2] === 'plant' ? [`${'x'.repeat(4_000)}${toHex(drawn[0]!)}`] : [];
+const snapshot = await heapTexts();
 const secrets = drawn.filter(({ length }) => length >= 16);
 const found = secrets.filter((secret) => formsOf(secret).some((form) => snapshot.includes(form))).length;
 process.stdout.write(

@@ -2,10 +2,13 @@ import { strict as assert } from 'node:assert';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import process from 'node:process';
+import { wholeTexts } from '../../helpers/heap-texts.ts';
 
 function snapshotOf(...parameters: readonly string[]): Readonly<Record<string, unknown>> {
   const program = join(import.meta.dirname, 'heap-process.ts');
-  return JSON.parse(execFileSync(process.execPath, [program, ...parameters], { encoding: 'utf8' })) as never;
+  return JSON.parse(
+    execFileSync(process.execPath, [wholeTexts, program, ...parameters], { encoding: 'utf8' }),
+  ) as never;
 }
 
 describe('the heap after a masked round', () => {
