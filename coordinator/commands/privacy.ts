@@ -81,7 +81,7 @@ async function uploadedBy(plan: Plan, record: FederationRecord, base: string | u
   return (await exchangeForReplay(plan, record, base)).uploaded;
 }
 
-const noVersionYet = { version: 0, round: null, phase: null, added: null };
+const noVersionYet = { version: 0, round: null, phase: null, added: null, statement: '' };
 
 /** The charge for numbers since the last version; null where nothing is charged to the federation as a whole. */
 async function chargedSince(
@@ -127,7 +127,7 @@ const phaseText = ({ phase, added }: PhaseSpending): string =>
 
 const numberText = (value: number | null): string => (value === null ? '–' : String(Number(value.toPrecision(4))));
 
-function textOf(lines: readonly Line[], last: Omit<Line, 'statement'> | null, charged: Charged | null): string {
+function textOf(lines: readonly Line[], last: Line | null, charged: Charged | null): string {
   if (last === null) return 'no version carries differential privacy: single clients are not protected by noise';
   const table = formatTable(
     [
@@ -157,5 +157,13 @@ function textOf(lines: readonly Line[], last: Omit<Line, 'statement'> | null, ch
     charged === null
       ? ''
       : `; the last ${charged.roundNumbers} round numbers made no version and are charged like any other`;
-  return [table, '', `${whole}${since}`, `it holds ${last.against}`].join('\n');
+  return [table, '', `${whole}${since}`, `it holds ${last.against}${trustOf(last)}`].join('\n');
+}
+
+/** What noise inside a masked sum asks of a coordinator that vouches for the keys of clients itself. */
+function trustOf({ unit, against, statement }: Line): string {
+  const isVouched = statement.includes('honest-but-curious coordinator');
+  return unit === 'client' && against.includes('the coordinator included') && isVouched
+    ? '; the coordinator vouches for the keys of clients itself, and has to be honest-but-curious'
+    : '';
 }

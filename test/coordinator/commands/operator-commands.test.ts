@@ -32,6 +32,43 @@ async function run(...argv: string[]) {
   return { code, output: terminal.output.join(''), errors: terminal.errors.join('') };
 }
 
+describe('privacy of masked rounds', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-masked-privacy-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('[OPC-7] without a consortium it says that the coordinator is trusted to be honest-but-curious', async () => {
+    const plan = parsePlan(
+      {
+        ...testPlan({
+          rounds: { count: 1, cohortSize: 3, quorum: 3 },
+          aggregation: { weighting: 'equal' },
+          evaluation: { everyRounds: 0 },
+          secureAggregation: { mode: 'on' },
+        }),
+        base: { digest: fixedBaseDigest(fixedBase) },
+        privacy: { unit: 'client', mechanism: 'distributed', epsilon: 20 },
+      },
+      'the test',
+    );
+    const world = await startWorld({ plan, state: await openState(folder, seededEntropy(11)), ...fixedStart(dim) });
+    const policy = parsePolicy({ organisationsMin: 1 }, 'the test');
+    const ends = [];
+    for (let index = 0; index < 3; index++) {
+      const learner = fixedLearner({ dim, delta: () => new Float32Array(dim).fill(0.1) });
+      ends.push((await runClient(world, { platform: platformIn(world, 880 + index), learner, policy })).ended);
+    }
+    await world.coordinator.ended;
+    await Promise.all(ends);
+    await closeWorlds();
+    const { code, output, errors } = await run('privacy', '--state', folder);
+    assert.equal(code, 0, errors);
+    assert.match(
+      output,
+      /\nit holds against everybody, the coordinator included, .*; the coordinator vouches .* has to be honest-but-curious\n$/,
+    );
+  });
+});
+
 describe('commands of an operator', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-operator-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
