@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod/mini';
-import { fromHex, toHex } from '../../shared/core/bytes.ts';
+import { concatBytes, fromHex, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, StoreError, TransportError } from '../../shared/core/errors.ts';
 import { lockFolder } from '../../shared/core/folder-lock.node.ts';
 import type { Digest } from '../../shared/core/ids.ts';
@@ -168,6 +168,21 @@ export async function readSeed(path: string): Promise<Uint8Array> {
   return fromHex(text);
 }
 
+/** Bytes of an answer over HTTP: where the updates of a site went in the longest federation. */
+const answerBytesMax = 4 * 1024 * 1024;
+
+/** The JSON of an answer; one that goes on beyond its bound is given up, whatever it said of its length. */
+async function jsonOf(response: Response): Promise<unknown> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of response.body ?? []) {
+    size += part.length;
+    if (size > answerBytesMax) throw new Error(`the answer has more than ${answerBytesMax} bytes`);
+    parts.push(part);
+  }
+  return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(concatBytes(...parts)));
+}
+
 async function requestJson(url: string, timeoutMs: number, body?: unknown): Promise<JsonAnswer> {
   const signal = AbortSignal.timeout(timeoutMs);
   try {
@@ -176,7 +191,7 @@ async function requestJson(url: string, timeoutMs: number, body?: unknown): Prom
         ? { signal }
         : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal };
     const response = await fetch(url, init);
-    return { status: response.status, body: await response.json() };
+    return { status: response.status, body: await jsonOf(response) };
   } catch (thrown) {
     const cause = thrown instanceof Error && thrown.cause instanceof Error ? ` (${thrown.cause.message})` : '';
     throw new TransportError('no-answer', `no usable answer from ${url}: ${errorMessage(thrown)}${cause}`, {

@@ -1,5 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodePlatform } from '../../../client/platform/node.node.ts';
@@ -125,6 +127,30 @@ describe('client state on Node', () => {
     await assert.rejects(platform.requestJson('http://127.0.0.1:1/v1/health', 2000), (thrown: unknown) => {
       return thrown instanceof TransportError && thrown.message.includes('127.0.0.1:1');
     });
+  });
+
+  it('[CLI-133] gives up an answer over HTTP that goes on and on', async () => {
+    const part = `"${'x'.repeat(65_534)}"`;
+    let sent = 0;
+    const server = createServer((request, response) => {
+      if (request.url === '/short') return void response.end('{"status":"fine"}');
+      // Endless, as far as the client can know.
+      const more = (): void => {
+        if (sent++ < 1000 && !response.destroyed) response.write(part, more);
+      };
+      more();
+    });
+    await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+    try {
+      const platform = await nodePlatform(folder);
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      assert.deepEqual(await platform.requestJson(`${url}/short`, 5000), { status: 200, body: { status: 'fine' } });
+      await assert.rejects(platform.requestJson(`${url}/long`, 5000), /the answer has more than 4194304 bytes/);
+      assert.ok(sent < 200, `${sent} parts were sent`);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
   });
 
   it('[CLI-23] belongs to one running client at a time', async () => {
