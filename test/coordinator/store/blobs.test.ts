@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openFileBlobs } from '../../../coordinator/store/blob-files.ts';
@@ -23,6 +23,29 @@ describe('file blobs', () => {
     const digest = await blobs.put(Uint8Array.of(1, 2, 3));
     writeFileSync(join(root, 'sha256', digest.slice(0, 2), digest.slice(2)), Uint8Array.of(1, 2, 4));
     await assert.rejects(blobs.get(digest), { code: 'blob-corrupt' });
+  });
+
+  it('[BLF-6] torn-write: a blob or an upload that reached the disk in part is refused wherever it was cut, never read as what is left', async () => {
+    const root = join(folder, 'torn');
+    const blobs = await openFileBlobs(root);
+    const bytes = Uint8Array.from({ length: 12 }, (_, index) => index);
+    const digest = await blobs.put(bytes);
+    const staged = blobs.stage();
+    await staged.write(0, bytes);
+    const upload = vectorRoot(chunkBytesMax, [digestOf(bytes)]);
+    await staged.commit(upload);
+    const pathOf = (name: string): string => join(root, 'sha256', name.slice(0, 2), name.slice(2));
+    for (const name of [digest, upload]) {
+      const whole = readFileSync(pathOf(name));
+      for (let size = 0; size < whole.length; size++) {
+        truncateSync(pathOf(name), size);
+        const again = await openFileBlobs(root);
+        const read = name === digest ? again.get(digest) : again.scan(upload, () => undefined);
+        await assert.rejects(read, { code: 'blob-corrupt' }, `${size} bytes`);
+        writeFileSync(pathOf(name), whole);
+      }
+    }
+    assert.deepEqual(await (await openFileBlobs(root)).get(digest), bytes);
   });
 
   it('[BLF-2] what a killed process left half-written goes when a coordinator starts, not when a command opens the folder', async () => {
