@@ -53,6 +53,9 @@ export interface RegistryPorts {
   readonly entropy: Entropy;
 }
 
+/** Milliseconds for which a verdict holds while no document changes: certificates and revocations begin and end by the clock. */
+const verdictMs = 1_000;
+
 /** A registry over the documents of a store. */
 export function createRegistry({ store, log, clock, entropy }: RegistryPorts): Registry {
   const { documents } = store;
@@ -159,6 +162,24 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
     return `approval of plan ${planHash}`;
   };
 
+  /** What was found last of those who ask with every message: signatures are verified again only where something changed, or time may have. */
+  const verdicts = new Map<
+    ClientId,
+    { readonly signed: readonly (string | null)[]; readonly judgedMs: number; readonly found: Violation | null }
+  >();
+  const judgeAnew = async (clientId: ClientId): Promise<Violation | null> => {
+    const facts = await refresh();
+    if (facts === null) return null;
+    const bytes = await bytesOf(`certificate/${clientId}`);
+    if (bytes === null)
+      return violation(
+        'pending-client',
+        'an administrator of the consortium has to compare the fingerprint of this client and sign its certificate',
+      );
+    const judged = judgeMember(bytes, facts);
+    return judged.ok ? null : judged.error;
+  };
+
   return {
     facts: () => (newest === null ? null : { ...newest, nowMs: clock.nowMs() }),
     describe: async () => {
@@ -168,16 +189,16 @@ export function createRegistry({ store, log, clock, entropy }: RegistryPorts): R
         : `members are certified by the consortium "${signer.name}", fingerprint ${consortiumFingerprint(signer)}`;
     },
     judge: async (clientId) => {
-      const facts = await refresh();
-      if (facts === null) return null;
-      const bytes = await bytesOf(`certificate/${clientId}`);
-      if (bytes === null)
-        return violation(
-          'pending-client',
-          'an administrator of the consortium has to compare the fingerprint of this client and sign its certificate',
-        );
-      const judged = judgeMember(bytes, facts);
-      return judged.ok ? null : judged.error;
+      const signed = await Promise.all(
+        (['consortium', 'revocations', `certificate/${clientId}`] as const).map((name) => documents.get(name)),
+      );
+      const nowMs = clock.nowMs();
+      const last = verdicts.get(clientId);
+      const isFresh = last !== undefined && Math.abs(nowMs - last.judgedMs) < verdictMs;
+      if (isFresh && last.signed.every((hex, index) => hex === signed[index])) return last.found;
+      const found = await judgeAnew(clientId);
+      verdicts.set(clientId, { signed, judgedMs: nowMs, found });
+      return found;
     },
     shown: async (clientId) => {
       await refresh();
