@@ -9,7 +9,7 @@ import type { Command } from 'commander';
 import type { CommandContext } from '../../shared/command-line/context.ts';
 import { equalBytes, toHex } from '../../shared/core/bytes.ts';
 import { errorMessage, UsageError } from '../../shared/core/errors.ts';
-import { fingerprint, type Identity, identityFromSeed } from '../../shared/crypto/identity.ts';
+import { fingerprint, type Identity, takeIdentity } from '../../shared/crypto/identity.ts';
 import { readCertificate } from '../../shared/identity/certificate.ts';
 import { readDocument, writeDocument } from '../../shared/identity/documents.ts';
 import { proposeRotation } from '../../shared/identity/rotation.ts';
@@ -65,7 +65,7 @@ async function openSite(folder: string): Promise<{
       'no-consortium',
       'this federation has no consortium that could certify another key: withdraw, and enrol anew with a new state folder',
     );
-  return { platform, credentials, identity: identityFromSeed(await platform.identitySeed()) };
+  return { platform, credentials, identity: takeIdentity(await platform.identitySeed()) };
 }
 
 async function certificateIn(text: string, source: string): Promise<Uint8Array> {
@@ -92,9 +92,7 @@ async function propose(
     throw new UsageError('missing-option', 'the coordinator showed no certificate yet: give it with --certificate');
   const text = file === undefined ? new TextDecoder().decode(shown!) : await readText(file);
   const certificate = await certificateIn(text, file ?? 'the kept certificate');
-  const seed = await nextSeed(state);
-  const next = identityFromSeed(seed);
-  seed.fill(0);
+  const next = takeIdentity(await nextSeed(state));
   const bytes = proposeRotation({
     previous: identity,
     certificate,
@@ -119,9 +117,7 @@ async function take(file: string, state: string, context: CommandContext): Promi
       throw new UsageError('no-proposal', 'there is no new key here: make one with `tributary client rotate propose`');
     const bytes = await certificateIn(await readText(file), file);
     const read = readCertificate(bytes);
-    const seed = await nextSeed(state);
-    const next = identityFromSeed(seed);
-    seed.fill(0);
+    const next = takeIdentity(await nextSeed(state));
     if (!read.ok || !equalBytes(read.value.member.publicKey, next.publicKey))
       throw new UsageError('wrong-certificate', `${file} is not the certificate of the new key of this site`);
     const { certificate, member } = read.value;

@@ -7,7 +7,7 @@ import type { CommandContext } from '../../shared/command-line/context.ts';
 import { rangesOf } from '../../shared/command-line/ranges.ts';
 import { utf8 } from '../../shared/core/bytes.ts';
 import { FederationError, TransportError, UsageError } from '../../shared/core/errors.ts';
-import { identityFromSeed } from '../../shared/crypto/identity.ts';
+import { takeIdentity } from '../../shared/crypto/identity.ts';
 import { sealWithdrawal, withdrawalAnswerSchema } from '../../shared/identity/withdrawal.ts';
 import { nodePlatform } from '../platform/node.node.ts';
 
@@ -37,7 +37,7 @@ async function withdraw(folder: string, context: CommandContext): Promise<void> 
   const { credentials } = await platform.journal.read();
   if (credentials === null) throw new UsageError('not-enrolled', `${folder} is not enrolled anywhere`);
   const { url, federationId } = credentials;
-  const identity = identityFromSeed(await platform.identitySeed());
+  const identity = takeIdentity(await platform.identitySeed());
   const request = sealWithdrawal(identity, federationId, platform.clock.nowMs());
   const { status, body } = await platform.requestJson(`${url}/v1/withdraw`, answerTimeoutMs, request);
   const answer = z.safeParse(withdrawalAnswerSchema, body);

@@ -9,7 +9,7 @@ import { errorMessage, StoreError } from '../../shared/core/errors.ts';
 import type { Entropy } from '../../shared/core/ports.ts';
 import { engineCrypto } from '../../shared/crypto/engine.ts';
 import type { Identity } from '../../shared/crypto/identity.ts';
-import { identityFromSeed } from '../../shared/crypto/identity.ts';
+import { takeIdentity } from '../../shared/crypto/identity.ts';
 
 /**
  * The identity kept in `stateFolder`, made on first use. Whoever has this file is this coordinator: clients pin its public key. `entropy` null: none is
@@ -36,7 +36,7 @@ export function openIdentity(
       `${path} must hold 64 hex digits; restore it from a backup: with another key clients refuse this coordinator`,
     );
   }
-  return identityFromSeed(fromHex(text), engineCrypto);
+  return takeIdentity(fromHex(text), engineCrypto);
 }
 
 /** The environment variable with the coordinator's key. */
@@ -51,7 +51,7 @@ function identityOfVariable(text: string, stored: string | null): Identity {
       'clients pinned the key of the file: unset the variable, or remove the file if it is not used any more';
     throw new StoreError('two-keys', `${keyVariable} holds another key than identity.key of the state folder; ${next}`);
   }
-  return identityFromSeed(fromHex(text), engineCrypto);
+  return takeIdentity(fromHex(text), engineCrypto);
 }
 
 function readKey(path: string): string | null {

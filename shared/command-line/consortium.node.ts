@@ -9,7 +9,7 @@ import { fromHex, toHex } from '../core/bytes.ts';
 import { FormatError, UsageError } from '../core/errors.ts';
 import { systemClock } from '../core/system-clock.ts';
 import { systemEntropy } from '../crypto/entropy.ts';
-import { createSeed, identityFromSeed } from '../crypto/identity.ts';
+import { createSeed, identityFromSeed, takeIdentity } from '../crypto/identity.ts';
 import { isSoundPublicKey } from '../crypto/verify.ts';
 import { readCertificate } from '../identity/certificate.ts';
 import { type Consortium, decodeConsortium, encodeConsortium } from '../identity/consortium.ts';
@@ -176,7 +176,7 @@ async function portsOf({ consortium, key }: SignOptions, { log }: Pick<CommandCo
   const text = (await secretText(key, log)).trim();
   if (!/^[0-9a-f]{64}$/.test(text))
     throw new UsageError('bad-key-file', `${key} must hold 64 hex digits, as \`consortium key\` writes them`);
-  const identity = identityFromSeed(fromHex(text));
+  const identity = takeIdentity(fromHex(text));
   return { consortium: await readConsortium(consortium), identity, nowMs: systemClock.nowMs(), entropy: systemEntropy };
 }
 

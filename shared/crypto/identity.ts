@@ -32,7 +32,11 @@ export function createSeed(entropy: Entropy): Uint8Array {
 
 /** A fresh identity whose seed nobody keeps: for one process. `engine` as in {@link identityFromSeed}. */
 export function createIdentity(entropy: Entropy, engine: typeof engineCrypto = null): Identity {
-  const seed = createSeed(entropy);
+  return takeIdentity(createSeed(entropy), engine);
+}
+
+/** The identity of a seed that nobody needs any more: it is zeroed. `engine` as in {@link identityFromSeed}. */
+export function takeIdentity(seed: Uint8Array, engine: typeof engineCrypto = null): Identity {
   const identity = identityFromSeed(seed, engine);
   seed.fill(0);
   return identity;
@@ -41,7 +45,10 @@ export function createIdentity(entropy: Entropy, engine: typeof engineCrypto = n
 /** The identity of a 32-byte seed; the seed is copied and may be zeroed afterwards. It signs through `engine`, or tweetnacl without one. */
 export function identityFromSeed(seed: Uint8Array, engine: typeof engineCrypto = null): Identity {
   assert(seed.length === keyBytes.seed, `an identity seed has ${keyBytes.seed} bytes`);
-  const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(Uint8Array.from(seed));
+  // tweetnacl checks argument types by constructor name.
+  const plain = Uint8Array.from(seed);
+  const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(plain);
+  plain.fill(0);
   const clientId = clientIdOf(publicKey);
   if (engine === null)
     return { publicKey, clientId, sign: (type, body) => nacl.sign.detached(signatureInput(type, body), secretKey) };

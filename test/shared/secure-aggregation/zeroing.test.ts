@@ -7,6 +7,7 @@
  * | `ClientSecrets` | c, s, b | the vector is masked |
  * | client machine | own shares, shares that it holds of others | its shares are sent, or the attempt ends |
  * | `dealShares` | coefficients of the polynomials, copies of shares | the boxes are sealed |
+ * | `takeIdentity` | the seed of a key that was read | the key is made |
  * | `MaskToApply` | seeds of masks | they are applied |
  * | `openSecrets`, `Opening` | opened s and b | the masks are taken off, or a dealer is found to have lied |
  * | `masked-work`, `client.ts` | the key of rounding of a round, and the secret that it comes from | the vector is encoded; the client ends |
@@ -16,6 +17,8 @@ import { openSum } from '../../../coordinator/masking/masked-sum.ts';
 import { createMemoryBlobs } from '../../../coordinator/store/blob-memory.ts';
 import type { Digest } from '../../../shared/core/ids.ts';
 import type { Entropy } from '../../../shared/core/ports.ts';
+import { engineCrypto } from '../../../shared/crypto/engine.ts';
+import { identityFromSeed, takeIdentity } from '../../../shared/crypto/identity.ts';
 import { decodeCanonical } from '../../../shared/protocol/canonical.ts';
 import { violation } from '../../../shared/protocol/violations.ts';
 import type { ClientPhase } from '../../../shared/secure-aggregation/client-state.ts';
@@ -138,6 +141,16 @@ describe('zeroing of secrets', () => {
       if (isMissing) await assert.rejects(opened);
       else await opened;
       assert.ok(secrets.every(isZero));
+    }
+  });
+
+  it('[ZER-5] the seed of a key is zeroed by whoever takes it for an identity, which signs as before', () => {
+    for (const engine of [null, engineCrypto]) {
+      const seed = seededEntropy(8).bytes(32);
+      const kept = identityFromSeed(seed);
+      const taken = takeIdentity(seed, engine);
+      assert.ok(isZero(seed));
+      assert.deepEqual(taken.sign('UPDATE', Uint8Array.of(1)), kept.sign('UPDATE', Uint8Array.of(1)));
     }
   });
 
