@@ -1,9 +1,16 @@
-/** Every check of a client on what is said in a round with groups alone, one at a time: the attempt ends there, and no later check has to see it. */
+/** Every check of either side on what is said in a round with groups alone, one at a time: it is refused there, and no later check has to see it. */
 import { strict as assert } from 'node:assert';
 import type { Digest } from '../../../shared/core/ids.ts';
+import { decodeCanonical, encodeCanonical, type Format } from '../../../shared/protocol/canonical.ts';
 import type { GroupedClientEvent } from '../../../shared/secure-aggregation/grouped-client.ts';
-import { noGroup } from '../../../shared/secure-aggregation/messages.ts';
+import {
+  type GroupedServerEvent,
+  type GroupedServerState,
+  receiveAsGroupedServer,
+} from '../../../shared/secure-aggregation/grouped-server.ts';
+import { agreeFormat, drawFormat, noGroup } from '../../../shared/secure-aggregation/messages.ts';
 import { resigned } from './attacks.ts';
+import { identityOf } from './cohort.ts';
 import { type GroupedCohortOptions, productionMachine, runGroupedCohort } from './grouped-cohort.ts';
 
 type Of<Type extends GroupedClientEvent['type']> = Extract<GroupedClientEvent, { readonly type: Type }>;
@@ -81,5 +88,68 @@ describe('checks of a client in a round with groups, one at a time', () => {
     const event = outcomes.find(({ outcome }) => outcome.own !== null)!;
     const { phase } = productionMachine.receiveAsGroupedClient(waiting, event).state;
     assert.match(phase.name === 'aborted' ? phase.reason.detail : phase.name, /has not sent its vector/);
+  });
+});
+
+describe('checks of the coordinator in a round with groups, one at a time', () => {
+  type Said = Extract<GroupedServerEvent, { readonly body: Uint8Array }>;
+  /** A message of a member with other words, signed by it. */
+  const reworded = <Body>(event: Said, kind: 'DRAW' | 'AGREE', format: Format<Body>, changes: object): Said => {
+    const decoded = decodeCanonical(format, event.body, kind);
+    assert.ok(decoded.ok);
+    const body = encodeCanonical(format, { ...decoded.value, ...changes } as Body);
+    const { clientCount } = base;
+    const owner = [...Array(clientCount).keys()].map(identityOf).find(({ clientId }) => clientId === event.clientId)!;
+    return { ...event, body, signature: owner.sign(kind, body) };
+  };
+  const unsigned = (event: Said): Said => ({ ...event, signature: new Uint8Array(64).fill(1) });
+  const cases: readonly [string, Said['type'], (event: Said) => Said, RegExp][] = [
+    ['M1b that is not signed', 'draw', unsigned, /^wrong-signature/],
+    [
+      'M1b for another roster',
+      'draw',
+      (event) => reworded(event, 'DRAW', drawFormat, { rosterHash: other }),
+      /^bad-draw: the nonce is for another roster/,
+    ],
+    [
+      'M1b with another nonce than was committed to',
+      'draw',
+      (event) => reworded(event, 'DRAW', drawFormat, { nonce: new Uint8Array(32) }),
+      /^bad-draw: the nonce is not the one that its client committed to/,
+    ],
+    ['M4 that is not signed', 'agree', unsigned, /^wrong-signature/],
+    [
+      'M4 for another roster',
+      'agree',
+      (event) => reworded(event, 'AGREE', agreeFormat, { rosterHash: other }),
+      /^no-quorum: the consent is to another outcome/,
+    ],
+    [
+      'M4 to another outcome',
+      'agree',
+      (event) => reworded(event, 'AGREE', agreeFormat, { survivorsHash: other }),
+      /^no-quorum: the consent is to another outcome/,
+    ],
+  ];
+  for (const [index, [what, type, change, reason]] of cases.entries()) {
+    it(`[GSV-${index + 1}] ${what}`, () => {
+      let found: string | null = null;
+      const server = (state: GroupedServerState, event: GroupedServerEvent): void => {
+        if (found !== null || event.type !== type) return;
+        const step = receiveAsGroupedServer(state, change(event as Said));
+        const [effect] = step.effects;
+        assert.equal(step.state, state, 'what is refused changes nothing');
+        found = effect?.type === 'reject' ? `${effect.reason.code}: ${effect.reason.detail}` : 'taken';
+      };
+      runGroupedCohort({ ...base, watch: { client: () => undefined, server } });
+      assert.match(found ?? 'never heard', reason);
+    });
+  }
+
+  it('[GSV-21] M1b: a division in which a group has too few organisations ends the attempt', () => {
+    const organisationOf = (index: number): string => (index === 0 ? 'org a' : 'org b');
+    const { server, sent } = runGroupedCohort({ ...base, organisationOf, organisationCountMin: 2 });
+    assert.match(server.phase.name === 'aborted' ? server.phase.reason.detail : '', /has members of 1 organisations/);
+    assert.ok(sent.every(({ type }) => type !== 'shares'));
   });
 });
